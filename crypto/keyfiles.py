@@ -1,0 +1,91 @@
+"""Private key files: made whole or not at all, readable by their owner only."""
+
+import hashlib
+import os
+import secrets
+import stat
+from pathlib import Path
+from typing import Final
+
+from peerllm.crypto.errors import KeyFileError
+
+_HEADER: Final = "peerllm-ed25519-1"
+_CHECKSUM_CHARACTERS: Final = 16
+_MAXIMUM_BYTES: Final = 256
+
+
+def read_seed(path: Path) -> bytes:
+    """Return the 32-byte seed kept in a key file.
+
+    Raises FileNotFoundError, or KeyFileError when others may read the file or it is damaged.
+    """
+    # Opened without following a link and judged by its descriptor: what is checked is what is read.
+    flags = os.O_RDONLY | getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_BINARY", 0)
+    try:
+        descriptor = os.open(path, flags)
+    except FileNotFoundError:
+        raise
+    except OSError as error:
+        raise KeyFileError(f"cannot open key file {path}: {error.strerror}") from error
+    with open(descriptor, "rb") as file:
+        status = os.fstat(file.fileno())
+        if not stat.S_ISREG(status.st_mode):
+            raise KeyFileError(f"key file {path} is not a regular file; move it away")
+        # Windows has no such bits; there the folder's access list decides.
+        if os.name == "posix" and status.st_mode & 0o077:
+            mode = stat.S_IMODE(status.st_mode)
+            raise KeyFileError(
+                f"key file {path} has mode {mode:04o}, so others may have read it;"
+                f" make a new key, or run: chmod 600 {path}"
+            )
+        raw = file.read(_MAXIMUM_BYTES + 1)
+    return _parse(raw, path)
+
+
+def create_seed_file(path: Path, seed: bytes) -> None:
+    """Write a new key file with mode 0600; after a crash it is there whole or not at all.
+
+    Raises FileExistsError when the file exists: a key is never overwritten.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+    draft = path.with_name(f".{path.name}.{secrets.token_hex(8)}")
+    flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | getattr(os, "O_BINARY", 0)
+    descriptor = os.open(draft, flags, 0o600)
+    try:
+        with open(descriptor, "wb") as file:
+            file.write(f"{_HEADER} {seed.hex()} {_checksum(seed)}\n".encode())
+            file.flush()
+            os.fsync(file.fileno())
+        # A link, unlike a rename, fails when the name is taken: of two writers one wins.
+        os.link(draft, path)
+    finally:
+        draft.unlink()
+    _sync_folder(path.parent)
+
+
+def _parse(raw: bytes, path: Path) -> bytes:
+    damaged = KeyFileError(f"key file {path} is damaged; restore it from a copy or move it away")
+    parts = raw.decode("ascii", errors="replace").split()
+    if len(parts) != 3 or parts[0] != _HEADER or not raw.endswith(b"\n"):
+        raise damaged
+    try:
+        seed = bytes.fromhex(parts[1])
+    except ValueError:
+        raise damaged from None
+    if len(seed) != 32 or parts[2] != _checksum(seed):
+        raise damaged
+    return seed
+
+
+def _checksum(seed: bytes) -> str:
+    return hashlib.sha256(b"peerllm/key-file\0" + seed).hexdigest()[:_CHECKSUM_CHARACTERS]
+
+
+def _sync_folder(folder: Path) -> None:
+    if os.name != "posix":
+        return
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
