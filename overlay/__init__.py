@@ -1,0 +1,1 @@
+"""Who is connected, how bytes get there, and what a host and a coordinator say."""

@@ -1,0 +1,271 @@
+"""What a host and a coordinator say to each other.
+
+Every message is one frame: a MessagePack map with its tag under `type`. A field that a
+receiver does not know is ignored, so that fields can be added; an unknown tag, a missing
+field, a value out of bounds or another protocol version is refused. Every string and
+list is bounded, because the sender may be hostile.
+
+Naming of times: `*_at_us` is an instant in microseconds since the Unix epoch, any other
+`*_us` is a duration in microseconds (two machines need not agree on the time of day to
+agree on a duration).
+"""
+
+from typing import Annotated, Any, Final, Literal
+
+import msgspec
+from msgspec import Meta
+from peerllm.crypto.encoding import decode, encode
+from peerllm.crypto.errors import DecodingError
+from peerllm.overlay.errors import FrameError
+
+PROTOCOL_VERSION: Final = 1
+SESSION_PROTOCOL: Final = "/peerllm/session/1"
+
+# Twice the largest envelope (1 MiB of padded plaintext): room for every other field and
+# for what sealing adds, and still small enough to buffer one per session.
+MAXIMUM_FRAME_BYTES: Final = 2 * 1024 * 1024
+MAXIMUM_ENVELOPE_BYTES: Final = 1024 * 1024 + 4096
+# A piece is a few tokens; this is four thousand of them with their text.
+MAXIMUM_PIECE_BYTES: Final = 128 * 1024
+MAXIMUM_TASK_BYTES: Final = 1024 * 1024
+# A coordinator buffers at most one frame for each of two thousand hosts, and none of what
+# a host sends comes near this.
+MAXIMUM_HOST_FRAME_BYTES: Final = 256 * 1024
+
+# Printable ASCII only: these strings reach logs and terminals. `\Z`, since `$` would
+# let a trailing newline through.
+_PRINTABLE = r"\A[ -~]*\Z"
+
+Identifier = Annotated[bytes, Meta(min_length=16, max_length=16)]
+Digest = Annotated[bytes, Meta(min_length=32, max_length=32)]
+Key = Annotated[bytes, Meta(min_length=32, max_length=32)]
+Instant = Annotated[int, Meta(ge=0, le=2**63 - 1)]
+Duration = Annotated[int, Meta(ge=0, le=2**63 - 1)]
+Sequence = Annotated[int, Meta(ge=0, le=2**63 - 1)]
+Seed = Annotated[int, Meta(ge=0, le=2**63 - 1)]
+PeerId = Annotated[str, Meta(pattern=r"\A[1-9A-HJ-NP-Za-km-z]{1,64}\Z")]
+Reason = Annotated[str, Meta(max_length=200, pattern=_PRINTABLE)]
+Name = Annotated[str, Meta(min_length=1, max_length=128, pattern=_PRINTABLE)]
+SlotCount = Annotated[int, Meta(ge=0, le=4096)]
+Token = Annotated[int, Meta(ge=0, le=2**31 - 1)]
+# Bounded for real by the size of the envelope they arrive in.
+Text = Annotated[str, Meta(max_length=MAXIMUM_TASK_BYTES)]
+
+FailureReason = Literal[
+    "overloaded",
+    "unknown_model",
+    "refused_envelope",
+    "context_exceeded",
+    "engine_failed",
+    "expired",
+    "bad_task",
+]
+
+
+class _Confidential(msgspec.Struct, frozen=True, kw_only=True):
+    """Carries content, in clear or sealed: its repr names the type and nothing else.
+
+    rich, which prints this project's tracebacks, prefers `__rich_repr__`.
+    """
+
+    def __repr__(self) -> str:
+        return f"{type(self).__name__}(<hidden>)"
+
+    def __rich_repr__(self) -> list[tuple[str, Any]]:
+        return []
+
+
+# Between host and coordinator, either way.
+
+
+class Heartbeat(msgspec.Struct, frozen=True, kw_only=True, tag="heartbeat"):
+    """Are you there? Answered with the same sequence."""
+
+    sequence: Sequence
+
+
+class HeartbeatReply(msgspec.Struct, frozen=True, kw_only=True, tag="heartbeat_reply"):
+    """The answer to a heartbeat."""
+
+    sequence: Sequence
+
+
+class Goodbye(msgspec.Struct, frozen=True, kw_only=True, tag="goodbye"):
+    """The sender is about to close the session; nothing follows."""
+
+    reason: Reason
+
+
+# From host to coordinator.
+
+
+class ModelOffer(msgspec.Struct, frozen=True, kw_only=True):
+    """One model a host is ready to serve, named by the SHA-256 of its file."""
+
+    digest: Digest
+    name: Name
+    context_tokens: Annotated[int, Meta(ge=1, le=16_777_216)]
+    slots: SlotCount
+    tokens_per_second_milli: Annotated[int, Meta(ge=0, le=1_000_000_000)]
+
+
+class Hello(msgspec.Struct, frozen=True, kw_only=True, tag="hello"):
+    """A host's first message: who seals for it and what it serves."""
+
+    protocol_version: Annotated[int, Meta(ge=0, le=65535)]
+    software: Name
+    sealing_certificate: Annotated[bytes, Meta(max_length=4096)]
+    models: Annotated[list[ModelOffer], Meta(max_length=64)]
+
+
+class Accepted(msgspec.Struct, frozen=True, kw_only=True, tag="accepted"):
+    """The envelope opened and work on the chunk has begun."""
+
+    dispatch_id: Identifier
+
+
+class Piece(_Confidential, frozen=True, kw_only=True, tag="piece"):
+    """A sealed `ReplyPiece`."""
+
+    dispatch_id: Identifier
+    sealed: Annotated[bytes, Meta(max_length=MAXIMUM_PIECE_BYTES)]
+    final: bool
+
+
+class Failed(msgspec.Struct, frozen=True, kw_only=True, tag="failed"):
+    """The chunk will not be completed; no further piece follows."""
+
+    dispatch_id: Identifier
+    reason: FailureReason
+
+
+class ReceiptMessage(msgspec.Struct, frozen=True, kw_only=True, tag="receipt"):
+    """The host's signed receipt for a chunk, byte for byte as signed."""
+
+    dispatch_id: Identifier
+    receipt: Annotated[bytes, Meta(max_length=4096)]
+
+
+class Slots(msgspec.Struct, frozen=True, kw_only=True, tag="slots"):
+    """How many more chunks of one model the host takes now. Replaces what it said before."""
+
+    digest: Digest
+    free: SlotCount
+
+
+# From coordinator to host.
+
+
+class Welcome(msgspec.Struct, frozen=True, kw_only=True, tag="welcome"):
+    """The host is admitted to this session."""
+
+    coordinator: PeerId
+    heartbeat_seconds: Annotated[int, Meta(ge=1, le=3600)]
+
+
+class Dispatch(_Confidential, frozen=True, kw_only=True, tag="dispatch"):
+    """A sealed `ChunkTask`. The last piece is due `deadline_us` after this arrives."""
+
+    dispatch_id: Identifier
+    model_digest: Digest
+    expires_at_us: Instant
+    seed: Seed
+    nonce: Identifier
+    deadline_us: Duration
+    envelope: Annotated[bytes, Meta(max_length=MAXIMUM_ENVELOPE_BYTES)]
+
+
+class Cancel(msgspec.Struct, frozen=True, kw_only=True, tag="cancel"):
+    """Stop work on a chunk. Unknown or finished chunks are not an error."""
+
+    dispatch_id: Identifier
+
+
+class Refused(msgspec.Struct, frozen=True, kw_only=True, tag="refused"):
+    """The host is not admitted; the session closes."""
+
+    reason: Reason
+
+
+# Sealed inside `Dispatch.envelope` and `Piece.sealed`.
+
+
+class ChatMessage(_Confidential, frozen=True, kw_only=True):
+    """One turn of a conversation."""
+
+    role: Literal["system", "user", "assistant"]
+    content: Text
+
+
+class ChunkTask(_Confidential, frozen=True, kw_only=True):
+    """What a host is asked to generate.
+
+    The answer continues `assistant_prefix`, which is not repeated in it. `reply_key`
+    seals the pieces on their way back.
+    """
+
+    messages: Annotated[list[ChatMessage], Meta(max_length=1024)]
+    max_tokens: Annotated[int, Meta(ge=1, le=16_777_216)]
+    temperature_milli: Annotated[int, Meta(ge=0, le=2000)]
+    top_p_milli: Annotated[int, Meta(ge=0, le=1000)]
+    stop: Annotated[list[Annotated[str, Meta(min_length=1, max_length=256)]], Meta(max_length=16)]
+    assistant_prefix: Text
+    reply_key: Key
+
+
+class ReplyPiece(_Confidential, frozen=True, kw_only=True):
+    """Some tokens of the answer and the text they add.
+
+    `text` is whole characters with stop strings already removed. `finish` is empty on
+    every piece but the last.
+    """
+
+    tokens: Annotated[list[Token], Meta(max_length=4096)]
+    text: Annotated[str, Meta(max_length=16384)]
+    finish: Literal["", "stop", "length"]
+
+
+HostMessage = (
+    Hello
+    | Accepted
+    | Piece
+    | Failed
+    | ReceiptMessage
+    | Slots
+    | Heartbeat
+    | HeartbeatReply
+    | Goodbye
+)
+CoordinatorMessage = Welcome | Dispatch | Cancel | Refused | Heartbeat | HeartbeatReply | Goodbye
+Message = HostMessage | CoordinatorMessage
+
+
+def to_bytes(message: Message) -> bytes:
+    """Encode one message as the body of a frame."""
+    return encode(message)
+
+
+def host_message(raw: bytes) -> HostMessage:
+    """Parse what a host sent. Raises `FrameError`, which never quotes the data."""
+    try:
+        message: HostMessage = decode(raw, HostMessage, maximum_bytes=MAXIMUM_HOST_FRAME_BYTES)
+    except DecodingError:
+        raise FrameError("malformed", "not a message a host may send") from None
+    if isinstance(message, Hello) and message.protocol_version != PROTOCOL_VERSION:
+        raise FrameError(
+            "unsupported_version",
+            f"the host speaks version {message.protocol_version}, "
+            f"this node speaks {PROTOCOL_VERSION}",
+        )
+    return message
+
+
+def coordinator_message(raw: bytes) -> CoordinatorMessage:
+    """Parse what a coordinator sent. Raises `FrameError`, which never quotes the data."""
+    try:
+        message: CoordinatorMessage = decode(
+            raw, CoordinatorMessage, maximum_bytes=MAXIMUM_FRAME_BYTES
+        )
+    except DecodingError:
+        raise FrameError("malformed", "not a message a coordinator may send") from None
+    return message
