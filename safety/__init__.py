@@ -1,0 +1,1 @@
+"""Judging text, removing and restoring identifiers, windowed release of a stream."""

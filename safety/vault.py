@@ -1,0 +1,360 @@
+"""The in-memory map from placeholder to identifier of one request.
+
+Identifiers leave the prompt before any host sees it and come back into the answer before the
+customer does. `restore(remove(text)) == text` for every text.
+"""
+
+import re
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+from itertools import count, product
+from string import ascii_letters, ascii_uppercase, digits
+from typing import Final, NamedTuple, Protocol
+
+from peerllm.safety.errors import StreamOrderError
+from peerllm.safety.identifiers import KINDS, Identifier
+from peerllm.safety.placeholders import (
+    PAIRS,
+    numbered_words,
+    placeholder_pattern,
+    recognised,
+    unfinished_pattern,
+    written,
+)
+from peerllm.safety.wordlists import word_list
+
+# Letters B to Z number the further forms of one identifier.
+_FORMS: Final = 26
+# What is found once is looked for everywhere in the request, up to this many words.
+_REPEATED_WORDS: Final = 6
+_SHORTEST_REPEATED: Final = 3
+
+_WORD: Final = re.compile(r"[^\W_]+")
+_ALPHANUMERIC: Final = frozenset(ascii_letters + digits)
+
+# Parts of names that say nothing of a person, and names that are common words: "will" in lower
+# case is not a part of Will Smith.
+_NO_PART_OF_A_NAME: Final = word_list("titles")
+_COMMON_WORDS: Final = word_list("common_names")
+
+
+class Finder(Protocol):
+    """Anything that finds identifiers in a text, such as `IdentifierFinder`."""
+
+    def find(self, text: str) -> tuple[Identifier, ...]:
+        """Identifiers by position, without overlaps."""
+        ...
+
+
+class _Span(NamedTuple):
+    start: int
+    end: int
+    kind: str
+
+
+@dataclass(slots=True, repr=False)
+class _Entity:
+    kind: str
+    placeholder_prefix: str
+    number: int
+    forms: int = 0
+
+
+@dataclass(slots=True, repr=False)
+class _Memory:
+    """What the vault knows; the texts themselves are kept only as keys of spans already found."""
+
+    spans: dict[str, tuple[_Span, ...]] = field(default_factory=dict)
+    words_in_use: set[str] = field(default_factory=set)
+    prefixes: dict[str, str] = field(default_factory=dict)
+    counters: Counter[str] = field(default_factory=Counter)
+    placeholder_of: dict[str, str] = field(default_factory=dict)
+    surface_of: dict[str, str] = field(default_factory=dict)
+    entity_of: dict[str, _Entity] = field(default_factory=dict)
+    persons: dict[tuple[str, ...], _Entity] = field(default_factory=dict)
+    # None marks a part that two people share.
+    parts: dict[str, _Entity | None] = field(default_factory=dict)
+    # Placeholders whose original stands in such brackets: those are the user's, not the model's.
+    bracketed: set[tuple[str, str]] = field(default_factory=set)
+
+
+class Vault:
+    """Removes identifiers from the texts of one request and restores them in its answer.
+
+    Make one for each request, `prepare` it with all its texts, and let it go out of scope with
+    the request. Its repr, and everything else but `remove` and `restore`, hides the content.
+    """
+
+    def __init__(self, finder: Finder, *, kinds: Iterable[str] = KINDS) -> None:
+        self._finder = finder
+        self._kinds = frozenset(kinds)
+        self._memory = _Memory()
+        self._unknown = 0
+        self._pattern: re.Pattern[str] | None = None
+        self._unfinished: re.Pattern[str] | None = None
+
+    def __repr__(self) -> str:
+        return f"<Vault of {len(self._memory.surface_of)} placeholders>"
+
+    @property
+    def is_empty(self) -> bool:
+        """Whether nothing has been removed so far."""
+        return not self._memory.surface_of
+
+    @property
+    def placeholders(self) -> tuple[str, ...]:
+        """The placeholders given out, oldest first."""
+        return tuple(self._memory.surface_of)
+
+    @property
+    def unknown_placeholders(self) -> int:
+        """How often an answer held something like a placeholder that was never given out."""
+        return self._unknown
+
+    def prepare(self, texts: Sequence[str]) -> None:
+        """Find the identifiers of all texts of a request before the first is changed."""
+        new = [text for text in dict.fromkeys(texts) if text not in self._memory.spans]
+        for text in new:
+            self._memory.words_in_use |= numbered_words(text)
+            self._memory.spans[text] = tuple(
+                _Span(found.start, found.end, found.kind)
+                for found in self._finder.find(text)
+                if found.kind in self._kinds
+            )
+        surfaces = [
+            (text[span.start : span.end], span.kind)
+            for text in new
+            for span in _whole_words(text, self._memory.spans[text])
+        ]
+        # Full names first, so that a part on its own finds the person it belongs to.
+        for full in (True, False):
+            for surface, kind in surfaces:
+                if full == (kind != "PERSON" or len(_name_words(surface)) > 1):
+                    self._register(surface, kind)
+
+    def remove(self, text: str) -> str:
+        """`text` with a placeholder in place of every identifier."""
+        self.prepare([text])
+        pieces: list[str] = []
+        position = 0
+        for span in _whole_words(
+            text, (*self._memory.spans[text], *self._repeated(text), *self._look_alikes(text))
+        ):
+            placeholder = self._register(text[span.start : span.end], span.kind)
+            opening, closing = text[span.start - 1 : span.start], text[span.end : span.end + 1]
+            if opening and PAIRS.get(opening) == closing:
+                self._memory.bracketed.add((placeholder, opening))
+            pieces += (text[position : span.start], placeholder)
+            position = span.end
+        return "".join((*pieces, text[position:]))
+
+    def restore(self, text: str) -> str:
+        """`text` with every placeholder given out replaced, in one pass, by what it stands for.
+
+        Case, separator and added brackets may differ; the number may not. What only looks like a
+        placeholder stays and is counted in `unknown_placeholders`.
+        """
+        return self._restore_from(text, 0)
+
+    def _restore_from(self, text: str, start: int) -> str:
+        """Restored `text` from `start` on; what is before only shows where words begin."""
+        pattern = self._placeholder_pattern()
+        if pattern is None:
+            return text[start:]
+        pieces: list[str] = []
+        for match in pattern.finditer(text, start):
+            pieces += (text[start : match.start()], self._restored(match))
+            start = match.end()
+        return "".join((*pieces, text[start:]))
+
+    def restorer(self) -> "StreamRestorer":
+        """A restorer for an answer that arrives in pieces. Make it after the last `remove`."""
+        return StreamRestorer(self, self._unfinished_pattern())
+
+    def _restored(self, match: re.Match[str]) -> str:
+        placeholder = recognised(match)
+        surface = self._memory.surface_of.get(placeholder)
+        if surface is None:
+            self._unknown += 1
+            return match.group()
+        opening, closing = match["opening"], match["closing"]
+        while (
+            opening
+            and PAIRS[opening[-1]] == closing[:1]
+            and (placeholder, opening[-1]) not in self._memory.bracketed
+        ):
+            opening, closing = opening[:-1], closing[1:]
+        return f"{opening}{surface}{closing}"
+
+    def _placeholder_pattern(self) -> re.Pattern[str] | None:
+        if self._pattern is None and self._memory.prefixes:
+            self._pattern = placeholder_pattern(self._memory.prefixes.values())
+        return self._pattern
+
+    def _unfinished_pattern(self) -> re.Pattern[str] | None:
+        if self._unfinished is None and self._memory.prefixes:
+            self._unfinished = unfinished_pattern(self._memory.prefixes.values())
+        return self._unfinished
+
+    def _look_alikes(self, text: str) -> list[_Span]:
+        """What the user wrote in the form of a placeholder: hidden like an identifier itself."""
+        pattern = self._placeholder_pattern()
+        if pattern is None:
+            return []
+        kinds = {prefix: kind for kind, prefix in self._memory.prefixes.items()}
+        return [
+            _Span(match.start("prefix"), match.end("form"), kinds[match["prefix"].upper()])
+            for match in pattern.finditer(text)
+        ]
+
+    def _repeated(self, text: str) -> list[_Span]:
+        """Identifiers, and parts of names, known from elsewhere in the request."""
+        memory = self._memory
+        spans: list[_Span] = []
+        words = [word.span() for word in _WORD.finditer(text)]
+        index = 0
+        while index < len(words):
+            start = words[index][0]
+            longest = min(len(words), index + _REPEATED_WORDS)
+            for last in range(longest - 1, index - 1, -1):
+                end = words[last][1]
+                entity = memory.entity_of.get(text[start:end])
+                if entity is not None and end - start >= _SHORTEST_REPEATED:
+                    spans.append(_Span(start, end, entity.kind))
+                    index = last
+                    break
+            else:
+                if self._is_part_of_a_name(text[start : words[index][1]]):
+                    spans.append(_Span(start, words[index][1], "PERSON"))
+            index += 1
+        return spans
+
+    def _is_part_of_a_name(self, word: str) -> bool:
+        folded = word.casefold()
+        return folded in self._memory.parts and (
+            word[0].isupper() or (len(word) > 3 and folded not in _COMMON_WORDS)
+        )
+
+    def _register(self, surface: str, kind: str) -> str:
+        memory = self._memory
+        known = memory.placeholder_of.get(surface)
+        if known is not None:
+            return known
+        entity = self._entity(surface, kind)
+        placeholder = written(entity.placeholder_prefix, entity.number, entity.forms)
+        entity.forms += 1
+        memory.placeholder_of[surface] = placeholder
+        memory.surface_of[placeholder] = surface
+        memory.entity_of[surface] = entity
+        return placeholder
+
+    def _entity(self, surface: str, kind: str) -> _Entity:
+        if kind != "PERSON":
+            return self._new_entity(kind)
+        memory = self._memory
+        name = _name_words(surface)
+        known = memory.persons.get(name) or (memory.parts.get(name[0]) if len(name) == 1 else None)
+        if known is not None and known.forms < _FORMS:
+            return known
+        entity = memory.persons[name] = self._new_entity(kind)
+        if len(name) > 1:
+            for part in name:
+                if len(part) >= _SHORTEST_REPEATED:
+                    memory.parts[part] = None if part in memory.parts else entity
+        return entity
+
+    def _new_entity(self, kind: str) -> _Entity:
+        memory = self._memory
+        if kind not in memory.prefixes:
+            memory.prefixes[kind] = self._free_prefix(kind)
+            self._pattern = self._unfinished = None
+        memory.counters[kind] += 1
+        return _Entity(kind, memory.prefixes[kind], memory.counters[kind])
+
+    def _free_prefix(self, kind: str) -> str:
+        """The kind itself, unless the user's texts hold it with a number behind."""
+        taken = self._memory.words_in_use | set(self._memory.prefixes.values())
+        endings = (
+            "".join(letters) for n in count() for letters in product(ascii_uppercase, repeat=n)
+        )
+        return next(kind + ending for ending in endings if kind + ending not in taken)
+
+
+class StreamRestorer:
+    """Restores an answer piece by piece, holding back what may be half a placeholder."""
+
+    def __init__(self, vault: Vault, unfinished: re.Pattern[str] | None) -> None:
+        self._vault = vault
+        self._unfinished = unfinished
+        # The one character before the held text: it decides whether a word begins there.
+        self._before = ""
+        self._held = ""
+        self._finished = False
+
+    def __repr__(self) -> str:
+        return f"<StreamRestorer holding {len(self._held)} characters>"
+
+    def push(self, piece: str) -> str:
+        """The restored text that is certain once `piece` has arrived.
+
+        Raises `StreamOrderError` after `finish`.
+        """
+        if self._finished:
+            raise StreamOrderError("a piece arrived after the stream was finished")
+        self._held += piece
+        if self._unfinished is None:
+            return self._release(len(self._held))
+        text = self._before + self._held
+        unfinished = self._unfinished.search(text, len(self._before))
+        return self._release(
+            len(self._held) if unfinished is None else unfinished.start() - len(self._before)
+        )
+
+    def finish(self) -> str:
+        """The restored rest. Raises `StreamOrderError` when called twice."""
+        if self._finished:
+            raise StreamOrderError("the stream was finished twice")
+        self._finished = True
+        return self._release(len(self._held))
+
+    def _release(self, length: int) -> str:
+        if length == 0:
+            return ""
+        certain, self._held = self._held[:length], self._held[length:]
+        restored = self._vault._restore_from(self._before + certain, len(self._before))
+        self._before = certain[-1]
+        return restored
+
+
+def _name_words(surface: str) -> tuple[str, ...]:
+    words = tuple(word.casefold() for word in _WORD.findall(surface))
+    return tuple(word for word in words if word not in _NO_PART_OF_A_NAME) or words or (surface,)
+
+
+def _whole_words(text: str, spans: Iterable[_Span]) -> list[_Span]:
+    """Spans widened to whole words and, where they overlap or touch, merged; the widest names it.
+
+    A placeholder is recognised between characters that are no ASCII letters or digits, so its
+    original has to stand between such characters, too.
+    """
+    merged: list[_Span] = []
+    widest = 0
+    for span in sorted(spans):
+        last = merged[-1] if merged else _Span(-1, -1, "")
+        start, end = max(span.start, last.end), span.end
+        # Nothing is looked at twice: what was merged already ends at the end of a word.
+        while start > max(last.end, 0) and text[start - 1] in _ALPHANUMERIC:
+            start -= 1
+        while last.end < end < len(text) and text[end] in _ALPHANUMERIC:
+            end += 1
+        width = end - min(start, span.start)
+        if span.end == span.start:
+            continue
+        if start == last.end:
+            kind, widest = (span.kind, width) if width > widest else (last.kind, widest)
+            merged[-1] = _Span(last.start, max(end, last.end), kind)
+        else:
+            merged.append(_Span(start, end, span.kind))
+            widest = width
+    return merged

@@ -1,0 +1,229 @@
+import re
+
+import pytest
+from hypothesis import example, given
+from hypothesis import strategies as st
+from peerllm.safety.errors import StreamOrderError
+from peerllm.safety.identifiers import Identifier
+from peerllm.safety.vault import Vault
+
+
+class ListedFinder:
+    """Finds the listed surfaces, wherever they stand."""
+
+    def __init__(self, kinds: dict[str, str]) -> None:
+        self._kinds = kinds
+
+    def find(self, text: str) -> tuple[Identifier, ...]:
+        if not self._kinds:
+            return ()
+        surfaces = sorted(self._kinds, key=len, reverse=True)
+        return tuple(
+            Identifier(*found.span(), self._kinds[found.group()], 1.0)
+            for found in re.finditer("|".join(map(re.escape, surfaces)), text)
+        )
+
+
+PEOPLE = {
+    "Maria Gomez": "PERSON",
+    "Ann": "PERSON",
+    "John Smith": "PERSON",
+    "maria@example.org": "EMAIL",
+    "Bonn": "LOCATION",
+}
+
+
+def vault(kinds: dict[str, str] | None = None) -> Vault:
+    return Vault(ListedFinder(PEOPLE if kinds is None else kinds))
+
+
+def test_identifiers_become_placeholders_and_come_back() -> None:
+    safe = vault()
+    removed = safe.remove("Maria Gomez (maria@example.org) met Ann in Bonn.")
+    assert removed == "PERSON_1 (EMAIL_1) met PERSON_2 in LOCATION_1."
+    assert safe.restore("PERSON_2 saw PERSON_1.") == "Ann saw Maria Gomez."
+    assert safe.placeholders == ("PERSON_1", "EMAIL_1", "LOCATION_1", "PERSON_2")
+
+
+def test_the_same_surface_has_the_same_placeholder_in_every_text() -> None:
+    safe = vault()
+    assert safe.remove("Ann asks") == "PERSON_1 asks"
+    assert safe.remove("John Smith tells Ann") == "PERSON_2 tells PERSON_1"
+
+
+def test_a_full_name_masks_its_parts_in_earlier_texts_once_prepared() -> None:
+    safe = vault()
+    texts = ["Did Maria call? GOMEZ, I mean. ask maria", "It was Maria Gomez."]
+    safe.prepare(texts)
+    first, second = map(safe.remove, texts)
+    assert second == "It was PERSON_1."
+    assert not re.search("maria|gomez", first, re.IGNORECASE)
+    assert set(re.findall(r"PERSON_(\d+)", first)) == {"1"}
+    assert safe.restore(first) == texts[0]
+
+
+def test_a_part_two_people_share_belongs_to_neither() -> None:
+    kinds = {"Maria Gomez": "PERSON", "Maria Silva": "PERSON"}
+    safe = vault(kinds)
+    assert safe.remove("Maria Gomez, Maria Silva, Maria") == "PERSON_1, PERSON_2, PERSON_3"
+
+
+def test_a_name_that_is_a_common_word_hides_only_the_name() -> None:
+    safe = vault({"Will Smith": "PERSON"})
+    assert safe.remove("Will Smith will come, Will said") == "PERSON_1 will come, PERSON_1B said"
+
+
+@pytest.mark.parametrize(
+    "written",
+    ["PERSON_1", "person_1", "Person 1", "PERSON-1", "PERSON1", "[PERSON_1]", "<Person_1>",
+     "{{PERSON_1}}", "[[PERSON 1]]", "PERSON\\_1"],
+)  # fmt: skip
+def test_small_changes_a_model_makes_are_tolerated(written: str) -> None:
+    safe = vault()
+    safe.remove("Maria Gomez")
+    assert safe.restore(f"Dear {written},") == "Dear Maria Gomez,"
+
+
+@pytest.mark.parametrize(
+    "written",
+    ["PERSON_2", "PERSON_12", "PERSONS_1", "APERSON_1", "PERSON_1ual", "PERSN_1", "PERSON"],
+)
+def test_what_is_not_a_placeholder_given_out_stays(written: str) -> None:
+    safe = vault()
+    safe.remove("Maria Gomez")
+    assert safe.restore(f"Dear {written},") == f"Dear {written},"
+
+
+def test_unknown_placeholders_are_counted() -> None:
+    safe = vault()
+    safe.remove("Maria Gomez")
+    safe.restore("PERSON_2 and PERSON_3 and PERSON_1")
+    assert safe.unknown_placeholders == 2
+
+
+def test_a_short_name_is_not_restored_inside_a_longer_word() -> None:
+    safe = vault()
+    safe.remove("Ann")
+    assert safe.restore("Annual report by PERSON_1") == "Annual report by Ann"
+
+
+def test_person_two_is_never_person_one() -> None:
+    safe = vault()
+    safe.remove("Maria Gomez")
+    assert "Maria" not in safe.restore("PERSON_2 PERSON_11 PERSON_10")
+
+
+def test_brackets_the_user_wrote_stay() -> None:
+    safe = vault()
+    removed = safe.remove("[Maria Gomez]")
+    assert removed == "[PERSON_1]"
+    assert safe.restore(removed) == "[Maria Gomez]"
+
+
+def test_names_with_regular_expression_characters() -> None:
+    safe = vault({"A. (Bo) [C*": "PERSON", r"\1 \g<0>": "SECRET"})
+    text = r"from A. (Bo) [C* with \1 \g<0>"
+    assert safe.restore(safe.remove(text)) == text
+
+
+def test_what_was_restored_is_not_read_again() -> None:
+    safe = vault({"Ann": "PERSON", "PERSON_1": "SECRET"})
+    text = "Ann PERSON_1 SECRET_1"
+    assert safe.restore(safe.remove(text)) == text
+
+
+def test_text_that_looks_like_a_placeholder_gets_another_prefix() -> None:
+    safe = vault()
+    text = "Maria Gomez is not PERSON_1."
+    removed = safe.remove(text)
+    assert removed == "PERSONA_1 is not PERSON_1."
+    assert safe.restore(removed) == text
+
+
+def test_a_look_alike_in_a_later_text_is_hidden_itself() -> None:
+    safe = vault()
+    safe.remove("Maria Gomez")
+    later = safe.remove("who is [person 1]?")
+    assert "1" not in later
+    assert safe.restore(later) == "who is [person 1]?"
+
+
+def test_repr_and_state_hide_the_content() -> None:
+    safe = vault()
+    assert safe.is_empty
+    safe.remove("Maria Gomez")
+    assert not safe.is_empty
+    assert "Maria" not in repr(safe) + repr(safe.restorer())
+
+
+def test_a_straddling_placeholder_is_held_back() -> None:
+    safe = vault()
+    safe.remove("Maria Gomez")
+    restorer = safe.restorer()
+    assert restorer.push("Dear PER") == "Dear "
+    assert restorer.push("SON_1") == ""
+    assert restorer.push("") == ""
+    assert restorer.push(", hello") == "Maria Gomez, hello"
+    assert restorer.finish() == ""
+
+
+def test_ordinary_text_is_not_held_back() -> None:
+    safe = vault()
+    safe.remove("Maria Gomez")
+    assert safe.restorer().push("Nothing to see here") == "Nothing to see here"
+
+
+def test_a_finished_restorer_takes_no_more() -> None:
+    restorer = vault().restorer()
+    assert restorer.push("a") + restorer.finish() == "a"
+    with pytest.raises(StreamOrderError):
+        restorer.push("b")
+    with pytest.raises(StreamOrderError):
+        restorer.finish()
+
+
+def test_a_great_many_identifiers_take_linear_work() -> None:
+    emails = {f"user{number}@example.org": "EMAIL" for number in range(2_000)}
+    safe = vault(emails)
+    text = " ".join(emails)
+    assert safe.restore(safe.remove(text)) == text
+
+
+FRAGMENTS = st.sampled_from(
+    ["Maria Gomez", "maria", "Gomez", "Ann", "Annual", "PERSON_1", "person 1", "PERSON", "_", " ",
+     "1", "2", "[", "]", "{", "}", "<", ">", "\\", "EMAIL_1", "EMAIL-2B", "PERSONA_1", "(", ")",
+     "\u017f", "é", "漢", "\ud800", "maria@example.org", "\x00", "-", "A1", "Bonn", "PERSON_1B"]
+)  # fmt: skip
+TEXTS = st.lists(st.one_of(FRAGMENTS, st.text(max_size=4)), max_size=14).map("".join)
+SURFACES = st.dictionaries(
+    st.one_of(FRAGMENTS, st.text(min_size=1, max_size=5)),
+    st.sampled_from(["PERSON", "EMAIL", "IP", "PERSONA"]),
+    max_size=6,
+)
+
+
+@given(st.lists(TEXTS, min_size=1, max_size=4), SURFACES, st.booleans())
+@example(["[Ann]", "[[Ann]]"], {"Ann": "PERSON"}, True)
+def test_restoring_what_was_removed_gives_the_text(
+    texts: list[str], kinds: dict[str, str], prepared: bool
+) -> None:
+    safe = vault({**PEOPLE, **kinds})
+    if prepared:
+        safe.prepare(texts)
+    removed = [safe.remove(text) for text in texts]
+    assert [safe.restore(text) for text in removed] == texts
+
+
+@given(TEXTS, SURFACES, st.data())
+def test_any_split_of_the_stream_restores_the_same(
+    text: str, kinds: dict[str, str], data: st.DataObject
+) -> None:
+    safe = vault({**PEOPLE, **kinds})
+    removed = safe.remove(text)
+    # What a model writes is not what it was given: other fragments around it, cut anywhere.
+    answer = data.draw(TEXTS) + removed + data.draw(TEXTS)
+    cuts = sorted(data.draw(st.lists(st.integers(0, len(answer)), max_size=8)))
+    restorer = safe.restorer()
+    pieces = [answer[a:b] for a, b in zip([0, *cuts], [*cuts, len(answer)], strict=True)]
+    restored = "".join([restorer.push(piece) for piece in pieces] + [restorer.finish()])
+    assert restored == safe.restore(answer)
