@@ -20,25 +20,21 @@ def read_seed(path: Path) -> bytes:
     Raises FileNotFoundError, or KeyFileError when others may read the file or it is damaged.
     """
     # Opened without following a link and judged by its descriptor: what is checked is what is read.
-    flags = os.O_RDONLY | getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_BINARY", 0)
+    # Non-blocking, because opening a named pipe would wait for a writer.
+    flags = os.O_RDONLY
+    for name in ("O_NOFOLLOW", "O_NONBLOCK", "O_BINARY"):
+        flags |= getattr(os, name, 0)
     try:
         descriptor = os.open(path, flags)
     except FileNotFoundError:
         raise
     except OSError as error:
         raise KeyFileError(f"cannot open key file {path}: {error.strerror}") from error
-    with open(descriptor, "rb") as file:
-        status = os.fstat(file.fileno())
-        if not stat.S_ISREG(status.st_mode):
-            raise KeyFileError(f"key file {path} is not a regular file; move it away")
-        # Windows has no such bits; there the folder's access list decides.
-        if os.name == "posix" and status.st_mode & 0o077:
-            mode = stat.S_IMODE(status.st_mode)
-            raise KeyFileError(
-                f"key file {path} has mode {mode:04o}, so others may have read it;"
-                f" make a new key, or run: chmod 600 {path}"
-            )
-        raw = file.read(_MAXIMUM_BYTES + 1)
+    try:
+        _require_private_file(os.fstat(descriptor), path)
+        raw = os.read(descriptor, _MAXIMUM_BYTES + 1)
+    finally:
+        os.close(descriptor)
     return _parse(raw, path)
 
 
@@ -53,7 +49,7 @@ def create_seed_file(path: Path, seed: bytes) -> None:
     descriptor = os.open(draft, flags, 0o600)
     try:
         with open(descriptor, "wb") as file:
-            file.write(f"{_HEADER} {seed.hex()} {_checksum(seed)}\n".encode())
+            file.write(_content(seed))
             file.flush()
             os.fsync(file.fileno())
         # A link, unlike a rename, fails when the name is taken: of two writers one wins.
@@ -63,18 +59,30 @@ def create_seed_file(path: Path, seed: bytes) -> None:
     _sync_folder(path.parent)
 
 
+def _require_private_file(status: os.stat_result, path: Path) -> None:
+    if not stat.S_ISREG(status.st_mode):
+        raise KeyFileError(f"key file {path} is not a regular file; move it away")
+    # Windows has no such bits; there the folder's access list decides.
+    if os.name == "posix" and status.st_mode & 0o077:
+        raise KeyFileError(
+            f"key file {path} has mode {stat.S_IMODE(status.st_mode):04o}, so others may have read"
+            f" it; make a new key, or run: chmod 600 {path}"
+        )
+
+
 def _parse(raw: bytes, path: Path) -> bytes:
-    damaged = KeyFileError(f"key file {path} is damaged; restore it from a copy or move it away")
-    parts = raw.decode("ascii", errors="replace").split()
-    if len(parts) != 3 or parts[0] != _HEADER or not raw.endswith(b"\n"):
-        raise damaged
+    parts = raw.decode("ascii", errors="replace").split(" ")
     try:
-        seed = bytes.fromhex(parts[1])
+        seed = bytes.fromhex(parts[1]) if len(parts) == 3 else b""
     except ValueError:
-        raise damaged from None
-    if len(seed) != 32 or parts[2] != _checksum(seed):
-        raise damaged
+        seed = b""
+    if len(seed) != 32 or raw != _content(seed):
+        raise KeyFileError(f"key file {path} is damaged; restore it from a copy or move it away")
     return seed
+
+
+def _content(seed: bytes) -> bytes:
+    return f"{_HEADER} {seed.hex()} {_checksum(seed)}\n".encode("ascii")
 
 
 def _checksum(seed: bytes) -> str:
