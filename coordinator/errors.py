@@ -23,3 +23,7 @@ class StorageVersionError(StorageError):
 
 class StorageClosedError(StorageError):
     """A write was asked for after the storage had begun to close."""
+
+
+class NameRefusedError(CoordinatorError):
+    """A name, label or digest given by an operator has the wrong shape."""

@@ -1,0 +1,454 @@
+"""All that lasts of a coordinator, synchronously: what the trio shell and the commands share."""
+
+import secrets
+import time
+from collections.abc import Callable, Iterable, Sequence
+from pathlib import Path
+from types import TracebackType
+from typing import Self, TypeVar
+
+import outcome
+
+from peerllm.coordinator import accounts, ledger
+from peerllm.coordinator.accounts import (
+    ApiKey,
+    CustomerCreated,
+    CustomerExists,
+    DuplicateReceipt,
+    Earnings,
+    IssuedKey,
+    KeyExpired,
+    KeyRevoked,
+    ReceiptRecorded,
+    Seat,
+    SignedReceipt,
+    Strike,
+    Tier,
+)
+from peerllm.coordinator.errors import LedgerError, StorageError, UnknownAccountError
+from peerllm.coordinator.ledger import (
+    AlreadyDeposited,
+    AlreadyReserved,
+    AlreadySettled,
+    BudgetExceeded,
+    Deposited,
+    Funds,
+    InsufficientFunds,
+    LedgerReport,
+    Posted,
+    Recovery,
+    Reservation,
+    Reserved,
+    Voided,
+)
+from peerllm.coordinator.ledger_audit import audit
+from peerllm.coordinator.ledger_tables import LedgerTables
+from peerllm.coordinator.settlement import Settlement
+from peerllm.coordinator.storage_schema import io_errors, open_database, write_transaction
+
+T = TypeVar("T")
+
+ReserveOutcome = (
+    Reserved | InsufficientFunds | BudgetExceeded | AlreadyReserved | KeyExpired | KeyRevoked
+)
+PostOutcome = Posted | AlreadySettled | Voided | DuplicateReceipt
+VoidOutcome = Voided | AlreadySettled
+KeyOutcome = ApiKey | KeyExpired | KeyRevoked | None
+
+
+def wall_clock_us() -> int:
+    """Microseconds since the Unix epoch."""
+    return time.time_ns() // 1_000
+
+
+class StorageFile:
+    """One connection to the coordinator's database; of one thread at a time.
+
+    Several processes may hold one each: a write waits for the others' to finish. Every method is
+    one transaction. They raise StorageError when the disk or a lock fails them, LedgerError and
+    UnknownAccountError for bugs of the caller; whenever one raises, nothing of it was written.
+    """
+
+    def __init__(
+        self,
+        path: Path,
+        *,
+        clock: Callable[[], int] = wall_clock_us,
+        read_only: bool = False,
+    ) -> None:
+        self._database = open_database(path, read_only=read_only)
+        self._tables = LedgerTables(self._database, clock)
+        self._clock = clock
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Close the connection."""
+        with io_errors("closing the database"):
+            self._database.close()
+
+    def together(
+        self, operations: Sequence[Callable[["StorageFile"], T]]
+    ) -> list[outcome.Outcome[T]]:
+        """Run several writes as one group commit: one wait for the disk instead of many.
+
+        Each succeeds or fails by itself; raises StorageError if the group as a whole could not
+        be written, and then nothing of any of them was.
+        """
+        results: list[outcome.Outcome[T]] = []
+        with io_errors("a group commit"), write_transaction(self._database):
+            for operation in operations:
+                results.append(outcome.capture(operation, self))
+                if not self._database.conn.in_transaction:
+                    # A full disk, for one, makes SQLite roll the whole transaction back.
+                    raise StorageError("the database undid a group of writes: is the disk full?")
+        return results
+
+    def _write(self, write: Callable[[], T]) -> T:
+        with io_errors("a write to the database"), write_transaction(self._database):
+            return write()
+
+    def _read(self, read: Callable[[], T]) -> T:
+        with io_errors("reading the database"):
+            return read()
+
+    # Customers and their keys
+
+    def create_customer(self, name: str) -> CustomerCreated | CustomerExists:
+        """Open an account `customers/<name>`; raises NameRefusedError."""
+        account = ledger.customer_account(accounts.check_customer_name(name))
+        created = self._write(lambda: self._tables.open_account(account))
+        return CustomerCreated(account) if created else CustomerExists(account)
+
+    def customers(self) -> tuple[str, ...]:
+        """All customers' accounts, by name."""
+        rows = self._read(
+            lambda: self._tables.rows(
+                "SELECT account FROM accounts WHERE account GLOB ? ORDER BY account",
+                ledger.CUSTOMER_PREFIX + "*",
+            )
+        )
+        return tuple(account for (account,) in rows)
+
+    def create_api_key(
+        self,
+        account: str,
+        name: str,
+        *,
+        budget: int | None = None,
+        expires_at_us: int | None = None,
+        random: Callable[[int], bytes] = secrets.token_bytes,
+    ) -> IssuedKey:
+        """Issue a key; only its digest is kept. `budget` limits what it may ever spend."""
+        accounts.check_label(name, "a key's name")
+        if budget is not None:
+            ledger.check_amount(budget, "a budget")
+        plain = accounts.new_key(random)
+        digest = accounts.key_digest(plain)
+        if digest is None:
+            raise LedgerError("the random source gave the wrong number of bytes for a key")
+        key = ApiKey(
+            key_id=accounts.key_id_of(digest),
+            account=account,
+            name=name,
+            created_at_us=self._clock(),
+            expires_at_us=expires_at_us,
+            revoked_at_us=None,
+            budget=budget,
+            spent=0,
+        )
+
+        def write() -> None:
+            self._tables.require_account(account)
+            self._tables.insert_key(key, digest)
+
+        self._write(write)
+        return IssuedKey(key, plain)
+
+    def revoke_api_key(self, key_id: str) -> KeyRevoked | None:
+        """Withdraw a key at once and for good; None if there is no such key."""
+
+        def write() -> KeyRevoked | None:
+            self._tables.execute(
+                "UPDATE api_keys SET revoked_at_us = ? WHERE key_id = ? AND revoked_at_us IS NULL",
+                self._clock(),
+                key_id,
+            )
+            key = self._tables.key(key_id)
+            if key is None or key.revoked_at_us is None:
+                return None
+            return KeyRevoked(key_id, key.revoked_at_us)
+
+        return self._write(write)
+
+    def find_api_key(self, plain: str) -> KeyOutcome:
+        """Whom a presented key belongs to; None for one that was never issued."""
+        digest = accounts.key_digest(plain)
+        if digest is None:
+            return None
+        key = self._read(lambda: self._tables.key_by_digest(digest))
+        return None if key is None else accounts.key_state(key, self._clock())
+
+    def api_keys(self, account: str) -> tuple[ApiKey, ...]:
+        """An account's keys, oldest first, the revoked and expired ones too."""
+        return self._read(lambda: self._tables.keys_of(account))
+
+    # Money
+
+    def deposit(self, account: str, amount: int, deposit_id: str) -> Deposited | AlreadyDeposited:
+        """Credit a customer with money paid in; `deposit_id` makes it happen once only.
+
+        Raises LedgerError if the same id was used for another account or amount.
+        """
+        transfer = ledger.deposit_transfer(account, amount, deposit_id)
+
+        def write() -> Deposited | AlreadyDeposited:
+            self._tables.require_account(account)
+            existing = self._tables.transfer(transfer.transfer_id)
+            if existing is None:
+                self._tables.open_account(ledger.OUTSIDE_ACCOUNT)
+                self._tables.insert_transfer(transfer, None)
+                return Deposited(transfer)
+            if existing != transfer:
+                raise LedgerError(
+                    f"deposit {deposit_id} exists with another account or amount: use a new id"
+                )
+            return AlreadyDeposited(transfer)
+
+        return self._write(write)
+
+    def reserve(
+        self, reservation_id: str, account: str, amount: int, *, key_id: str | None
+    ) -> ReserveOutcome:
+        """Hold back the most a request may cost; before any compute."""
+        reservation = Reservation(reservation_id, account, key_id, amount, "open")
+
+        def write() -> ReserveOutcome:
+            existing = self._tables.reservation(reservation_id)
+            if existing is not None:
+                return AlreadyReserved(existing)
+            budget = None
+            if key_id is not None:
+                key = self._key_of_account(key_id, account)
+                if not isinstance(key, ApiKey):
+                    return key
+                budget = self._tables.budget(key)
+            funds = self._tables.funds(account, keep_snapshot=True)
+            decision = ledger.decide_reservation(reservation, funds, budget)
+            if isinstance(decision, Reserved):
+                self._tables.insert_reservation(reservation)
+            return decision
+
+        return self._write(write)
+
+    def _key_of_account(self, key_id: str, account: str) -> ApiKey | KeyExpired | KeyRevoked:
+        # Asked again within the transaction: a key revoked since it was presented buys nothing.
+        key = self._tables.key(key_id)
+        if key is None or key.account != account:
+            raise UnknownAccountError(f"account {account} has no key {key_id}")
+        return accounts.key_state(key, self._clock())
+
+    def post(
+        self,
+        reservation_id: str,
+        settlement: Settlement,
+        receipts: Iterable[SignedReceipt] = (),
+    ) -> PostOutcome:
+        """Charge a reservation: balanced legs, used receipts and its closing, all or nothing.
+
+        A receipt used before refuses the whole (DuplicateReceipt): settle again without it. A
+        reservation that recovery has voided stays voided. Raises LedgerError when the charge
+        exceeds the reservation or the legs break a rule, UnknownAccountError when there is none.
+        """
+        used = tuple(receipts)
+
+        def write() -> PostOutcome:
+            reservation = self._tables.require_reservation(reservation_id)
+            if reservation.state == "voided":
+                return Voided(reservation_id)
+            if reservation.charge is not None:
+                return AlreadySettled(reservation_id, reservation.charge)
+            duplicate = self._tables.first_duplicate(used)
+            if duplicate is not None:
+                return duplicate
+            charge = settlement.charge
+            for transfer in ledger.charge_transfers(reservation, charge, settlement.legs):
+                self._tables.open_account(transfer.credit_account)
+                self._tables.insert_transfer(transfer, reservation_id)
+            for receipt in used:
+                self._tables.insert_receipt(receipt, reservation_id)
+            self._tables.close_reservation(reservation, charge)
+            return Posted(reservation_id, charge)
+
+        return self._write(write)
+
+    def void(self, reservation_id: str) -> VoidOutcome:
+        """Give a reservation up: nothing is charged. As often as one likes."""
+
+        def write() -> VoidOutcome:
+            reservation = self._tables.require_reservation(reservation_id)
+            if reservation.charge is not None:
+                return AlreadySettled(reservation_id, reservation.charge)
+            if reservation.state == "open":
+                self._tables.close_reservation(reservation, None)
+            return Voided(reservation_id)
+
+        return self._write(write)
+
+    def recover(self) -> Recovery:
+        """Void what a crash left open, and record it.
+
+        For the coordinator's start only, when none of its requests can be running.
+        """
+
+        def write() -> Recovery:
+            voided, released = self._tables.void_open_reservations()
+            self._tables.execute(
+                "INSERT INTO recoveries (recovered_at_us, voided, released) VALUES (?, ?, ?)",
+                self._clock(),
+                voided,
+                released,
+            )
+            return Recovery(voided, released)
+
+        return self._write(write)
+
+    def balance(self, account: str) -> Funds:
+        """An account's balance, derived from its transfers, and what of it is reserved."""
+
+        # One moment for both: a charge posted between the two queries would count twice.
+        def read() -> Funds:
+            with self._database.atomic():
+                return self._tables.funds(account, keep_snapshot=False)
+
+        return self._read(read)
+
+    def earnings(self, host: str) -> Earnings:
+        """What a host has been credited with; zero for one never paid."""
+        ((settlements, total),) = self._read(
+            lambda: self._tables.rows(
+                "SELECT COUNT(*), COALESCE(SUM(amount), 0) FROM transfers WHERE credit_account = ?",
+                ledger.host_account(host),
+            )
+        )
+        return Earnings(host, total, settlements)
+
+    def ledger_check(self) -> LedgerReport:
+        """Recount everything from the transfers; reads the whole ledger, at one moment."""
+        return self._read(lambda: audit(self._database))
+
+    # Receipts, seats, strikes
+
+    def record_receipts(
+        self, receipts: Iterable[SignedReceipt], *, reservation_id: str | None = None
+    ) -> list[ReceiptRecorded | DuplicateReceipt]:
+        """Keep receipts that nothing is paid for, such as late ones; each counts once."""
+        given = tuple(receipts)
+
+        def write() -> list[ReceiptRecorded | DuplicateReceipt]:
+            results: list[ReceiptRecorded | DuplicateReceipt] = []
+            for receipt in given:
+                duplicate = self._tables.first_duplicate((receipt,))
+                if duplicate is None:
+                    self._tables.insert_receipt(receipt, reservation_id)
+                results.append(duplicate or ReceiptRecorded(receipt.host, receipt.dispatch_id))
+            return results
+
+        return self._write(write)
+
+    def seat(
+        self,
+        peer_id: str,
+        operator: str,
+        tier: Tier,
+        digests: Iterable[bytes],
+        *,
+        region: str = "default",
+    ) -> Seat:
+        """Give a host a seat, or replace the one it has."""
+        ledger.host_account(peer_id)
+        seat = Seat(
+            peer_id=peer_id,
+            operator=accounts.check_label(operator, "an operator"),
+            tier=tier,
+            digests=frozenset(accounts.check_model_digest(digest) for digest in digests),
+            region=accounts.check_label(region, "a region"),
+            seated_at_us=self._clock(),
+        )
+
+        def write() -> Seat:
+            self._tables.execute("DELETE FROM seats WHERE peer_id = ?", peer_id)
+            self._tables.execute(
+                "INSERT INTO seats (peer_id, operator, tier, region, seated_at_us)"
+                " VALUES (?, ?, ?, ?, ?)",
+                peer_id,
+                operator,
+                tier,
+                region,
+                seat.seated_at_us,
+            )
+            for digest in seat.digests:
+                self._tables.execute("INSERT INTO seat_models VALUES (?, ?)", peer_id, digest)
+            return seat
+
+        return self._write(write)
+
+    def unseat(self, peer_id: str) -> bool:
+        """Take a host's seat away; False if it had none."""
+        return (
+            self._write(
+                lambda: self._tables.execute("DELETE FROM seats WHERE peer_id = ?", peer_id)
+            )
+            > 0
+        )
+
+    def seats(self) -> tuple[Seat, ...]:
+        """All seats, by peer id."""
+        seats: dict[str, Seat] = {}
+        for peer_id, operator, tier, region, seated_at_us, digest in self._read(
+            lambda: self._tables.rows(
+                "SELECT peer_id, operator, tier, region, seated_at_us, digest"
+                " FROM seats LEFT JOIN seat_models USING (peer_id) ORDER BY peer_id"
+            )
+        ):
+            digests = seats[peer_id].digests if peer_id in seats else frozenset()
+            if digest is not None:
+                digests |= {digest}
+            seats[peer_id] = Seat(peer_id, operator, tier, digests, region, seated_at_us)
+        return tuple(seats.values())
+
+    def record_strike(self, peer_id: str, rule: str, *, dispatch_id: bytes | None = None) -> Strike:
+        """Note that a host broke the rule of this name."""
+        accounts.check_label(rule, "a rule's name")
+        strike = Strike(peer_id, rule, dispatch_id, self._clock())
+        self._write(
+            lambda: self._tables.execute(
+                "INSERT INTO strikes (peer_id, rule, dispatch_id, recorded_at_us)"
+                " VALUES (?, ?, ?, ?)",
+                peer_id,
+                rule,
+                dispatch_id,
+                strike.recorded_at_us,
+            )
+        )
+        return strike
+
+    def strikes(self, peer_id: str) -> tuple[Strike, ...]:
+        """A host's strikes, oldest first."""
+        rows = self._read(
+            lambda: self._tables.rows(
+                "SELECT peer_id, rule, dispatch_id, recorded_at_us FROM strikes"
+                " WHERE peer_id = ? ORDER BY strike",
+                peer_id,
+            )
+        )
+        return tuple(Strike(*row) for row in rows)
