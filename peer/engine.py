@@ -1,0 +1,381 @@
+"""The daemon's side of the engine: starts the process, feeds it, replaces it when it dies."""
+
+import itertools
+import math
+import os
+import random
+import signal
+import subprocess
+import sys
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import asynccontextmanager, contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+import trio
+
+from peerllm.overlay.backoff import full_jitter
+from peerllm.peer.engine_protocol import (
+    Alive,
+    Cancel,
+    Crashed,
+    EngineProtocolError,
+    Finished,
+    FrameReader,
+    FromEngine,
+    GenerationTask,
+    Load,
+    LoadFailed,
+    Progress,
+    Ready,
+    Refused,
+    Started,
+    Submit,
+    ToEngine,
+    Tokens,
+    frame,
+    from_engine,
+)
+from peerllm.peer.errors import LoadFault
+from peerllm.peer.generation import (
+    EngineLoading,
+    EngineReady,
+    EngineRestarting,
+    EngineState,
+    EngineUnavailable,
+    GeneratedPiece,
+    GenerationFailed,
+    GenerationRefused,
+    GenerationStep,
+)
+from peerllm.peer.models import ModelFile
+
+_MODULE: Final = "peerllm.peer.engine_process"
+# A loading engine reports every percent of the weights; a spinning disk may take minutes
+# for one percent of the largest models, never this long.
+_LOAD_SILENCE_SECONDS: Final = 300.0
+# A working engine shows a sign of life after every step. The longest step is a piece
+# of a prompt: seconds for a large model on an old laptop.
+_WORK_SILENCE_SECONDS: Final = 120.0
+_KILL_SECONDS: Final = 5.0
+# An engine that worked this long did not die of being started.
+_SETTLED_SECONDS: Final = 60.0
+# Keeps a piece far below the wire's bounds for tokens (4096) and text (16384 characters).
+_PIECE_TOKENS: Final = 64
+# What may pass by itself; every other fault lies in the file or the installation.
+_PASSING_FAULTS: Final[frozenset[LoadFault]] = frozenset({"no_memory", "engine_died", "timeout"})
+
+
+@dataclass(frozen=True)
+class EngineSettings:
+    """What the engine process is told to load, and how much of the machine it takes."""
+
+    model: ModelFile
+    digest_cache: Path
+    slots: int
+    context_tokens: int
+    threads: int
+
+
+class EngineClient:
+    """Owns the engine process. Made by `open_engine`; see `generation.Engine`."""
+
+    def __init__(
+        self,
+        settings: EngineSettings,
+        *,
+        randomness: Callable[[], float],
+        on_state: Callable[[EngineState], None] = lambda _state: None,
+    ) -> None:
+        self._settings = settings
+        self._random = randomness
+        self._on_state = on_state
+        self._state: EngineState = EngineLoading()
+        self._changed = trio.Event()
+        self._numbers = itertools.count(1)
+        self._running: dict[int, _RunningGeneration] = {}
+        self._outbox: trio.MemorySendChannel[ToEngine] | None = None
+        self._process: trio.Process | None = None
+
+    @property
+    def name(self) -> str:
+        """The model's name in the catalogue."""
+        return self._settings.model.name
+
+    @property
+    def digest(self) -> bytes:
+        """SHA-256 of the model's file."""
+        return self._settings.model.digest
+
+    @property
+    def state(self) -> EngineState:
+        """Whether work is taken now."""
+        return self._state
+
+    @property
+    def process_id(self) -> int | None:
+        """The engine process, while there is one."""
+        return self._process.pid if self._process else None
+
+    async def wait_ready(self) -> EngineReady | EngineUnavailable:
+        """Wait until work is taken, or until it is known that it never will be."""
+        while not isinstance(self._state, EngineReady | EngineUnavailable):
+            await self._changed.wait()
+        return self._state
+
+    @contextmanager
+    def generate(self, task: GenerationTask) -> Iterator["_RunningGeneration"]:
+        """Begin an answer; leaving the block before its end cancels it."""
+        generation = _RunningGeneration(next(self._numbers))
+        if self._outbox is None or not isinstance(self._state, EngineReady):
+            generation.put(GenerationFailed("engine_unavailable"))
+            yield generation
+            return
+        outbox = self._outbox
+        self._running[generation.number] = generation
+        outbox.send_nowait(Submit(number=generation.number, task=task))
+        try:
+            yield generation
+        finally:
+            # Still registered: the engine has not said its last word on it.
+            if self._running.pop(generation.number, None) and outbox is self._outbox:
+                outbox.send_nowait(Cancel(number=generation.number))
+
+    async def supervise(self) -> None:
+        """Run engine processes, one after another, until the model proves unservable.
+
+        A model that was never ready is not tried again: its operator is told at once.
+        """
+        attempt = 0
+        was_ready = False
+        while True:
+            self._set_state(EngineLoading())
+            ready_at: list[float] = []
+            failure = await self._run_process(ready_at)
+            was_ready = was_ready or bool(ready_at)
+            if not was_ready or failure.reason not in _PASSING_FAULTS:
+                self._set_state(failure)
+                return
+            settled = bool(ready_at) and trio.current_time() - ready_at[0] > _SETTLED_SECONDS
+            attempt = 0 if settled else attempt + 1
+            delay = full_jitter(attempt, self._random)
+            self._set_state(EngineRestarting(failure.sentence, delay))
+            await trio.sleep(delay)
+
+    async def _run_process(self, ready_at: list[float]) -> EngineUnavailable:
+        """One process from start to end; gives why it ended."""
+        process = await trio.lowlevel.open_process(
+            # -P: a file in the working directory must not stand in for a module.
+            [sys.executable, "-P", "-m", _MODULE],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.DEVNULL,
+        )
+        self._process = process
+        # Unbounded: messages out are as many as the tasks the daemon lets in.
+        outbox, to_write = trio.open_memory_channel[ToEngine](math.inf)
+        self._outbox = outbox
+        try:
+            async with trio.open_nursery() as nursery:
+                nursery.start_soon(_write_all, process, to_write)
+                outbox.send_nowait(self._load_message())
+                failure = await self._read_all(process, ready_at)
+                nursery.cancel_scope.cancel()
+        finally:
+            self._outbox = None
+            # Before anyone hears of the failure: who then waits must wait for the next one.
+            self._set_state(EngineLoading())
+            for generation in self._running.values():
+                generation.put(GenerationFailed("engine_died"))
+            self._running.clear()
+            await _end_process(process)
+            self._process = None
+        return failure or self._death(process, loading=not ready_at)
+
+    def _load_message(self) -> Load:
+        settings = self._settings
+        return Load(
+            path=str(settings.model.path),
+            digest=settings.model.digest,
+            digest_cache=str(settings.digest_cache),
+            slots=settings.slots,
+            context_tokens=settings.context_tokens,
+            threads=settings.threads,
+        )
+
+    async def _read_all(
+        self, process: trio.Process, ready_at: list[float]
+    ) -> EngineUnavailable | None:
+        """Act on what the engine says until it ends; gives the reason when it told one."""
+        assert process.stdout is not None  # noqa: S101 - opened with a pipe
+        reader = FrameReader()
+        crashed: EngineUnavailable | None = None
+        while True:
+            with trio.move_on_after(self._silence(ready=bool(ready_at))) as silence:
+                raw = await process.stdout.receive_some(1 << 16)
+            if silence.cancelled_caught:
+                if ready_at and not self._stalled():
+                    continue
+                return EngineUnavailable("timeout", "the engine process stopped responding")
+            if not raw:
+                return crashed
+            try:
+                for message in map(from_engine, reader.feed(bytes(raw))):
+                    match message:
+                        case LoadFailed():
+                            return EngineUnavailable(message.reason, message.sentence)
+                        case Crashed():
+                            crashed = EngineUnavailable(
+                                "engine_died", f"the engine process failed: {message.where}"
+                            )
+                        case _:
+                            self._take(message, ready_at)
+            except EngineProtocolError as error:
+                return EngineUnavailable("engine_died", str(error))
+
+    def _take(self, message: FromEngine, ready_at: list[float]) -> None:
+        match message:
+            case Progress():
+                self._set_state(EngineLoading(message.percent))
+            case Ready():
+                ready_at.append(trio.current_time())
+                self._set_state(
+                    EngineReady(
+                        slots=message.slots,
+                        context_tokens=message.context_tokens,
+                        tokens_per_second_milli=message.tokens_per_second_milli,
+                    )
+                )
+            case Started() | Tokens():
+                if generation := self._running.get(message.number):
+                    generation.put(message)
+            case Finished() | Refused():
+                if generation := self._running.pop(message.number, None):
+                    generation.put(message)
+            case Alive() | LoadFailed() | Crashed():
+                pass
+
+    def _silence(self, *, ready: bool) -> float:
+        return _WORK_SILENCE_SECONDS if ready else _LOAD_SILENCE_SECONDS
+
+    def _stalled(self) -> bool:
+        """Whether a task has waited through a whole silence; an idle engine has none."""
+        before = trio.current_time() - _WORK_SILENCE_SECONDS
+        return any(generation.started_at <= before for generation in self._running.values())
+
+    def _death(self, process: trio.Process, *, loading: bool) -> EngineUnavailable:
+        code = process.returncode or 0
+        how = f"signal {signal.Signals(-code).name}" if code < 0 else f"exit code {code}"
+        if not loading:
+            return EngineUnavailable("engine_died", f"the engine process ended ({how})")
+        return EngineUnavailable(
+            "engine_died",
+            f"the engine process ended while loading {self._settings.model.path} ({how}): "
+            "the file is damaged or memory ran out",
+        )
+
+    def _set_state(self, state: EngineState) -> None:
+        self._state = state
+        self._changed.set()
+        self._changed = trio.Event()
+        self._on_state(state)
+
+
+class _RunningGeneration:
+    """One answer under way; see `generation.Generation`."""
+
+    def __init__(self, number: int) -> None:
+        self.number = number
+        self.started_at = trio.current_time()
+        self._prompt_tokens = 0
+        self._end: GenerationStep | None = None
+        # Unbounded: an answer is never longer than the model's context.
+        self._put, self._ready = trio.open_memory_channel[
+            Started | Tokens | Finished | Refused | GenerationFailed
+        ](math.inf)
+
+    @property
+    def prompt_tokens(self) -> int:
+        """Tokens of the rendered prompt; 0 until the engine has started on it."""
+        return self._prompt_tokens
+
+    def put(self, message: Started | Tokens | Finished | Refused | GenerationFailed) -> None:
+        """Hand over what the engine said about this answer."""
+        self._put.send_nowait(message)
+
+    async def next(self) -> GenerationStep:
+        """Wait for something to be ready, then give all that is ready."""
+        if self._end is not None:
+            await trio.lowlevel.checkpoint()
+            return self._end
+        tokens: list[int] = []
+        text = ""
+        while len(tokens) < _PIECE_TOKENS:
+            try:
+                message = self._ready.receive_nowait()
+            except trio.WouldBlock:
+                if tokens:
+                    break
+                message = await self._ready.receive()
+            match message:
+                case Started():
+                    self._prompt_tokens = message.prompt_tokens
+                case Tokens():
+                    tokens += message.tokens
+                    text += message.text
+                case Finished():
+                    self._end = GeneratedPiece((), "", message.finish)
+                    return GeneratedPiece(tuple(tokens), text, message.finish)
+                case Refused():
+                    self._end = GenerationRefused(message.reason)
+                    return self._end
+                case GenerationFailed():
+                    self._end = message
+                    return GeneratedPiece(tuple(tokens), text) if tokens else message
+        return GeneratedPiece(tuple(tokens), text)
+
+
+@asynccontextmanager
+async def open_engine(
+    settings: EngineSettings,
+    *,
+    randomness: Callable[[], float] = random.random,
+    on_state: Callable[[EngineState], None] = lambda _state: None,
+) -> AsyncIterator[EngineClient]:
+    """Start an engine and keep one running until the block is left.
+
+    Gives the client at once, before the model is loaded: see `EngineClient.wait_ready`.
+    """
+    client = EngineClient(settings, randomness=randomness, on_state=on_state)
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(client.supervise)
+        yield client
+        nursery.cancel_scope.cancel()
+
+
+async def _write_all(process: trio.Process, messages: trio.MemoryReceiveChannel[ToEngine]) -> None:
+    assert process.stdin is not None  # noqa: S101 - opened with a pipe
+    try:
+        async for message in messages:
+            await process.stdin.send_all(frame(message))
+    except (trio.BrokenResourceError, trio.ClosedResourceError):
+        # The reader sees the end of the process and says why.
+        return
+
+
+async def _end_process(process: trio.Process) -> None:
+    """Kill and reap. Killed, not asked: it holds nothing that would need saving."""
+    with trio.CancelScope(shield=True, deadline=trio.current_time() + _KILL_SECONDS):
+        process.kill()
+        await process.wait()
+        for pipe in (process.stdin, process.stdout):
+            if pipe is not None:
+                await pipe.aclose()
+
+
+def default_threads() -> int:
+    """One less than the physical cores, so that the machine stays usable; at least one."""
+    import psutil  # noqa: PLC0415 - only hosts have it
+
+    return max(1, (psutil.cpu_count(logical=False) or os.cpu_count() or 2) - 1)

@@ -1,0 +1,247 @@
+"""The engine process: loads one model and generates until its input pipe closes.
+
+Run as `python -m peerllm.peer.engine_process` by the daemon, which talks over standard
+input and output. Everything else the process might print, the library's log and any
+traceback, goes nowhere: it could quote a prompt.
+"""
+
+import contextlib
+import os
+import queue
+import sys
+import threading
+import time
+from pathlib import Path
+from typing import Final
+
+from peerllm.peer.batching import BatchingEngine, Produced, Sampling
+from peerllm.peer.chat import ChatTemplate, ChatTurn
+from peerllm.peer.engine_protocol import (
+    Alive,
+    Cancel,
+    Crashed,
+    EngineProtocolError,
+    Finished,
+    FrameReader,
+    FromEngine,
+    GenerationTask,
+    Load,
+    LoadFailed,
+    Progress,
+    Ready,
+    Refused,
+    Started,
+    Submit,
+    ToEngine,
+    Tokens,
+    frame,
+    to_engine,
+)
+from peerllm.peer.errors import ModelError, PromptError
+from peerllm.peer.llama import LlamaModel
+from peerllm.peer.models import DigestCache, check_model
+from peerllm.peer.privacy import forbid_memory_dumps, place_of
+
+# How often a step that shows no token is reported: well below any watchdog, and rare
+# enough to cost nothing.
+_ALIVE_SECONDS: Final = 1.0
+# Idle this long, the engine overwrites its caches. Not at once: a request that arrives
+# right after another would wait for it.
+_SCRUB_AFTER_SECONDS: Final = 1.0
+# Enough tokens to measure speed, few enough to cost a fraction of a second.
+_WARM_UP_PROMPT: Final = 32
+_WARM_UP_TOKENS: Final = 8
+_CRASHED: Final = 70  # EX_SOFTWARE of sysexits.h
+
+
+class DaemonPipes:
+    """The two pipes to the daemon: messages in through a queue, messages out blocking."""
+
+    def __init__(self, read_descriptor: int, write_descriptor: int) -> None:
+        self._read = read_descriptor
+        self._write = write_descriptor
+        # None: the daemon is gone.
+        self.inbox: queue.SimpleQueue[ToEngine | None] = queue.SimpleQueue()
+        self._last_sent = time.monotonic()
+
+    def start(self) -> None:
+        """Read in a thread of its own, so that a cancellation is seen between two steps."""
+        threading.Thread(target=self._read_all, daemon=True, name="daemon-pipe").start()
+
+    def send(self, message: FromEngine) -> None:
+        """Write one message. Raises `BrokenPipeError` when the daemon is gone."""
+        view = memoryview(frame(message))
+        while view:
+            view = view[os.write(self._write, view) :]
+        self._last_sent = time.monotonic()
+
+    def send_alive(self) -> None:
+        """Show that work goes on, unless something was sent just now."""
+        if time.monotonic() - self._last_sent > _ALIVE_SECONDS:
+            self.send(Alive())
+
+    def _read_all(self) -> None:
+        reader = FrameReader()
+        try:
+            while raw := os.read(self._read, 1 << 16):
+                for body in reader.feed(raw):
+                    self.inbox.put(to_engine(body))
+        except (OSError, EngineProtocolError):
+            pass
+        self.inbox.put(None)
+
+
+class EngineServer:
+    """Serves one loaded model over the pipes."""
+
+    def __init__(
+        self, pipes: DaemonPipes, model: LlamaModel, template: ChatTemplate, load: Load
+    ) -> None:
+        self._pipes = pipes
+        self._model = model
+        self._template = template
+        self._engine = BatchingEngine(
+            model, slots=load.slots, context_tokens=load.context_tokens, threads=load.threads
+        )
+        self._scrubbed = True
+
+    def ready(self) -> Ready:
+        """Generate a little and say how fast it went."""
+        token = next(iter(self._model.tokenize("a", control=False)), 0)
+        self._engine.submit(
+            0, [token] * _WARM_UP_PROMPT, max_tokens=_WARM_UP_TOKENS, sampling=Sampling()
+        )
+        produced = 0
+        started = time.perf_counter()
+        while not self._engine.idle:
+            produced += len(self._engine.step())
+            if produced == 1:
+                started = time.perf_counter()
+        seconds = max(time.perf_counter() - started, 1e-6)
+        self._engine.scrub()
+        return Ready(
+            slots=self._engine.slots,
+            context_tokens=self._engine.context_tokens,
+            # The first token came out of the prompt's own pass.
+            tokens_per_second_milli=int(max(produced - 1, 0) / seconds * 1000),
+        )
+
+    def serve(self) -> None:
+        """Take messages and step until the daemon closes its end."""
+        while self._take_messages():
+            for produced in self._engine.step():
+                self._report(produced)
+            self._pipes.send_alive()
+
+    def _take_messages(self) -> bool:
+        """Act on every message that is there; wait for one while idle. False at the end."""
+        while True:
+            try:
+                message = self._pipes.inbox.get(
+                    block=self._engine.idle,
+                    timeout=None if self._scrubbed else _SCRUB_AFTER_SECONDS,
+                )
+            except queue.Empty:
+                if not self._engine.idle:
+                    return True
+                self._engine.scrub()
+                self._scrubbed = True
+                continue
+            match message:
+                case None:
+                    return False
+                case Submit():
+                    self._scrubbed = False
+                    self._submit(message.number, message.task)
+                case Cancel():
+                    self._engine.cancel(message.number)
+                case Load():
+                    raise EngineProtocolError("an engine loads one model only")
+
+    def _submit(self, number: int, task: GenerationTask) -> None:
+        try:
+            prompt = self._template.prompt(
+                [ChatTurn(turn.role, turn.content) for turn in task.turns],
+                task.assistant_prefix,
+                self._model,
+            )
+            self._engine.submit(
+                number,
+                prompt,
+                max_tokens=task.max_tokens,
+                sampling=Sampling(
+                    temperature=task.temperature_milli / 1000,
+                    top_p=task.top_p_milli / 1000,
+                    seed=task.seed,
+                ),
+                stop=task.stop,
+            )
+        except PromptError as refusal:
+            self._pipes.send(Refused(number=number, reason=refusal.reason, sentence=str(refusal)))
+        else:
+            self._pipes.send(Started(number=number, prompt_tokens=len(prompt)))
+
+    def _report(self, produced: Produced) -> None:
+        number = produced.identifier
+        if produced.tokens or produced.text:
+            self._pipes.send(
+                Tokens(number=number, tokens=list(produced.tokens), text=produced.text)
+            )
+        if produced.finish:
+            self._pipes.send(Finished(number=number, finish=produced.finish))
+
+
+def load_and_serve(pipes: DaemonPipes) -> None:
+    """The life of the process: load what the first message names, then serve."""
+    load = pipes.inbox.get()
+    if load is None:
+        return
+    if not isinstance(load, Load):
+        raise EngineProtocolError("the first message to an engine must be load")
+    path = Path(load.path)
+    try:
+        check_model(path, load.digest, DigestCache(Path(load.digest_cache)))
+        model = LlamaModel(path, lambda percent: pipes.send(Progress(percent=percent)))
+        server = EngineServer(pipes, model, ChatTemplate(model.chat_template), load)
+    except ModelError as error:
+        pipes.send(LoadFailed(reason=error.reason, sentence=str(error)))
+        return
+    except MemoryError:
+        pipes.send(LoadFailed(reason="no_memory", sentence=f"no memory left to load {path}"))
+        return
+    pipes.send(server.ready())
+    server.serve()
+
+
+def main() -> None:
+    """Claim the pipes, then serve. Never returns to a place that could print."""
+    forbid_memory_dumps()
+    pipes = DaemonPipes(os.dup(0), os.dup(1))
+    _mute()
+    pipes.start()
+    code = 0
+    try:
+        load_and_serve(pipes)
+    except BrokenPipeError:
+        pass
+    # Broad on purpose: an exception that left this function would be printed with its
+    # message, which may quote content. Only its kind and place leave the process.
+    except BaseException as error:
+        code = _CRASHED
+        with contextlib.suppress(OSError):
+            pipes.send(Crashed(where=place_of(error)))
+    # Not sys.exit: the library's destructors may abort, and there is nothing left to do.
+    os._exit(code)
+
+
+def _mute() -> None:
+    """Point the standard streams at nothing, for native code as well as for Python."""
+    nowhere = os.open(os.devnull, os.O_RDWR)
+    for descriptor in (0, 1, 2):
+        os.dup2(nowhere, descriptor)
+    sys.excepthook = lambda *_: None
+    threading.excepthook = lambda _: None
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,174 @@
+from collections.abc import Iterator
+
+import pytest
+
+from peerllm.peer import batching
+from peerllm.peer.batching import BatchingEngine, Produced, Sampling
+from peerllm.peer.chat import ChatTemplate, ChatTurn
+from peerllm.peer.errors import ModelError, PromptError
+from peerllm.peer.llama import LlamaModel
+
+DRAWN = Sampling(temperature=0.8, top_p=0.95, seed=7)
+
+
+@pytest.fixture(scope="module")
+def engine(model: LlamaModel) -> Iterator[BatchingEngine]:
+    made = BatchingEngine(model, slots=3, context_tokens=512, threads=1)
+    yield made
+    made.close()
+
+
+def prompt(model: LlamaModel, text: str, prefix: str = "") -> list[int]:
+    return ChatTemplate(model.chat_template).prompt([ChatTurn("user", text)], prefix, model)
+
+
+def finish_all(engine: BatchingEngine) -> dict[int, list[Produced]]:
+    answers: dict[int, list[Produced]] = {}
+    while not engine.idle:
+        for produced in engine.step():
+            answers.setdefault(produced.identifier, []).append(produced)
+    return answers
+
+
+def tokens(answer: list[Produced]) -> list[int]:
+    return [token for produced in answer for token in produced.tokens]
+
+
+def text(answer: list[Produced]) -> str:
+    return "".join(produced.text for produced in answer)
+
+
+def test_an_answer_is_the_same_alone_and_beside_others(
+    model: LlamaModel, engine: BatchingEngine
+) -> None:
+    questions = ["What is the capital of France?", "Count to ten. " * 20, "Name a colour."]
+    alone = []
+    for question in questions:
+        engine.submit(1, prompt(model, question), max_tokens=8, sampling=DRAWN)
+        alone.append(tokens(finish_all(engine)[1]))
+    # They enter one after the other, so that prefill and answers meet in one step.
+    together: dict[int, list[Produced]] = {}
+    for number, question in enumerate(questions):
+        engine.submit(number, prompt(model, question), max_tokens=8, sampling=DRAWN)
+        for produced in engine.step() + engine.step():
+            together.setdefault(produced.identifier, []).append(produced)
+    for number, rest in finish_all(engine).items():
+        together.setdefault(number, []).extend(rest)
+    assert [tokens(together[number]) for number in range(3)] == alone
+
+
+def test_the_model_answers_and_ends_by_itself(model: LlamaModel, engine: BatchingEngine) -> None:
+    question = prompt(model, "Answer with one word: is fire hot or cold?")
+    engine.submit(1, question, max_tokens=40, sampling=Sampling())
+    answer = finish_all(engine)[1]
+    assert text(answer)
+    assert answer[-1].finish == "stop"
+    assert not any(map(model.is_control, tokens(answer)))
+
+
+def test_a_given_beginning_is_continued_and_not_repeated(
+    model: LlamaModel, engine: BatchingEngine
+) -> None:
+    begun = prompt(model, "What is the capital of France?", "The capital of France is")
+    engine.submit(1, begun, max_tokens=2, sampling=Sampling())
+    answer = finish_all(engine)[1]
+    assert text(answer).startswith(" Paris")
+
+
+def test_seed_decides_a_drawn_answer(model: LlamaModel, engine: BatchingEngine) -> None:
+    answers = []
+    # The last is the library's own sign for "any seed": it must be as good as the others.
+    for seed in (1, 1, 2, 0xFFFFFFFF, 0xFFFFFFFF):
+        sampling = Sampling(temperature=1.5, seed=seed)
+        engine.submit(1, prompt(model, "Invent a word."), max_tokens=8, sampling=sampling)
+        answers.append(tokens(finish_all(engine)[1]))
+    assert answers[0] == answers[1] != answers[2]
+    assert answers[3] == answers[4]
+
+
+def test_max_tokens_and_stop_strings_end_an_answer(
+    model: LlamaModel, engine: BatchingEngine
+) -> None:
+    question = prompt(model, "What is the capital of France?")
+    engine.submit(1, question, max_tokens=6, sampling=Sampling())
+    whole = finish_all(engine)[1]
+    assert len(tokens(whole)) == 6
+    assert whole[-1].finish == "length"
+    # A stop string that begins in one token and ends in the next.
+    pieces = [model.piece(token).decode("utf-8", "replace") for token in tokens(whole)]
+    border = next(at for at in range(3, 6) if pieces[at - 1].isascii() and pieces[at].isascii())
+    stop = pieces[border - 1][-1] + pieces[border][0]
+    engine.submit(2, question, max_tokens=40, sampling=Sampling(), stop=[stop])
+    stopped = finish_all(engine)[2]
+    assert text(stopped) == text(whole)[: text(whole).index(stop)]
+    assert stopped[-1].finish == "stop"
+
+
+def test_a_full_context_ends_an_answer(model: LlamaModel, engine: BatchingEngine) -> None:
+    filler = model.tokenize("word ", control=False)[:1] * (engine.context_tokens - 2)
+    engine.submit(1, filler, max_tokens=100, sampling=Sampling())
+    answer = finish_all(engine)[1]
+    assert len(tokens(answer)) <= 2
+
+
+def test_a_prompt_beyond_the_context_is_refused_with_the_numbers(engine: BatchingEngine) -> None:
+    with pytest.raises(PromptError, match="512 tokens") as caught:
+        engine.submit(1, [5] * 512, max_tokens=1, sampling=Sampling())
+    assert caught.value.reason == "context_exceeded"
+    with pytest.raises(PromptError):
+        engine.submit(1, [], max_tokens=1, sampling=Sampling())
+    assert engine.idle
+
+
+def test_a_long_prompt_does_not_freeze_a_running_answer(
+    model: LlamaModel, engine: BatchingEngine
+) -> None:
+    engine.submit(1, prompt(model, "Tell a story."), max_tokens=30, sampling=Sampling())
+    while not engine.step():
+        pass
+    engine.submit(2, [5] * 200, max_tokens=1, sampling=Sampling())
+    steps = [engine.step() for _ in range(200 // batching.PREFILL_TOKENS)]
+    assert all([produced.identifier for produced in step] == [1] for step in steps)
+    finish_all(engine)
+
+
+def test_a_cancelled_sequence_leaves_at_once_and_its_slot_is_clean(
+    model: LlamaModel, engine: BatchingEngine
+) -> None:
+    question = prompt(model, "What is the capital of France?")
+    engine.submit(1, question, max_tokens=6, sampling=Sampling())
+    undisturbed = tokens(finish_all(engine)[1])
+    for number in (1, 2, 3, 4):
+        engine.submit(number, question, max_tokens=6, sampling=Sampling())
+    engine.step()
+    engine.cancel(2)
+    engine.cancel(99)
+    answers = finish_all(engine)
+    assert set(answers) == {1, 3, 4}
+    # 4 waited for a slot and took over the one that 2 left.
+    assert all(tokens(answers[number]) == undisturbed for number in (1, 3, 4))
+    engine.submit(5, question, max_tokens=6, sampling=Sampling())
+    engine.cancel(5)
+    assert engine.idle
+
+
+def test_scrubbing_changes_no_answer(model: LlamaModel, engine: BatchingEngine) -> None:
+    question = prompt(model, "Name a colour.")
+    answers = []
+    for _ in range(2):
+        engine.submit(1, question, max_tokens=4, sampling=Sampling())
+        answers.append(tokens(finish_all(engine)[1]))
+        engine.scrub()
+    assert answers[0] == answers[1]
+
+
+def test_too_little_memory_is_one_sentence(model: LlamaModel) -> None:
+    with pytest.raises(ModelError, match="not enough memory") as caught:
+        BatchingEngine(model, slots=64, context_tokens=16_000_000, threads=1)
+    assert caught.value.reason == "no_memory"
+
+
+def test_representations_hide_content() -> None:
+    produced = Produced(1, (4242,), "SECRET", "")
+    assert "SECRET" not in repr(produced)
+    assert "4242" not in repr(produced)

@@ -1,0 +1,147 @@
+import os
+import signal
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+import pytest
+import trio
+
+from peerllm.peer.engine import EngineClient, EngineSettings, default_threads, open_engine
+from peerllm.peer.engine_protocol import GenerationTask, TaskTurn
+from peerllm.peer.generation import (
+    EngineReady,
+    EngineRestarting,
+    EngineState,
+    EngineUnavailable,
+    GeneratedPiece,
+    Generation,
+    GenerationFailed,
+    GenerationRefused,
+    GenerationStep,
+)
+from peerllm.peer.models import DigestCache, ModelFile, locate_model
+
+
+def task(max_tokens: int = 6, content: str = "Count to ten.") -> GenerationTask:
+    turns = [TaskTurn(role="user", content=content)]
+    return GenerationTask(turns=turns, max_tokens=max_tokens)
+
+
+def settings(tmp_path: Path, model: ModelFile | None = None, **changes: int) -> EngineSettings:
+    cache = tmp_path / "digests.json"
+    numbers = {"slots": 2, "context_tokens": 256, "threads": 1, **changes}
+    return EngineSettings(
+        model=model or locate_model(None, DigestCache(cache)), digest_cache=cache, **numbers
+    )
+
+
+@asynccontextmanager
+async def ready_engine(
+    tmp_path: Path, states: list[EngineState] | None = None
+) -> AsyncIterator[EngineClient]:
+    seen: list[EngineState] = states if states is not None else []
+    with trio.fail_after(60):
+        async with open_engine(
+            settings(tmp_path), randomness=lambda: 0.0, on_state=seen.append
+        ) as engine:
+            assert isinstance(await engine.wait_ready(), EngineReady)
+            yield engine
+
+
+async def collect(generation: Generation) -> tuple[list[int], str, GenerationStep]:
+    tokens: list[int] = []
+    text = ""
+    while True:
+        step = await generation.next()
+        if not isinstance(step, GeneratedPiece):
+            return tokens, text, step
+        tokens += step.tokens
+        text += step.text
+        if step.finish:
+            return tokens, text, step
+
+
+async def test_several_answers_stream_from_one_engine(tmp_path: Path) -> None:
+    answers: list[tuple[list[int], str]] = []
+
+    async def ask(engine: EngineClient) -> None:
+        with engine.generate(task()) as generation:
+            tokens, text, _ = await collect(generation)
+            answers.append((tokens, text))
+            assert generation.prompt_tokens > 10
+
+    async with ready_engine(tmp_path) as engine:
+        async with trio.open_nursery() as nursery:
+            for _ in range(3):
+                nursery.start_soon(ask, engine)
+        with engine.generate(task(content="word " * 400)) as generation:
+            assert await generation.next() == GenerationRefused("context_exceeded")
+    # Three answers on two slots: the third waited, and greedy answers are equal.
+    assert len(answers) == 3
+    assert answers[0] == answers[1] == answers[2]
+    assert len(answers[0][0]) == 6
+    assert answers[0][1]
+
+
+async def test_leaving_the_block_frees_the_slot(tmp_path: Path) -> None:
+    async with ready_engine(tmp_path) as engine:
+        for _ in range(4):
+            with trio.CancelScope() as scope, engine.generate(task(10_000)) as generation:
+                await generation.next()
+                scope.cancel()
+                await generation.next()
+            assert scope.cancelled_caught
+        with engine.generate(task()) as generation:
+            tokens, _, _ = await collect(generation)
+        assert len(tokens) == 6
+
+
+async def test_a_killed_engine_fails_its_answers_at_once_and_comes_back(tmp_path: Path) -> None:
+    states: list[EngineState] = []
+    async with ready_engine(tmp_path, states) as engine:
+        with engine.generate(task(10_000)) as generation:
+            assert isinstance(await generation.next(), GeneratedPiece)
+            assert engine.process_id
+            os.kill(engine.process_id, signal.SIGKILL)
+            step = await generation.next()
+            while isinstance(step, GeneratedPiece):
+                step = await generation.next()
+            assert step == GenerationFailed("engine_died")
+            assert await generation.next() == step
+        with engine.generate(task()) as generation:
+            assert await generation.next() == GenerationFailed("engine_unavailable")
+        assert isinstance(await engine.wait_ready(), EngineReady)
+        with engine.generate(task()) as generation:
+            tokens, _, _ = await collect(generation)
+        assert len(tokens) == 6
+    restarts = [state for state in states if isinstance(state, EngineRestarting)]
+    assert [restart.cause for restart in restarts] == ["the engine process ended (signal SIGKILL)"]
+
+
+async def test_a_model_that_cannot_be_served_is_not_tried_again(tmp_path: Path) -> None:
+    path = tmp_path / "text.gguf"
+    path.write_text("not a model")
+    wrong = locate_model(None, DigestCache(None))
+    for model, reason in [
+        (ModelFile("text", path, bytes(32)), "not_gguf"),
+        (ModelFile("altered", wrong.path, bytes(32)), "digest_mismatch"),
+    ]:
+        with trio.fail_after(30):
+            async with open_engine(settings(tmp_path, model)) as engine:
+                state = await engine.wait_ready()
+                assert isinstance(state, EngineUnavailable)
+                assert state.reason == reason
+                assert str(model.path) in state.sentence
+
+
+async def test_no_process_is_left_behind(tmp_path: Path) -> None:
+    async with ready_engine(tmp_path) as engine:
+        process_id = engine.process_id
+        assert process_id
+    with pytest.raises(ProcessLookupError):
+        os.kill(process_id, 0)
+
+
+def test_the_machine_keeps_a_core() -> None:
+    assert 1 <= default_threads() <= max(1, (os.cpu_count() or 2) - 1)

@@ -1,0 +1,187 @@
+import os
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from peerllm.peer.engine_protocol import (
+    Cancel,
+    Crashed,
+    Finished,
+    FrameReader,
+    FromEngine,
+    GenerationTask,
+    Load,
+    LoadFailed,
+    Progress,
+    Ready,
+    Refused,
+    Started,
+    Submit,
+    TaskTurn,
+    ToEngine,
+    Tokens,
+    frame,
+    from_engine,
+)
+from peerllm.peer.models import EMBEDDED_MODEL, DigestCache, embedded_model_path
+
+SECRET = "ZYXWVUT"
+
+
+class RunningProcess:
+    """An engine process under test, spoken to over its pipes."""
+
+    def __init__(self, environment: dict[str, str]) -> None:
+        self._process = subprocess.Popen(
+            [sys.executable, "-P", "-m", "peerllm.peer.engine_process"],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            env={**os.environ, **environment},
+        )
+        self._reader = FrameReader()
+        self._received: list[FromEngine] = []
+
+    def send(self, message: ToEngine) -> None:
+        self.send_raw(frame(message))
+
+    def send_raw(self, raw: bytes) -> None:
+        assert self._process.stdin
+        self._process.stdin.write(raw)
+        self._process.stdin.flush()
+
+    def receive(self) -> FromEngine:
+        assert self._process.stdout
+        while not self._received:
+            raw = os.read(self._process.stdout.fileno(), 1 << 16)
+            assert raw, "the engine ended"
+            self._received += map(from_engine, self._reader.feed(raw))
+        return self._received.pop(0)
+
+    def receive_until(self, *kinds: type[FromEngine]) -> list[FromEngine]:
+        received = [self.receive()]
+        while not isinstance(received[-1], kinds):
+            received.append(self.receive())
+        return received
+
+    def end(self) -> tuple[int, bytes]:
+        """Close the pipe; gives the exit code and whatever was printed after all."""
+        rest, errors = self._process.communicate(timeout=10)
+        return self._process.returncode, rest + errors
+
+
+@pytest.fixture
+def process() -> Iterator[RunningProcess]:
+    running = RunningProcess({})
+    yield running
+    running._process.kill()
+    running.end()
+
+
+def load(path: Path, digest: bytes = EMBEDDED_MODEL.digest, slots: int = 2) -> Load:
+    return Load(
+        path=str(path),
+        digest=digest,
+        digest_cache="/nonexistent/digests.json",
+        slots=slots,
+        context_tokens=256,
+        threads=1,
+    )
+
+
+def submit(number: int, content: str = "Count to ten.", max_tokens: int = 4) -> Submit:
+    turns = [TaskTurn(role="user", content=content)]
+    return Submit(number=number, task=GenerationTask(turns=turns, max_tokens=max_tokens))
+
+
+def test_it_loads_generates_cancels_and_ends_with_its_pipe(process: RunningProcess) -> None:
+    process.send(load(embedded_model_path()))
+    *progress, ready = process.receive_until(Ready, LoadFailed)
+    assert all(isinstance(message, Progress) for message in progress)
+    assert isinstance(ready, Ready)
+    assert (ready.slots, ready.context_tokens) == (2, 256)
+    assert ready.tokens_per_second_milli > 0
+
+    process.send(submit(1))
+    first, *rest = process.receive_until(Finished)
+    assert isinstance(first, Started)
+    assert first.prompt_tokens > 10
+    assert rest[-1] == Finished(number=1, finish="length")
+    assert sum(len(m.tokens) for m in rest if isinstance(m, Tokens)) == 4
+
+    process.send(submit(2, max_tokens=10_000))
+    process.receive_until(Tokens)
+    process.send(Cancel(number=2))
+    # One slot of two is free again, so two more run at once, and 2 falls silent.
+    process.send(submit(3))
+    process.receive_until(Finished)
+    process.send(submit(4, content="word " * 400))
+    refused = process.receive_until(Refused)[-1]
+    assert isinstance(refused, Refused)
+    assert refused.reason == "context_exceeded"
+    assert "256" in refused.sentence
+    code, printed = process.end()
+    assert (code, printed) == (0, b"")
+
+
+def test_a_wrong_digest_is_not_loaded(process: RunningProcess) -> None:
+    process.send(load(embedded_model_path(), digest=bytes(32)))
+    failed = process.receive()
+    assert isinstance(failed, LoadFailed)
+    assert failed.reason == "digest_mismatch"
+
+
+def test_a_damaged_model_is_not_loaded(process: RunningProcess, tmp_path: Path) -> None:
+    path = tmp_path / "cut.gguf"
+    with embedded_model_path().open("rb") as file:
+        path.write_bytes(file.read(1_000_000))
+    process.send(load(path, digest=_digest(path)))
+    failed = process.receive()
+    assert isinstance(failed, LoadFailed)
+    assert failed.reason == "unloadable"
+    assert process.end() == (0, b"")
+
+
+def test_a_missing_library_is_one_sentence(tmp_path: Path) -> None:
+    broken = tmp_path / "llama_cpp"
+    broken.mkdir()
+    broken.joinpath("__init__.py").write_text("raise RuntimeError('cannot load libllama.so')")
+    process = RunningProcess({"PYTHONPATH": str(tmp_path)})
+    process.send(load(embedded_model_path()))
+    failed = process.receive()
+    assert isinstance(failed, LoadFailed)
+    assert failed.reason == "no_library"
+    assert "install llama-cpp-python" in failed.sentence
+    assert process.end() == (0, b"")
+
+
+def test_a_crash_shows_its_place_and_no_content(tmp_path: Path) -> None:
+    # Fails as deep as it can with the user's text in the message and in every frame.
+    tmp_path.joinpath("sitecustomize.py").write_text(
+        "import peerllm.peer.chat as chat\n"
+        "def explode(self, turns, *rest):\n"
+        "    raise RuntimeError('cannot render ' + turns[0].content)\n"
+        "chat.ChatTemplate.prompt = explode\n"
+    )
+    process = RunningProcess({"PYTHONPATH": str(tmp_path)})
+    process.send(load(embedded_model_path()))
+    process.receive_until(Ready)
+    process.send(submit(1, content=SECRET))
+    crashed = process.receive()
+    assert isinstance(crashed, Crashed)
+    assert crashed.where == "RuntimeError at sitecustomize:3"
+    code, printed = process.end()
+    assert code == 70
+    assert printed == b""
+
+
+def test_garbage_ends_it_silently(process: RunningProcess) -> None:
+    process.send_raw((len(SECRET)).to_bytes(4, "big") + SECRET.encode())
+    assert process.end() == (0, b"")
+
+
+def _digest(path: Path) -> bytes:
+    return DigestCache(None).digest(path)
