@@ -14,6 +14,8 @@ BASIS_POINTS: Final = 10_000
 LEAST_HOST_SHARE_BASIS_POINTS: Final = 9_500
 # One US dollar per token; whatever is above is a slip of the pen.
 MAXIMUM_NANO_USD_PER_TOKEN: Final = 1_000_000_000
+# The latest moment a tariff may begin, in epoch microseconds.
+YEAR_2100_US: Final = 4_102_444_800_000_000
 SAFETY_CATEGORIES: Final = (
     "sexual",
     "minors",
@@ -89,7 +91,7 @@ class Tariff(
     """
 
     version: Version = 1
-    valid_from_us: Annotated[int, msgspec.Meta(ge=0, le=2**63 - 1)] = 0
+    valid_from_us: Annotated[int, msgspec.Meta(ge=0, le=YEAR_2100_US)] = 0
     prices: Mapping[ModelName, ModelPrice]
     host_share_basis_points: BasisPoints = LEAST_HOST_SHARE_BASIS_POINTS
     backup_share_basis_points: BasisPoints = 2_000

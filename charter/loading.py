@@ -217,7 +217,8 @@ def _unsigned(error: UnsignedMetadataError, name: str, raw: bytes) -> BadSignatu
     good, _, needed = str(error).rpartition("by ")[2].partition(" ")[0].partition("/")
     if good.isdigit() and needed.isdigit() and present < int(needed):
         return TooFewSignatures(
-            f"{name} has {present} signatures, {needed} stewards must sign; do not use this charter"
+            f"{name} carries {present} of the {needed} stewards' signatures it needs; do not use"
+            " this charter"
         )
     return BadSignature(
         f"{name} has signatures that are wrong or not the stewards' ({error}); do not use this"

@@ -1,0 +1,119 @@
+import json
+from pathlib import Path
+
+import msgspec
+import pytest
+from typer.testing import CliRunner, Result
+
+from peerllm.charter.commands import charter_app
+from peerllm.charter.defaults import FIRST_MODEL, first_tariff
+from peerllm.charter.documents import write_document
+
+
+def _run(*arguments: object) -> Result:
+    return CliRunner().invoke(charter_app, [str(argument) for argument in arguments])
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    folder = tmp_path / "charter"
+    result = _run("found", folder, "--network", "home", "--keys", tmp_path / "keys")
+    assert result.exit_code == 0, result.output
+    assert str(folder / "metadata" / "1.root.json") in result.output
+    return folder
+
+
+def test_verify_says_one_sentence_and_succeeds(folder: Path) -> None:
+    result = _run("verify", folder, "--root", folder / "metadata" / "1.root.json")
+    assert result.exit_code == 0
+    assert result.stdout.startswith("The charter of home, version 1, is signed by at least 2 of 3")
+    assert result.stdout.count("\n") == 1
+    assert result.stderr == ""
+
+
+def test_without_a_root_it_says_what_it_trusts(folder: Path) -> None:
+    result = _run("verify", folder)
+    assert result.exit_code == 0
+    assert "Trusting the folder's own root, SHA-256 " in result.stderr
+
+
+def test_verify_fails_with_one_sentence(folder: Path) -> None:
+    [tariff] = (folder / "targets").glob("*.tariff.json")
+    tariff.write_bytes(tariff.read_bytes().replace(b"40", b"99"))
+    result = _run("verify", folder, "--root", folder / "metadata" / "1.root.json")
+    assert result.exit_code == 1
+    assert result.stdout == ""
+    assert result.stderr.startswith("Refused: ")
+    assert result.stderr.count("\n") == 1
+    assert "tariff.json is not what the stewards signed" in result.stderr
+
+
+@pytest.mark.parametrize("command", ["verify", "show"])
+def test_a_missing_charter_or_root_fails(folder: Path, tmp_path: Path, command: str) -> None:
+    assert _run(command, tmp_path / "nowhere").exit_code == 1
+    result = _run(command, folder, "--root", tmp_path / "no-root.json")
+    assert result.exit_code == 1
+    assert "no-root.json" in result.stderr
+
+
+def test_show_is_readable(folder: Path) -> None:
+    result = _run("show", folder)
+    assert result.exit_code == 0
+    for words in ("Charter of home", "95% of every charge", FIRST_MODEL, "0.040 USD", "self harm"):
+        assert words in result.stdout
+
+
+def test_show_as_json_is_the_whole_charter(folder: Path) -> None:
+    shown = json.loads(_run("show", folder, "--json").stdout)
+    assert shown["version"] == 1
+    assert shown["terms"]["network"] == "home"
+    assert shown["tariff"]["prices"][FIRST_MODEL]["output_nano_usd_per_token"] == 40
+    assert shown["standard"]["thresholds_milli"]["minors"] == 500
+    assert len(shown["catalogue"]["models"][FIRST_MODEL]["sha256"]) == 64
+
+
+def test_a_roll_back_is_noticed_with_a_state_folder(folder: Path, tmp_path: Path) -> None:
+    old_timestamp = (folder / "metadata" / "timestamp.json").read_bytes()
+    keys = tmp_path / "keys"
+    amended = _run(
+        "amend", folder, "--key", keys / "steward-1.key", "--key", keys / "steward-2.key"
+    )
+    assert amended.exit_code == 0, amended.output
+    assert "version 2" in amended.stdout
+    assert _run("verify", folder, "--state", tmp_path / "state").exit_code == 0
+    (folder / "metadata" / "timestamp.json").write_bytes(old_timestamp)
+    result = _run("verify", folder, "--state", tmp_path / "state")
+    assert result.exit_code == 1
+    assert "older than what was seen before" in result.stderr
+
+
+def test_documents_of_ones_own_are_signed(folder: Path, tmp_path: Path) -> None:
+    documents = tmp_path / "documents"
+    documents.mkdir()
+    tariff = msgspec.structs.replace(first_tariff(), version=2, host_share_basis_points=9_800)
+    (documents / "tariff.json").write_bytes(write_document(tariff))
+    keys = [tmp_path / "keys" / f"steward-{number}.key" for number in (2, 3)]
+    result = _run("amend", folder, "--key", keys[0], "--key", keys[1], "--documents", documents)
+    assert result.exit_code == 0, result.output
+    shown = json.loads(_run("show", folder, "--json").stdout)
+    assert shown["tariff"]["host_share_basis_points"] == 9_800
+
+
+def test_one_steward_alone_amends_nothing(folder: Path, tmp_path: Path) -> None:
+    result = _run("amend", folder, "--key", tmp_path / "keys" / "steward-1.key")
+    assert result.exit_code == 1
+    assert "1/2 keys" in result.stderr
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        ["--network", "My Net"],
+        ["--network", "home", "--threshold", "4"],
+    ],
+)
+def test_a_network_that_cannot_be_is_not_founded(tmp_path: Path, options: list[str]) -> None:
+    result = _run("found", tmp_path / "new", "--keys", tmp_path / "keys", *options)
+    assert result.exit_code == 1
+    assert result.stderr.startswith("Refused: ")
+    assert not (tmp_path / "new").exists()
