@@ -13,7 +13,7 @@ from string import ascii_letters, ascii_uppercase, digits
 from typing import Final, NamedTuple, Protocol
 
 from peerllm.safety.errors import StreamOrderError
-from peerllm.safety.identifiers import KINDS, Identifier
+from peerllm.safety.identifier_kinds import KINDS, Identifier
 from peerllm.safety.placeholders import (
     PAIRS,
     numbered_words,

@@ -3,6 +3,7 @@ import re
 import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
+
 from peerllm.safety.errors import StreamOrderError
 from peerllm.safety.identifiers import Identifier
 from peerllm.safety.vault import Vault

@@ -1,6 +1,7 @@
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+
 from peerllm.safety.errors import StreamOrderError
 from peerllm.safety.windows import (
     FIRST_WINDOW_WORDS,

@@ -1,0 +1,232 @@
+"""Train the tagger of people, places, organisations and addresses.
+
+    python benchmarks/safety/train_identifier_tagger.py DATA [--check] [--out FILE]
+
+DATA holds the identifier files (`pii_*.jsonl`: text, spans). Only files under MIT, CC0 or CC BY
+licences are read. `--check` reports figures on texts whose templates were held out instead of
+writing a model. Seeded: the same data gives the same model.
+"""
+
+import argparse
+import json
+import random
+import re
+import time
+from collections import Counter, defaultdict
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import pycrfsuite
+
+from peerllm.safety.identifiers import IdentifierFinder, find_patterns
+from peerllm.safety.tagger import MODEL_PATH, Tagger, features, sequences, tokenize
+from peerllm.safety.wordlists import word_list
+
+FILES = ("pii_chat", "pii_presidio_synth", "pii_presidio_generated", "pii_wikigold", "pii_wnut17",
+         "pii_btc")  # fmt: skip
+# Prompts without anybody in them, so that the model learns that most are.
+BENIGN_FILES = ("benign_gpteacher", "benign_responses", "benign_selfinstruct", "notinject")
+LABELS = {"PERSON": "PERSON", "LOCATION": "LOCATION", "ORG": "ORGANIZATION", "ADDRESS": "ADDRESS"}
+NOT_IDENTIFYING = {"DATE", "TITLE", "AGE", "NRP"}
+SEED = 20_260
+FOLDS = 5
+
+
+@dataclass(frozen=True)
+class Example:
+    file: str
+    text: str
+    spans: tuple[tuple[int, int, str], ...]
+    template: str
+
+
+def template_of(text: str, spans: Iterable[tuple[int, int, str]]) -> str:
+    """The words that stay when every value is taken out: equal for texts of one template."""
+    for start, end, _ in sorted(spans, reverse=True):
+        text = f"{text[:start]}\0{text[end:]}"
+    return " ".join(re.findall(r"[a-z]{3,}", text.casefold())[:6])
+
+
+def read(data: Path) -> list[Example]:
+    examples = []
+    for file in FILES:
+        for line in (data / f"{file}.jsonl").read_text(encoding="utf-8").splitlines():
+            row = json.loads(line)
+            spans = tuple((start, end, kind) for start, end, kind in row["spans"])
+            template = str(row.get("template", "")) or template_of(row["text"], spans)
+            examples.append(Example(file, row["text"], spans, f"{template}"))
+    return examples
+
+
+def read_benign(data: Path, generator: random.Random) -> list[Example]:
+    """Texts that name nobody: inside their sentences only terms of a list have capitals."""
+    texts = []
+    for file in BENIGN_FILES:
+        for line in (data / f"{file}.jsonl").read_text(encoding="utf-8").splitlines():
+            text = json.loads(line)["text"]
+            capitals = re.findall(r"(?<![.!?:\"\n] )(?<!^)\b[A-Z]\w+", text)
+            if len(text) < 800 and all(
+                word.casefold() in word_list("no_identifiers") for word in capitals
+            ):
+                texts.append(text)
+    texts = generator.sample(texts, k=min(1_200, len(texts)))
+    return [Example("benign", text, (), "") for text in texts]
+
+
+def varied(example: Example, generator: random.Random) -> Example:
+    """The same text as people also type it: all in lower case, or names in capitals."""
+    if generator.random() < 0.6 and len(example.text.lower()) == len(example.text):
+        return Example(example.file, example.text.lower(), example.spans, example.template)
+    text = example.text
+    for start, end, _ in example.spans:
+        upper = text[start:end].upper()
+        if len(upper) == end - start:
+            text = text[:start] + upper + text[end:]
+    return Example(example.file, text, example.spans, example.template)
+
+
+def swapped(example: Example, pools: dict[str, list[str]], generator: random.Random) -> Example:
+    """The same text about somebody else, so that contexts are learnt rather than names."""
+    pieces, spans, position, length = [], [], 0, 0
+    for start, end, kind in sorted(example.spans):
+        if start < position:
+            return example
+        value = example.text[start:end]
+        if kind in LABELS:
+            value = generator.choice(pools[kind])
+        pieces += [example.text[position:start], value]
+        length += start - position
+        spans.append((length, length + len(value), kind))
+        length += len(value)
+        position = end
+    pieces.append(example.text[position:])
+    return Example(example.file, "".join(pieces), tuple(spans), example.template)
+
+
+Rows = tuple[list[list[str]], list[str]]
+
+
+def labelled(example: Example, generator: random.Random) -> Iterable[Rows]:
+    tokens = tokenize(example.text, find_patterns(example.text))
+    wanted = [span for span in example.spans if span[2] in LABELS]
+    spans = sorted((start, end, LABELS[kind]) for start, end, kind in wanted)
+    labels, current = [], -1
+    for token in tokens:
+        touching = (
+            at
+            for at, (start, end, _) in enumerate(spans)
+            if start < token.end and token.start < end
+        )
+        inside = next(touching, -1)
+        if inside < 0 or token.kind:
+            labels.append("O")
+            inside = -1
+        else:
+            labels.append(f"{'I' if inside == current else 'B'}-{spans[inside][2]}")
+        current = inside
+    # A third of the names is hidden from the lists: most people's are not in them.
+    hidden = frozenset(
+        token.word.casefold()
+        for token, label in zip(tokens, labels, strict=True)
+        if label != "O" and generator.random() < 0.35
+    )
+    position = 0
+    for stretch in sequences(tokens):
+        yield features(stretch, ignore=hidden), labels[position : position + len(stretch)]
+        position += len(stretch)
+
+
+def train(examples: Sequence[Example], benign: Sequence[Example], path: Path) -> None:
+    generator = random.Random(SEED)  # noqa: S311 - reproducible on purpose
+    trainer = pycrfsuite.Trainer(algorithm="lbfgs", verbose=False)
+    trainer.set_params(
+        {"c1": 0.12, "c2": 0.02, "max_iterations": 110, "feature.minfreq": 2,
+         "feature.possible_transitions": True}
+    )  # fmt: skip
+    pools: dict[str, list[str]] = defaultdict(list)
+    for example in examples:
+        if example.file.startswith(("pii_chat", "pii_presidio")):
+            for start, end, kind in example.spans:
+                pools[kind].append(example.text[start:end])
+    chosen: list[Example] = []
+    for example in examples:
+        chosen.append(example)
+        if example.file.startswith(("pii_chat", "pii_presidio")):
+            chosen.append(swapped(example, pools, generator))
+            chosen.append(varied(swapped(example, pools, generator), generator))
+        elif generator.random() < 0.25:
+            chosen.append(varied(example, generator))
+    for example in (*chosen, *benign):
+        for rows, labels in labelled(example, generator):
+            if rows:
+                trainer.append(rows, labels)
+    trainer.train(str(path))
+
+
+def report(finder: IdentifierFinder, examples: Sequence[Example]) -> None:
+    by_file = defaultdict(list)
+    for example in examples:
+        by_file[example.file].append(example)
+    for file, members in sorted(by_file.items()):
+        gold, hit, found, right = Counter(), Counter(), 0, 0
+        needed = covered = marked = 0
+        started = time.perf_counter()
+        predictions = [finder.find(example.text) for example in members]
+        seconds = time.perf_counter() - started
+        for example, predicted in zip(members, predictions, strict=True):
+            personal = [span for span in example.spans if span[2] not in NOT_IDENTIFYING]
+            cover = bytearray(len(example.text))
+            for span in predicted:
+                cover[span.start : span.end] = b"\1" * (span.end - span.start)
+            for start, end, kind in personal:
+                gold[kind] += 1
+                hit[kind] += all(
+                    cover[at] or not example.text[at].isalnum() for at in range(start, end)
+                )
+                needed += end - start
+                covered += sum(cover[start:end])
+            marked += sum(cover)
+            found += len(predicted)
+            right += sum(
+                any(start < span.end and span.start < end for start, end, _ in example.spans)
+                for span in predicted
+            )
+        recall, precision = hit.total() / max(1, gold.total()), right / max(1, found)
+        f2 = 5 * precision * recall / max(1e-9, 4 * precision + recall)
+        cost = 1e6 * seconds / sum(len(example.text) for example in members)
+        kinds = " ".join(f"{kind} {hit[kind]}/{gold[kind]}" for kind in sorted(gold))
+        print(
+            f"{file:24} n={len(members):5} recall {recall:.3f} precision {precision:.3f} "
+            f"F2 {f2:.3f} characters {covered / max(1, needed):.3f} found {found} "
+            f"{cost:.1f} ms/1000 | {kinds}"
+        )
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("data", type=Path)
+    parser.add_argument("--check", action="store_true")
+    parser.add_argument("--folds", type=int, default=1, help="how many of the five folds to check")
+    parser.add_argument("--out", type=Path, default=MODEL_PATH)
+    arguments = parser.parse_args()
+    generator = random.Random(SEED)  # noqa: S311
+    examples, benign = read(arguments.data), read_benign(arguments.data, generator)
+    if not arguments.check:
+        train(examples, benign, arguments.out)
+        return
+    fold_of = {
+        template: generator.randrange(FOLDS)
+        for template in sorted({example.template for example in examples})
+    }
+    held: list[Example] = []
+    for fold in range(arguments.folds):
+        path = arguments.out.with_suffix(".check")
+        train([example for example in examples if fold_of[example.template] != fold], benign, path)
+        held = [example for example in examples if fold_of[example.template] == fold]
+        print(f"fold {fold}, model {path.stat().st_size / 1e6:.2f} MB")
+        report(IdentifierFinder(Tagger(path)), [*held, *benign])
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,109 @@
+"""E-mail addresses, web and network addresses, user names.
+
+Every pattern is anchored where a run begins and matches possessively, so that its time is linear
+in the text whatever the text is.
+"""
+
+import ipaddress
+import re
+from collections.abc import Iterator
+from typing import Final
+
+from peerllm.safety.identifier_kinds import Identifier
+
+_LOCAL: Final = r"[\w.%+'&=-]"
+_EMAIL: Final = re.compile(rf"(?<!{_LOCAL}){_LOCAL}++@[\w-]++(?:\.[\w-]++)++")
+# Spelled out against harvesters: "name (at) host dot org"; without brackets only with "dot".
+_DOT: Final = r"(?:\s?[(\[{]dot[)\]}]\s?|\sdot\s|\.)"
+_SPELLED_EMAIL: Final = re.compile(
+    rf"(?<![\w.+-])[\w+-]{{1,64}}+(?:{_DOT}[\w+-]{{1,64}}+){{0,2}}"
+    rf"(?:\s?[(\[{{]at[)\]}}]\s?[\w-]{{1,63}}+(?:{_DOT}[\w-]{{2,63}}+){{1,4}}"
+    r"|\sat\s[\w-]{1,63}+(?:(?:\sdot\s|\.)[\w-]{2,63}+){0,3}\sdot\s[\w-]{2,24}+)"
+    # Only what cannot be a word of prose is taken before a plain "at host.org".
+    r"|(?<![\w.+-])(?=[a-z]{0,30}[._+0-9])[\w.+]{3,64}+\sat\s[\w-]{1,63}+\.[a-z]{2,24}+",
+    re.IGNORECASE,
+)
+_TOP_LEVEL: Final = (
+    "com|org|net|edu|gov|info|biz|io|ai|app|dev|co|me|eu|uk|us|de|fr|es|it|in|nl|be|ch|at|se|no|dk"
+    "|fi|pl|pt|br|ru|cn|jp|au|ca|mx|ie|cz|gr|tr|za|nz|site|online|shop|xyz|tv"
+)
+_BARE_HOST: Final = re.compile(
+    rf"(?<![\w@./:-])(?:[\w-]{{2,63}}+\.){{1,4}}(?:(?:{_TOP_LEVEL})(?:/[^\s<>\"'`]*+|(?![\w(.@-]))"
+    rf"|(?:{_TOP_LEVEL})\.(?=\s|\Z))",
+    re.IGNORECASE,
+)
+# "torch.in" and "asp.net" are no hosts unless a path follows.
+_CODE_TOP_LEVEL: Final = re.compile(r"\.(?:in|at|is|no|me|us|it|be|co|net|io|app|dev)\.?$")
+# What these name is documentation, not somebody's.
+_NOBODYS_HOST: Final = re.compile(
+    r"(?:^|[.@/])(?:localhost|example\.(?:com|org|net)|[\w-]+\.(?:example|test|invalid|localhost))"
+    r"(?=[:/?#]|$)",
+    re.IGNORECASE,
+)
+_URL: Final = re.compile(
+    r"(?<![\w@])(?:[a-z][a-z0-9+.-]{1,15}+://|www\.)[^\s<>\"'`{}|\\^]++", re.IGNORECASE
+)
+_URL_CREDENTIALS: Final = re.compile(r"://[^/@\s]+@")
+_URL_TRAILING: Final = ".,;:!?)]*_~"
+_IPV4: Final = re.compile(r"(?<![\w.])(?:[0-9]{1,3}\.){3}[0-9]{1,3}(?![\w]|\.[0-9])")
+_IPV6: Final = re.compile(r"(?<![\w:.])[0-9a-f]{0,4}:[0-9a-f:]{2,34}(?![\w:])", re.IGNORECASE)
+_MAC: Final = re.compile(
+    r"(?<![\w:-])[0-9a-f]{2}([:-])(?:[0-9a-f]{2}\1){4}[0-9a-f]{2}(?![\w:-])", re.IGNORECASE
+)
+_HANDLE: Final = re.compile(r"(?<![\w@./+-])@[A-Za-z0-9_][\w.-]{1,38}(?<![.-])(?![\w@])")
+_NAMED_USER: Final = re.compile(
+    r"\b(?:user(?:[ _-]?(?:name|id))?|login(?:[ _-]?name)?|screen ?name|nick(?:name)?|handle)"
+    r"(?:\s?[:=]\s?|\s(?:is|was)\s)[\"'`]?([A-Za-z0-9_][\w.@+-]{1,63})",
+    re.IGNORECASE,
+)
+_NO_USER: Final = frozenset(
+    {"root", "admin", "user", "username", "test", "guest", "null", "none", "true", "false", "not",
+     "the", "that", "this", "required", "empty", "invalid", "very", "too", "also", "already"}
+)  # fmt: skip
+
+
+def detect_emails(text: str) -> Iterator[Identifier]:
+    """E-mail addresses, also spelled out ("name (at) domain dot org")."""
+    for found in _EMAIL.finditer(text):
+        if not text.startswith("//", found.start() - 2):
+            start = found.start() + len(found.group()) - len(found.group().lstrip(".'&=%"))
+            yield Identifier(start, found.end(), "EMAIL", 0.95)
+    for found in _SPELLED_EMAIL.finditer(text):
+        yield Identifier(*found.span(), "EMAIL", 0.8)
+
+
+def detect_urls(text: str) -> Iterator[Identifier]:
+    """Web addresses, above all those that carry credentials; not those of documentation."""
+    for found in _URL.finditer(text):
+        url = found.group().rstrip(_URL_TRAILING)
+        if _URL_CREDENTIALS.search(url):
+            yield Identifier(found.start(), found.start() + len(url), "URL", 1.0)
+        elif not _NOBODYS_HOST.search(url[:300]):
+            yield Identifier(found.start(), found.start() + len(url), "URL", 0.7)
+    for found in _BARE_HOST.finditer(text):
+        host = found.group().rstrip(_URL_TRAILING)
+        if not (_CODE_TOP_LEVEL.search(host) or _NOBODYS_HOST.search(host[:300])):
+            yield Identifier(found.start(), found.start() + len(host), "URL", 0.5)
+
+
+def detect_network_addresses(text: str) -> Iterator[Identifier]:
+    """IPv4, IPv6 and MAC addresses, without the loopback and the unspecified address."""
+    for pattern in (_IPV4, _IPV6):
+        for found in pattern.finditer(text):
+            try:
+                address = ipaddress.ip_address(found.group())
+            except ValueError:
+                continue
+            if not (address.is_loopback or address.is_unspecified):
+                yield Identifier(*found.span(), "IP", 0.9)
+    for found in _MAC.finditer(text):
+        yield Identifier(*found.span(), "MAC", 0.95)
+
+
+def detect_user_names(text: str) -> Iterator[Identifier]:
+    """Handles (@name) and names introduced as a login."""
+    for found in _HANDLE.finditer(text):
+        yield Identifier(*found.span(), "USERNAME", 0.7)
+    for found in _NAMED_USER.finditer(text):
+        if found.group(1).casefold() not in _NO_USER:
+            yield Identifier(*found.span(1), "USERNAME", 0.7)

@@ -1,0 +1,80 @@
+"""Passwords, API keys and other secrets."""
+
+import math
+import re
+from collections import Counter
+from collections.abc import Iterator
+from typing import Final
+
+from peerllm.safety.identifier_kinds import Identifier
+
+# The prefixes issuers give their keys so that scanners can find them.
+_ISSUED: Final = re.compile(
+    r"(?<![\w-])(?:gh[pousr]_\w{20,255}|github_pat_\w{20,255}|glpat-[\w-]{16,64}"
+    r"|sk-[\w-]{16,256}|[spr]k_(?:live|test)_\w{10,128}|AKIA[0-9A-Z]{12,24}|ASIA[0-9A-Z]{12,24}"
+    r"|AIza[\w-]{30,45}|xox[abeprs]-[\w-]{10,128}|SG\.[\w-]{10,64}\.[\w-]{10,128}|hf_\w{16,64}"
+    r"|npm_\w{20,64}|pypi-[\w-]{16,256}|ya29\.[\w-]{10,512}|EAAC\w{20,256}|shp(?:at|ca|pa)_\w{16,64}"
+    r"|eyJ[\w-]{8,2048}\.[\w-]{8,4096}\.[\w-]{0,1024}|dop_v1_\w{32,80}|AC[0-9a-f]{32})(?![\w-])"
+)
+_PRIVATE_KEY: Final = re.compile(
+    r"-----BEGIN [A-Z ]{0,30}PRIVATE KEY-----[\w+/=\s:,-]{0,8000}?-----END [A-Z ]{0,30}KEY-----"
+)
+_NAMED: Final = re.compile(
+    r"(?:pass(?:word|wd|phrase|code)?|pwd|secret|token|credential|api[ _-]?key|access[ _-]?key"
+    r"|private[ _-]?key|auth[ _-]?key|(?<![a-z])pin(?: code)?|(?<![a-z])cvv2?|(?<![a-z])otp)"
+    r"[\"'`]?(?:\s?(?:[:=]{1,2}|=>)\s?|\s(?:is|was)(?: now)?:?\s|\sto\s(?=[\"'`]))"
+    r"[\"'`]?([^\s\"'`,;<>]{3,256})",
+    re.IGNORECASE,
+)
+_BEARER: Final = re.compile(r"\b(?:bearer|basic)\s+([^\s\"'`<>,;]{8,4096})", re.IGNORECASE)
+_OPTION: Final = re.compile(
+    r"(?<!\S)(?:-p|--pass(?:word)?|--token|--secret)[ =]([^\s\"'-][^\s\"']{3,255})"
+)
+_LONG_TOKEN: Final = re.compile(r"(?<![\w+/=.@-])[\w+/=-]{20,512}(?![\w+/@])")
+_PLACEHOLDER: Final = re.compile(
+    r"\W*(?:x{3,}|\*{3,}|\.{3,}|your|my|\$\{?|os\.|process\.|%|{)", re.IGNORECASE
+)
+
+# Bits per character. Identifiers in code stay below 3.7; random base 62 of 20 characters has 4.
+_RANDOM_ENTROPY: Final = 3.7
+_PLAIN_WORD: Final = re.compile(r"[A-Za-z]+|[0-9]{1,2}")
+
+
+def entropy(token: str) -> float:
+    """Shannon entropy of the characters, in bits per character."""
+    counts = Counter(token)
+    return -sum(n / len(token) * math.log2(n / len(token)) for n in counts.values())
+
+
+def _looks_random(token: str) -> bool:
+    kinds = (
+        any(character.islower() for character in token)
+        + any(character.isupper() for character in token)
+        + any(character.isdigit() for character in token)
+    )
+    # Paths and identifiers are words joined by marks; a key changes between kinds all the time.
+    changes = len(re.findall(r"[a-zA-Z][0-9]|[0-9][a-zA-Z]", token))
+    return kinds == 3 and changes >= 3 and entropy(token) >= _RANDOM_ENTROPY
+
+
+def detect_secrets(text: str) -> Iterator[Identifier]:
+    """Keys with an issuer's prefix, values named a secret, and long random tokens."""
+    for pattern in (_ISSUED, _PRIVATE_KEY):
+        for found in pattern.finditer(text):
+            yield Identifier(*found.span(), "SECRET", 1.0)
+    for found in _BEARER.finditer(text):
+        if any(character.isdigit() for character in found.group(1)):
+            yield Identifier(*found.span(1), "SECRET", 0.9)
+    for pattern in (_NAMED, _OPTION):
+        for found in pattern.finditer(text):
+            value = found.group(1).rstrip(".)]}!?")
+            if len(value) >= 3 and _is_secret(value):
+                yield Identifier(found.start(1), found.start(1) + len(value), "SECRET", 0.8)
+    for found in _LONG_TOKEN.finditer(text):
+        if _looks_random(found.group()):
+            yield Identifier(*found.span(), "SECRET", 0.7)
+
+
+def _is_secret(value: str) -> bool:
+    """A word of prose ("the password is wrong") or a stand-in is no secret."""
+    return not _PLAIN_WORD.fullmatch(value) and not _PLACEHOLDER.match(value)

@@ -1,0 +1,196 @@
+from pathlib import Path
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from peerllm.safety.errors import ModelFileError
+from peerllm.safety.identifiers import (
+    KINDS,
+    Identifier,
+    IdentifierFinder,
+    find_identifiers,
+    find_patterns,
+    united,
+)
+from peerllm.safety.number_detectors import iban_holds, luhn_holds
+from peerllm.safety.tagger import Tagger, tokenize
+from peerllm.safety.vault import Vault
+
+
+def patterns(text: str) -> list[tuple[str, str]]:
+    return [(text[found.start : found.end], found.kind) for found in find_patterns(text)]
+
+
+@pytest.mark.parametrize(
+    ("text", "identifier", "kind"),
+    [
+        ("mail me: maria.gomez+x@mail.example.org.", "maria.gomez+x@mail.example.org", "EMAIL"),
+        ("ask ajones(at)mail dot jones dot com now", "ajones(at)mail dot jones dot com", "EMAIL"),
+        ("see john dot peters at jones dot net", "john dot peters at jones dot net", "EMAIL"),
+        ("db is postgres://me:pw@db.intern/x", "postgres://me:pw@db.intern/x", "URL"),
+        ("my site is mariagomez.org, look", "mariagomez.org", "URL"),
+        ("from 203.0.113.7 port 22", "203.0.113.7", "IP"),
+        ("from 2001:db8::8a2e:370:7334 ok", "2001:db8::8a2e:370:7334", "IP"),
+        ("mac 00:1B:44:11:3A:B7.", "00:1B:44:11:3A:B7", "MAC"),
+        ("thanks @maria_g!", "@maria_g", "USERNAME"),
+        ("username: mgomez82", "mgomez82", "USERNAME"),
+        ("pay with 4111 1111 1111 1111 please", "4111 1111 1111 1111", "CARD"),
+        ("to DE89 3704 0044 0532 0130 00, thanks", "DE89 3704 0044 0532 0130 00", "IBAN"),
+        ("to gb82west12345698765432 now", "gb82west12345698765432", "IBAN"),
+        ("ssn 078-05-1120", "078-05-1120", "SSN"),
+        ("his social security number is 078051120", "078051120", "SSN"),
+        ("call me on 030 1234567", "030 1234567", "PHONE"),
+        ("+49 (0)30 1234567 it is", "+49 (0)30 1234567", "PHONE"),
+        ("(381)352-1691x1264", "(381)352-1691x1264", "PHONE"),
+        ("born on 25.01.1968 in", "25.01.1968", "BIRTHDATE"),
+        ("date of birth: February 20, 1947", "February 20, 1947", "BIRTHDATE"),
+        ("passport CZK6NZV13 expires", "CZK6NZV13", "PASSPORT"),
+        ("my account number is 00123456789", "00123456789", "ACCOUNT"),
+        ("bc1qar0srrr7xfkvy5l643lydnw9re59gtzzwf5mdq", "bc1qar0srrr7xfkvy5l643lydnw9re59gtzzwf5mdq",
+         "CRYPTO"),
+        ("with ghp_zLPdVvKS634L74lD3z71nyyYdnAwplYJ", "ghp_zLPdVvKS634L74lD3z71nyyYdnAwplYJ",
+         "SECRET"),
+        ("password: Girwomem85!og", "Girwomem85!og", "SECRET"),
+        ("zip code is 86786", "86786", "ADDRESS"),
+    ],
+)  # fmt: skip
+def test_patterns_are_found(text: str, identifier: str, kind: str) -> None:
+    assert (identifier, kind) in patterns(text)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "The password is wrong and the token was empty.",
+        "On 2007-03-23 at 18:43:36 version 1.2.3 shipped 1,000,000 copies.",
+        "from 1914-1918, pages 100-200, 3.14159265",
+        "see http://localhost:8000/ and https://api.example.com/v1/users",
+        "import torch.nn; np.in1d(x)",
+        "the address 127.0.0.1 and ::1",
+        "commit 3f786850e387550fdab836ed7e6dc881de23001b",
+        "It was born out of need in 1990.",
+        "Array[0], dict{'a': 1}, x := y @ z",
+    ],
+)
+def test_ordinary_text_holds_no_pattern(text: str) -> None:
+    assert patterns(text) == []
+
+
+def test_checksums() -> None:
+    assert luhn_holds("4111111111111111")
+    assert not luhn_holds("4111111111111112")
+    assert iban_holds("GB82WEST12345698765432")
+    assert not iban_holds("GB82WEST12345698765433")
+
+
+def test_overlapping_finds_become_one() -> None:
+    first, second = Identifier(0, 5, "PERSON", 0.4), Identifier(3, 9, "EMAIL", 0.9)
+    assert united([second, first, Identifier(9, 10, "IP", 1.0)]) == (
+        Identifier(0, 9, "EMAIL", 0.9),
+        Identifier(9, 10, "IP", 1.0),
+    )
+
+
+@pytest.mark.parametrize(
+    ("text", "identifier", "kind"),
+    [
+        ("My name is Maria Gomez and I need a letter.", "Maria Gomez", "PERSON"),
+        ("hey, can you write to john smith for me?", "john smith", "PERSON"),
+        ("Please send it to 12 Baker Street, London NW1 6XE.", "12 Baker Street, London NW1 6XE",
+         "ADDRESS"),
+        ("We moved here from Copenhagen last year.", "Copenhagen", "LOCATION"),
+    ],
+)  # fmt: skip
+def test_names_and_places_are_found(text: str, identifier: str, kind: str) -> None:
+    found = [(text[one.start : one.end], one.kind) for one in find_identifiers(text)]
+    assert (identifier, kind) in found
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "Name three primary colours.",
+        "Write a short story about a lighthouse keeper who finds a message in a bottle.",
+        "Explain the difference between a list and a tuple, with a short example.",
+        "What are my options?",
+    ],
+)
+def test_ordinary_prompts_name_nobody(text: str) -> None:
+    assert find_identifiers(text) == ()
+
+
+def test_the_vault_takes_a_letter_apart_and_puts_it_together() -> None:
+    letter = (
+        "Write to Maria Gomez (maria@gomez.org, +34 945 63 14 43). Gomez lives in Vitoria and "
+        "her card is 4111 1111 1111 1111."
+    )
+    vault = Vault(IdentifierFinder())
+    removed = vault.remove(letter)
+    for secret in ("Gomez", "maria", "945", "4111"):
+        assert secret not in removed
+    assert vault.restore(removed) == letter
+
+
+HOSTILE = {
+    "one letter": "a" * 1_000_000,
+    "one digit": "1" * 1_000_000,
+    "digits and spaces": "1 " * 100_000,
+    "brackets": "[(<{" * 100_000,
+    "at signs": "a@" * 200_000,
+    "dots": "a." * 200_000,
+    "colons": "a:" * 200_000,
+    "key": "password=" * 50_000,
+    "begin": "-----BEGIN PRIVATE KEY-----" * 5_000,
+    "at": "x at " * 60_000,
+    "slashes": "www." * 100_000,
+    "surrogates": "Maria \ud800\udfff\x00 " * 5_000,
+    "blanks": " \n" * 300_000,
+    "iban": ("AA00" + "A" * 40 + " ") * 10_000,
+    "entropy": "aB3" * 200_000,
+}
+
+
+@pytest.mark.parametrize("name", HOSTILE)
+def test_hostile_text_is_read_to_its_end(name: str) -> None:
+    text = HOSTILE[name]
+    found = find_patterns(text + " maria@gomez.org")
+    assert found
+    assert found[-1].end == len(text) + len(" maria@gomez.org")
+
+
+def test_a_great_many_emails() -> None:
+    text = " ".join(f"user{number}@gomez.org" for number in range(20_000))
+    assert len(find_patterns(text)) == 20_000
+
+
+@pytest.mark.parametrize("text", ["\ud800\udfff Maria \x00", "[" * 20_000, "漢" * 20_000, "", " "])
+def test_the_tagger_takes_any_text(text: str) -> None:
+    assert all(found.end <= len(text) for found in find_identifiers(text))
+
+
+def test_tokens_keep_known_identifiers_whole() -> None:
+    known = Identifier(3, 8, "EMAIL", 1.0)
+    assert [token.word for token in tokenize("to a@b.c, now", [known])] == [
+        "to",
+        "<EMAIL>",
+        ",",
+        "now",
+    ]
+
+
+def test_a_damaged_model_is_refused(tmp_path: Path) -> None:
+    broken = tmp_path / "model"
+    broken.write_bytes(b"not a model")
+    with pytest.raises(ModelFileError):
+        Tagger(broken)
+
+
+@settings(max_examples=50)
+@given(st.text(max_size=200))
+def test_identifiers_are_ordered_inside_the_text_and_of_known_kinds(text: str) -> None:
+    position = 0
+    for found in find_identifiers(text):
+        assert position <= found.start < found.end <= len(text)
+        assert found.kind in KINDS
+        position = found.end
