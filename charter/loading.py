@@ -4,6 +4,7 @@ The trust model is The Update Framework's (https://theupdateframework.github.io/
 a threshold of stewards signs, whoever copies the files cannot change, mix or roll them back.
 """
 
+import re
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -57,6 +58,8 @@ from peerllm.charter.errors import (
 from peerllm.charter.folder import METADATA, TARGETS, FolderFetcher
 
 _ROOT_FILE: Final = f"{METADATA}/1.root.json"
+# How TUF's client words it: "timestamp was signed by 1/2 keys".
+_THRESHOLD: Final = re.compile(r"/([0-9]+) keys")
 
 
 @dataclass(frozen=True, slots=True)
@@ -214,11 +217,11 @@ def _altered(fetcher: FolderFetcher) -> AlteredDocument:
 def _unsigned(error: UnsignedMetadataError, name: str, raw: bytes) -> BadSignature:
     """Tell missing signatures from wrong ones; TUF's client only says how many were good."""
     present = len(Metadata[Root].from_bytes(raw).signatures) if raw else 0
-    good, _, needed = str(error).rpartition("by ")[2].partition(" ")[0].partition("/")
-    if good.isdigit() and needed.isdigit() and present < int(needed):
+    threshold = _THRESHOLD.search(str(error))
+    if threshold and present < int(threshold[1]):
         return TooFewSignatures(
-            f"{name} carries {present} of the {needed} stewards' signatures it needs; do not use"
-            " this charter"
+            f"{name} carries {present} of the {threshold[1]} stewards' signatures it needs; do not"
+            " use this charter"
         )
     return BadSignature(
         f"{name} has signatures that are wrong or not the stewards' ({error}); do not use this"

@@ -5,6 +5,7 @@ from typing import Annotated, Final, Literal
 
 import msgspec
 from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey, X25519PublicKey
+
 from peerllm.crypto.encoding import decode_canonical, encode
 from peerllm.crypto.errors import DecodingError, SealingKeyRefused
 from peerllm.crypto.identity import PEER_ID_CHARACTERS, Identity
@@ -75,7 +76,7 @@ def certify(
 
     Raises SealingKeyRefused for a bad key, ValueError for a lifetime out of bounds.
     """
-    sealing_public_key(sealing_public)
+    check_sealing_key(sealing_public)
     if not 0 < expires_at_us - issued_at_us <= MAXIMUM_LIFETIME_US:
         raise ValueError(
             f"a certificate lives between 1 and {MAXIMUM_LIFETIME_US} microseconds,"
@@ -109,22 +110,20 @@ def read_certificate(
     return CertificateRefused(fault) if fault else certificate
 
 
-def sealing_public_key(raw: bytes) -> X25519PublicKey:
-    """Return the X25519 public key, refusing points with which a shared secret would be known.
+def check_sealing_key(raw: bytes) -> None:
+    """Refuse what is no X25519 public key or one with which every shared secret is known.
 
     Raises SealingKeyRefused.
     """
     if len(raw) != 32:
         raise SealingKeyRefused(f"an X25519 public key has 32 bytes, got {len(raw)}")
-    key = X25519PublicKey.from_public_bytes(raw)
     try:
         # RFC 7748, section 6.1: for a point of small order every exchange gives all zeros.
-        _PROBE.exchange(key)
+        _PROBE.exchange(X25519PublicKey.from_public_bytes(raw))
     except ValueError:
         raise SealingKeyRefused(
             "the X25519 public key is a point of small order; ask the host for another"
         ) from None
-    return key
 
 
 def _fault(certificate: SealingCertificate, peer_id: str, now_us: int) -> CertificateFault | None:
@@ -138,7 +137,7 @@ def _fault(certificate: SealingCertificate, peer_id: str, now_us: int) -> Certif
     if certificate.expires_at_us <= now_us:
         return "expired"
     try:
-        sealing_public_key(certificate.sealing_key)
+        check_sealing_key(certificate.sealing_key)
     except SealingKeyRefused:
         return "weak_sealing_key"
     return None

@@ -5,6 +5,7 @@ from typing import Any, Final, TypeVar, overload
 
 import msgpack  # type: ignore[import-untyped]  # ships no types; this is its only caller
 import msgspec
+
 from peerllm.crypto.errors import DecodingError
 
 T = TypeVar("T")

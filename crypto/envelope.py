@@ -4,9 +4,11 @@ from dataclasses import dataclass
 from typing import Final, Literal
 
 from cryptography.exceptions import InvalidTag
+from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PublicKey
 from cryptography.hazmat.primitives.hpke import AEAD, KDF, KEM, Suite
-from peerllm.crypto.certificate import SealingKey, sealing_public_key
-from peerllm.crypto.errors import PlaintextTooLarge
+
+from peerllm.crypto.certificate import SealingKey
+from peerllm.crypto.errors import PlaintextTooLarge, SealingKeyRefused
 from peerllm.crypto.identity import public_key_of
 from peerllm.crypto.padding import LENGTH_BYTES, pad, unpad
 
@@ -77,7 +79,13 @@ def seal(binding: EnvelopeBinding, sealing_public: bytes, plaintext: bytes) -> b
             " split the chunk"
         )
     padded = pad(plaintext, _bucket(LENGTH_BYTES + len(plaintext)))
-    return _SUITE.encrypt(padded, sealing_public_key(sealing_public), info=binding.info())
+    info = binding.info()
+    try:
+        return _SUITE.encrypt(padded, X25519PublicKey.from_public_bytes(sealing_public), info=info)
+    except ValueError:
+        raise SealingKeyRefused(
+            "the sealing key is not 32 bytes or a point of small order; read its certificate first"
+        ) from None
 
 
 def open_envelope(

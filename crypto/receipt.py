@@ -4,6 +4,7 @@ from dataclasses import dataclass
 from typing import Annotated, Final, Literal
 
 import msgspec
+
 from peerllm.crypto.certificate import CLOCK_TOLERANCE_US, EpochMicroseconds, PeerIdText
 from peerllm.crypto.encoding import decode_canonical, encode
 from peerllm.crypto.errors import DecodingError

@@ -6,6 +6,7 @@ from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives.ciphers.aead import ChaCha20Poly1305
 from cryptography.hazmat.primitives.hashes import SHA256
 from cryptography.hazmat.primitives.kdf.hkdf import HKDF
+
 from peerllm.crypto.envelope import EnvelopeBinding
 from peerllm.crypto.errors import PlaintextTooLarge, ReplyForged
 from peerllm.crypto.padding import LENGTH_BYTES, pad, unpad

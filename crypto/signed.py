@@ -3,6 +3,7 @@
 from typing import Annotated, Final
 
 import msgspec
+
 from peerllm.crypto.encoding import decode_canonical, encode
 from peerllm.crypto.errors import DecodingError
 from peerllm.crypto.identity import Identity, verify_signature

@@ -1,6 +1,7 @@
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+
 from peerllm.crypto.certificate import (
     CLOCK_TOLERANCE_US,
     MAXIMUM_LIFETIME_US,

@@ -5,6 +5,7 @@ import msgspec
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+
 from peerllm.crypto.encoding import MAXIMUM_ITEMS, decode, decode_canonical, encode
 from peerllm.crypto.errors import CryptoError, DecodingError
 

@@ -5,6 +5,7 @@ import pytest
 from cryptography.hazmat.primitives.hpke import AEAD, KDF, KEM, Suite
 from hypothesis import given
 from hypothesis import strategies as st
+
 from peerllm.crypto.certificate import SealingKey
 from peerllm.crypto.envelope import (
     MAXIMUM_ENVELOPE_BYTES,

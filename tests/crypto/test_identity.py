@@ -8,6 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from libp2p.crypto.ed25519 import create_new_key_pair
 from libp2p.peer.id import ID
+
 from peerllm.crypto.errors import KeyFileError, PeerIdError
 from peerllm.crypto.identity import Identity, peer_id_of, public_key_of, verify_signature
 

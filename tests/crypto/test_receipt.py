@@ -4,6 +4,7 @@ import msgspec
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+
 from peerllm.crypto.certificate import CLOCK_TOLERANCE_US
 from peerllm.crypto.encoding import encode
 from peerllm.crypto.identity import Identity

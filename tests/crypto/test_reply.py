@@ -3,6 +3,7 @@ import dataclasses
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+
 from peerllm.crypto.envelope import EnvelopeBinding
 from peerllm.crypto.errors import PlaintextTooLarge, ReplyForged
 from peerllm.crypto.identity import Identity
