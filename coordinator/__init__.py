@@ -1,0 +1,1 @@
+"""The central service: one request's life from API key to settlement."""

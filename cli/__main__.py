@@ -1,0 +1,5 @@
+"""`python -m peerllm.cli` is `peerllm`."""
+
+from peerllm.cli.main import main
+
+main()

@@ -1,0 +1,65 @@
+"""The command `peerllm`. Each sub-command's room is imported only when it is asked for.
+
+A steward's machine need not have an engine, nor a host's a database: what is not installed costs
+one clear sentence when it is used.
+"""
+
+import importlib
+from typing import Any, Final
+
+import typer
+from typer.core import TyperGroup
+
+# Name, module, the typer application in it, and the one line shown in `peerllm --help`.
+_ROOMS: Final = {
+    "charter": ("peerllm.charter.commands", "charter_app", "Show and verify the charter."),
+    "coordinator": (
+        "peerllm.coordinator.commands",
+        "coordinator_app",
+        "Run a coordinator; customers, keys, seats.",
+    ),
+    "host": ("peerllm.peer.commands", "host_app", "Serve models from this machine."),
+    "up": ("peerllm.cli.up", "up_app", "Start a whole network on this machine and ask it."),
+}
+
+
+class _Rooms(TyperGroup):
+    """Sub-commands that are imported on use."""
+
+    def list_commands(self, ctx: Any) -> list[str]:  # noqa: ARG002 - the base's signature
+        return list(_ROOMS)
+
+    def get_command(self, ctx: Any, cmd_name: str) -> Any:  # noqa: ARG002 - the base's signature
+        if cmd_name not in _ROOMS:
+            return None
+        module, application, _ = _ROOMS[cmd_name]
+        try:
+            found: typer.Typer = getattr(importlib.import_module(module), application)
+        except ModuleNotFoundError as missing:
+            typer.echo(
+                f"peerllm: '{cmd_name}' needs the package {missing.name}, which is not "
+                "installed; install peerllm with the extra for this role",
+                err=True,
+            )
+            raise typer.Exit(1) from None
+        command = typer.main.get_command(found)
+        command.name = cmd_name
+        return command
+
+    def format_commands(self, ctx: Any, formatter: Any) -> None:  # noqa: ARG002 - as above
+        with formatter.section("Commands"):
+            formatter.write_dl([(name, room[2]) for name, room in _ROOMS.items()])
+
+
+# Without rich's help, which would import every room to describe it.
+_application = typer.Typer(cls=_Rooms, rich_markup_mode=None, add_completion=False)
+
+
+@_application.callback()
+def _peerllm() -> None:
+    """PeerLLM: inference that many people own."""
+
+
+def main() -> None:
+    """Run the command line."""
+    _application(prog_name="peerllm")

@@ -1,0 +1,223 @@
+"""The HTTP API: OpenAI's chat completions, models, health, metrics and a request's statement.
+
+A Starlette application that knows nothing of its server. It reads bodies with a bound and a
+deadline, finds the key, hands the request to `request.answer` and writes what comes back.
+"""
+
+import time
+from collections import Counter
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+
+import msgspec
+import trio
+from starlette.applications import Starlette
+from starlette.requests import Request
+from starlette.responses import Response
+from starlette.routing import Route
+from starlette.types import Receive, Scope, Send
+
+from peerllm.coordinator import api_errors
+from peerllm.coordinator.accounts import ApiKey
+from peerllm.coordinator.api_errors import ApiError
+from peerllm.coordinator.chat_schema import MAXIMUM_BODY_BYTES, ChatRequest, parse_chat
+from peerllm.coordinator.chat_stream import AnswerStream
+from peerllm.coordinator.event_log import EventLog
+from peerllm.coordinator.house import House
+from peerllm.coordinator.request import Answered, answer
+
+# A megabyte arrives in this time at 300 kbit/s; slower senders hold a connection for an attack.
+BODY_SECONDS = 30
+# A customer's own parallelism; beyond it waiting helps nobody and one key could fill the network.
+REQUESTS_PER_KEY = 32
+
+_json = msgspec.json.Encoder()
+
+
+@dataclass(frozen=True)
+class _Api:
+    house: House
+    log: EventLog
+    new_request_id: Callable[[], str]
+    created_at: int = field(default_factory=lambda: int(time.time()))
+    in_flight: Counter[str] = field(default_factory=Counter)
+
+    async def models(self, request: Request) -> Response:
+        """`GET /v1/models`."""
+        key = await self._authenticate(request)
+        if isinstance(key, ApiError):
+            return error_response(key)
+        models = [
+            {"id": name, "object": "model", "created": self.created_at, "owned_by": "peerllm"}
+            for name in sorted(self.house.models)
+            if name in self.house.terms.prices
+        ]
+        return _respond({"object": "list", "data": models})
+
+    async def health(self, _request: Request) -> Response:
+        """`GET /healthz`: 200 when at least one host could take work."""
+        hosts = len(self.house.dispatcher.registry.hosts)
+        status = 200 if hosts else 503
+        return _respond({"status": "ok" if hosts else "no_hosts", "hosts": hosts}, status)
+
+    async def metrics(self, _request: Request) -> Response:
+        """`GET /metrics`."""
+        return Response(self.house.metrics.text(), media_type="text/plain; version=0.0.4")
+
+    async def statement(self, request: Request) -> Response:
+        """`GET /v1/statements/{id}`: who raced, who won, what it cost; PeerLLM's own addition."""
+        key = await self._authenticate(request)
+        if isinstance(key, ApiError):
+            return error_response(key)
+        found = self.house.statements.find(key.account, request.path_params["id"])
+        if found is None:
+            return error_response(api_errors.not_found("No statement of yours has this id."))
+        return Response(_json.encode(found), media_type="application/json")
+
+    async def chat(self, request: Request) -> Response:
+        """`POST /v1/chat/completions`."""
+        key = await self._authenticate(request)
+        if isinstance(key, ApiError):
+            return self._refuse(key)
+        body = await read_body(request)
+        chat = parse_chat(body) if isinstance(body, bytes) else body
+        if isinstance(chat, ApiError):
+            return self._refuse(chat)
+        if self.in_flight[key.key_id] >= REQUESTS_PER_KEY:
+            return self._refuse(api_errors.too_many_requests(REQUESTS_PER_KEY))
+        return _ChatResponse(self, chat, key)
+
+    def _refuse(self, error: ApiError) -> Response:
+        self.house.metrics.ended(error.code or error.type)
+        return error_response(error)
+
+    async def _authenticate(self, request: Request) -> ApiKey | ApiError:
+        scheme, _, plain = request.headers.get("authorization", "").partition(" ")
+        if scheme.lower() != "bearer" or not plain.strip():
+            return api_errors.unauthorized(
+                "No API key was sent; send 'Authorization: Bearer <key>'."
+            )
+        found = await self.house.storage.find_api_key(plain.strip())
+        if isinstance(found, ApiKey):
+            return found
+        return api_errors.unauthorized("This API key is unknown, expired or revoked.")
+
+    @asynccontextmanager
+    async def counted(self, key: ApiKey) -> AsyncIterator[None]:
+        """Count a request of a key while it runs."""
+        self.in_flight[key.key_id] += 1
+        self.house.metrics.in_flight.inc()
+        try:
+            yield
+        finally:
+            self.house.metrics.in_flight.dec()
+            self.in_flight[key.key_id] -= 1
+            if not self.in_flight[key.key_id]:
+                del self.in_flight[key.key_id]
+
+
+class _ChatResponse(Response):
+    """Runs the request while the connection lives; the client's leaving cancels it."""
+
+    def __init__(self, api: _Api, chat: ChatRequest, key: ApiKey) -> None:
+        super().__init__()
+        self._api = api
+        self._chat = chat
+        self._key = key
+
+    async def __call__(self, _scope: Scope, receive: Receive, send: Send) -> None:
+        request_id = self._api.new_request_id()
+        stream = AnswerStream(send, self._chat, request_id)
+        outcome = "disconnected"
+        try:
+            async with self._api.counted(self._key), trio.open_nursery() as nursery:
+                nursery.start_soon(_cancel_on_disconnect, receive, nursery.cancel_scope)
+                outcome = await self._run(request_id, stream)
+                nursery.cancel_scope.cancel()
+        finally:
+            self._api.house.metrics.ended(outcome)
+
+    async def _run(self, request_id: str, stream: AnswerStream) -> str:
+        house, log = self._api.house, self._api.log
+        try:
+            outcome = await answer(self._chat, self._key, request_id, house, stream.release)
+        # A bug must neither end the process nor carry content out with its message: the customer
+        # gets an id, the log the exception's type.
+        except Exception as error:
+            log.event("request_failed", request=request_id, error=_innermost(error))
+            outcome = api_errors.internal_error(request_id)
+        if isinstance(outcome, Answered):
+            await stream.finish(outcome)
+            return "answered"
+        await stream.fail(outcome)
+        return outcome.code or outcome.type
+
+
+def _innermost(error: BaseException) -> str:
+    """The name of an exception's type, without its message; of the first one in a group."""
+    while isinstance(error, BaseExceptionGroup):
+        error = error.exceptions[0]
+    return type(error).__name__
+
+
+async def _cancel_on_disconnect(receive: Receive, scope: trio.CancelScope) -> None:
+    while True:
+        message = await receive()
+        if message["type"] == "http.disconnect":
+            scope.cancel()
+            return
+
+
+async def read_body(request: Request) -> bytes | ApiError:
+    """The whole body, bounded in size and time."""
+    declared = request.headers.get("content-length", "")
+    if declared.isdigit() and int(declared) > MAXIMUM_BODY_BYTES:
+        return api_errors.too_large(MAXIMUM_BODY_BYTES)
+    body = bytearray()
+    with trio.move_on_after(BODY_SECONDS):
+        async for piece in request.stream():
+            body += piece
+            if len(body) > MAXIMUM_BODY_BYTES:
+                return api_errors.too_large(MAXIMUM_BODY_BYTES)
+        return bytes(body)
+    return api_errors.too_slow(BODY_SECONDS)
+
+
+def error_response(error: ApiError) -> Response:
+    """An error in OpenAI's shape."""
+    headers = {"connection": "close"} if error.status in (408, 413) else {}
+    if error.retry_after_seconds is not None:
+        headers["retry-after"] = str(error.retry_after_seconds)
+    if error.status == 401:
+        headers["www-authenticate"] = "Bearer"
+    return _respond(error.body(), error.status, headers)
+
+
+def _respond(body: object, status: int = 200, headers: dict[str, str] | None = None) -> Response:
+    return Response(
+        _json.encode(body), status_code=status, headers=headers, media_type="application/json"
+    )
+
+
+def create_application(house: House, log: EventLog, new_request_id: Callable[[], str]) -> Starlette:
+    """The whole HTTP API over one house."""
+    api = _Api(house, log, new_request_id)
+    return Starlette(
+        routes=[
+            Route("/v1/chat/completions", api.chat, methods=["POST"]),
+            Route("/v1/models", api.models),
+            Route("/v1/statements/{id}", api.statement),
+            Route("/healthz", api.health),
+            Route("/metrics", api.metrics),
+        ],
+        exception_handlers={404: _not_found, 405: _not_allowed},
+    )
+
+
+async def _not_found(_request: Request, _error: Exception) -> Response:
+    return error_response(api_errors.not_found("There is nothing at this path."))
+
+
+async def _not_allowed(_request: Request, _error: Exception) -> Response:
+    return error_response(api_errors.not_allowed())

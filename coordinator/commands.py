@@ -1,0 +1,223 @@
+"""The operator's command line: run a coordinator, keep its customers, keys and seats."""
+
+import json
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Annotated, NoReturn
+
+import trio
+import typer
+from rich.console import Console
+
+from peerllm.charter.errors import CharterError
+from peerllm.coordinator.accounts import Tier
+from peerllm.coordinator.errors import CoordinatorError
+from peerllm.coordinator.event_log import EventLog
+from peerllm.coordinator.service import CoordinatorSettings, now_us, run_coordinator
+from peerllm.coordinator.storage_file import StorageFile
+from peerllm.crypto.errors import CryptoError
+from peerllm.crypto.identity import Identity
+from peerllm.overlay.errors import OverlayError
+
+coordinator_app = typer.Typer(
+    name="coordinator",
+    help="Run a coordinator and keep its customers, keys and seats.",
+    no_args_is_help=True,
+)
+
+Data = Annotated[Path, typer.Option("--data-directory", help="Folder of the coordinator's state.")]
+_NANO_PER_USD = 1_000_000_000
+
+
+@coordinator_app.command()
+def run(
+    data_directory: Data,
+    charter_directory: Annotated[Path, typer.Option(help="Folder of the signed charter.")],
+    http_address: str = "127.0.0.1",
+    http_port: Annotated[int, typer.Option(min=1, max=65535)] = 8080,
+    overlay_address: str = "127.0.0.1",
+    overlay_port: Annotated[int, typer.Option(min=0, max=65535)] = 4001,
+    root: Annotated[
+        Path | None, typer.Option(help="Root file from the stewards; else the folder's own.")
+    ] = None,
+    model: Annotated[
+        list[str] | None, typer.Option(help="NAME=FILE of a catalogue model's GGUF.")
+    ] = None,
+) -> None:
+    """Serve until interrupted. Events go to standard error, one JSON object a line."""
+    with clear_errors():
+        settings = CoordinatorSettings(
+            data_directory=data_directory,
+            charter_directory=charter_directory,
+            root_file=root,
+            http_address=http_address,
+            http_port=http_port,
+            overlay_address=overlay_address,
+            overlay_port=overlay_port,
+            model_files=dict(_model_file(text) for text in model or ()),
+        )
+        trio.run(run_coordinator, settings, EventLog(now_us))
+
+
+@coordinator_app.command()
+def identity(data_directory: Data) -> None:
+    """Print the coordinator's peer id, creating its identity when there is none."""
+    with clear_errors():
+        data_directory.mkdir(parents=True, exist_ok=True, mode=0o700)
+        settings = CoordinatorSettings(
+            data_directory=data_directory, charter_directory=data_directory
+        )
+        typer.echo(Identity.load_or_create(settings.identity_file).peer_id)
+
+
+@coordinator_app.command()
+def customer(
+    name: str,
+    data_directory: Data,
+    deposit_usd: Annotated[int, typer.Option(min=0, max=1_000_000)] = 0,
+    deposit_id: Annotated[
+        str | None, typer.Option(help="Payment reference; the same one credits once.")
+    ] = None,
+) -> None:
+    """Open a customer's account, or pay into it."""
+    with _storage(data_directory) as storage:
+        account = storage.create_customer(name).account
+        if deposit_usd:
+            reference = deposit_id or f"{account}/{now_us()}"
+            storage.deposit(account, deposit_usd * _NANO_PER_USD, reference)
+        funds = storage.balance(account)
+        typer.echo(f"{account}: {funds.available} nano-USD available")
+
+
+@coordinator_app.command()
+def key(
+    customer_name: Annotated[str, typer.Argument(metavar="CUSTOMER")],
+    data_directory: Data,
+    name: str = "default",
+    budget_usd: Annotated[int | None, typer.Option(min=0, max=1_000_000)] = None,
+) -> None:
+    """Issue an API key. It is shown once: only its digest is kept."""
+    with _storage(data_directory) as storage:
+        issued = storage.create_api_key(
+            f"customers/{customer_name}",
+            name,
+            budget=None if budget_usd is None else budget_usd * _NANO_PER_USD,
+        )
+        typer.echo(issued.plain)
+
+
+@coordinator_app.command()
+def revoke(key_id: str, data_directory: Data) -> None:
+    """Withdraw an API key at once and for good."""
+    with _storage(data_directory) as storage:
+        if storage.revoke_api_key(key_id) is None:
+            _fail(f"there is no key {key_id}")
+        typer.echo(f"key {key_id} is revoked")
+
+
+@coordinator_app.command()
+def keys(
+    customer_name: Annotated[str, typer.Argument(metavar="CUSTOMER")], data_directory: Data
+) -> None:
+    """List a customer's keys by id."""
+    with _storage(data_directory) as storage:
+        for found in storage.api_keys(f"customers/{customer_name}"):
+            state = "revoked" if found.revoked_at_us is not None else "valid"
+            typer.echo(f"{found.key_id}  {found.name}  {state}")
+
+
+@coordinator_app.command()
+def seat(
+    peer_id: str,
+    data_directory: Data,
+    operator: Annotated[str, typer.Option(help="Who runs the host.")],
+    model_digest: Annotated[list[str], typer.Option(help="SHA-256 of a model file, in hex.")],
+    dedicated: Annotated[bool, typer.Option(help="Run by the network itself.")] = False,
+) -> None:
+    """Give a host a seat: from then on it may connect and receive work."""
+    with _storage(data_directory) as storage:
+        digests = [_digest(text) for text in model_digest]
+        tier: Tier = "dedicated" if dedicated else "community"
+        given = storage.seat(peer_id, operator, tier, digests)
+        typer.echo(f"{given.peer_id} holds a {given.tier} seat of {given.operator}")
+
+
+@coordinator_app.command()
+def unseat(peer_id: str, data_directory: Data) -> None:
+    """Take a host's seat; a connected host is disconnected within seconds."""
+    with _storage(data_directory) as storage:
+        if not storage.unseat(peer_id):
+            _fail(f"{peer_id} holds no seat")
+        typer.echo(f"{peer_id} holds no seat any more")
+
+
+@coordinator_app.command()
+def ledger(data_directory: Data) -> None:
+    """Recount the ledger from its transfers; exit status 1 when it does not balance."""
+    with _storage(data_directory) as storage:
+        report = storage.ledger_check()
+        typer.echo(
+            json.dumps(
+                {
+                    "debits_nano_usd": report.debits,
+                    "credits_nano_usd": report.credits,
+                    "open_reservations": report.open_reservations,
+                    "settlements": report.settlements,
+                    "lowest_host_share_basis_points": report.lowest_host_share_basis_points,
+                    "balanced": report.balanced,
+                    "faults": list(report.faults),
+                },
+                indent=2,
+            )
+        )
+        if not report.balanced:
+            raise typer.Exit(1)
+
+
+@contextmanager
+def clear_errors() -> Iterator[None]:
+    """End with one sentence and status 1 for everything an operator can put right."""
+    problem: BaseException | None = None
+    try:
+        yield
+    except* (CoordinatorError, CharterError, CryptoError, OverlayError) as group:
+        problem = group
+    while isinstance(problem, BaseExceptionGroup):
+        problem = problem.exceptions[0]
+    if problem is not None:
+        _fail(str(problem))
+
+
+@contextmanager
+def _storage(data_directory: Path) -> Iterator[StorageFile]:
+    settings = CoordinatorSettings(data_directory=data_directory, charter_directory=data_directory)
+    with clear_errors():
+        data_directory.mkdir(parents=True, exist_ok=True, mode=0o700)
+        storage = StorageFile(settings.database_file, clock=now_us)
+        try:
+            yield storage
+        finally:
+            storage.close()
+
+
+def _model_file(text: str) -> tuple[str, Path]:
+    name, equals, path = text.partition("=")
+    if not equals or not name or not path:
+        raise CoordinatorError(f"--model takes NAME=FILE, not {text!r}")
+    return name, Path(path)
+
+
+def _digest(text: str) -> bytes:
+    try:
+        digest = bytes.fromhex(text)
+    except ValueError:
+        digest = b""
+    if len(digest) != 32:
+        raise CoordinatorError(f"a model digest is 64 hexadecimal digits, not {text!r}")
+    return digest
+
+
+def _fail(message: str) -> NoReturn:
+    Console(stderr=True).print(f"peerllm: {message}", markup=False, soft_wrap=True)
+    raise typer.Exit(1)

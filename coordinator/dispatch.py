@@ -1,0 +1,406 @@
+"""The shell around a race: chooses hosts, seals for them, opens what comes back, cancels losers.
+
+Cancelling `Dispatcher.run` cancels every host that still runs and frees its slots before the
+cancellation goes on.
+"""
+
+import random
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from typing import Literal, Protocol
+
+import trio
+
+from peerllm.coordinator.orders import ChunkServed, ChunkUnserved, HostRun, Order
+from peerllm.coordinator.race import Contestant, Failure, Finish, Race, Standing, Step
+from peerllm.coordinator.registry import ChunkMessage, LiveHost, Registry
+from peerllm.coordinator.selection import Candidate, Exposure, RaceRule, choose
+from peerllm.crypto.encoding import decode, encode
+from peerllm.crypto.envelope import EnvelopeBinding, seal
+from peerllm.crypto.errors import DecodingError, ReplyForged
+from peerllm.crypto.receipt import Receipt, verify_receipt
+from peerllm.crypto.reply import REPLY_KEY_BYTES, ReplyOpener
+from peerllm.overlay.errors import SessionClosed, SessionViolation
+from peerllm.overlay.messages import (
+    MAXIMUM_PIECE_BYTES,
+    Cancel,
+    ChatMessage,
+    ChunkTask,
+    CoordinatorMessage,
+    Dispatch,
+    Failed,
+    Piece,
+    ReceiptMessage,
+    ReplyPiece,
+)
+
+# Waiting for a free slot longer than this, a customer is better served by an honest refusal.
+QUEUE_SECONDS = 20.0
+# A cancelled host answers within one decode step; two seconds cover a slow home line.
+RECEIPT_SECONDS = 2.0
+CANCEL_SECONDS = 1.0
+# A chunk is tried at most this often; beyond it the fault is in the chunk, not in the hosts.
+MAXIMUM_DISPATCHES = 6
+# Messages about a dispatch besides one a token: acceptance, receipt, failure, the last piece.
+MESSAGES_BESIDE_TOKENS = 8
+
+Release = Callable[[str], Awaitable[None]]
+
+
+class ExposureLog(Protocol):
+    """Which operators have been shown how much of one request."""
+
+    def exposure(self) -> Exposure:
+        """The state before the next choice."""
+
+    def show(self, operator: str) -> None:
+        """One more chunk goes to the operator."""
+
+
+class Dispatcher:
+    """Runs chunks at the hosts of one registry."""
+
+    def __init__(
+        self,
+        registry: Registry,
+        *,
+        rule: RaceRule,
+        coordinator: str,
+        draw: random.Random,
+        random_bytes: Callable[[int], bytes],
+        now_us: Callable[[], int],
+    ) -> None:
+        self.registry = registry
+        self.rule = rule
+        self.coordinator = coordinator
+        self.draw = draw
+        self.random_bytes = random_bytes
+        self.now_us = now_us
+
+    async def run(
+        self, order: Order, log: ExposureLog, release: Release
+    ) -> ChunkServed | ChunkUnserved:
+        """Race the chunk; `release` is awaited with the leader's text as it comes."""
+        return await _ChunkRace(self, order, log, release).run()
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Event:
+    dispatch: bytes
+    at: float
+    message: ChunkMessage | None  # None: the session ended
+
+
+@dataclass(kw_only=True, eq=False)
+class _Run:
+    """One dispatch in flight; the registry's `Route` to it."""
+
+    live: LiveHost
+    candidate: Candidate
+    binding: EnvelopeBinding
+    nonce: bytes
+    opener: ReplyOpener
+    events: trio.MemorySendChannel[_Event]
+    message_bound: int
+    started_at: float
+    tokens: int = 0
+    messages: int = 0
+    receipt: Receipt | None = None
+    signed_receipt: bytes | None = None
+    session_lost: bool = False
+    refusal: str | None = None
+    ended_at: float | None = None
+
+    def deliver(self, message: ChunkMessage) -> None:
+        self.messages += 1
+        if self.messages > self.message_bound:
+            raise SessionViolation("more messages about a chunk than it may have tokens")
+        self._post(message)
+
+    def lost(self) -> None:
+        if not self.session_lost:
+            self.session_lost = True
+            self._post(None)
+
+    def _post(self, message: ChunkMessage | None) -> None:
+        event = _Event(dispatch=self.binding.dispatch_id, at=trio.current_time(), message=message)
+        # The channel holds everything that the bound above lets through.
+        self.events.send_nowait(event)
+
+
+class _ChunkRace:
+    def __init__(self, tools: Dispatcher, order: Order, log: ExposureLog, release: Release) -> None:
+        self._tools = tools
+        self._order = order
+        self._log = log
+        self._release = release
+        self._race = Race(order.deadlines(), started_at=trio.current_time())
+        self._runs: dict[bytes, _Run] = {}
+        self._message_bound = order.max_tokens + MESSAGES_BESIDE_TOKENS
+        self._events, self._arrivals = trio.open_memory_channel[_Event](
+            (self._message_bound + 1) * MAXIMUM_DISPATCHES
+        )
+
+    async def run(self) -> ChunkServed | ChunkUnserved:
+        try:
+            if not await self._start():
+                return ChunkUnserved(reason="no_host", runs=())
+            outcome = await self._follow()
+            if not isinstance(outcome, Finish):
+                return ChunkUnserved(reason=outcome, runs=self._host_runs())
+            await self._collect_receipts()
+            return ChunkServed(finish=outcome, text=self._race.released, runs=self._host_runs())
+        finally:
+            await self._close()
+
+    async def _start(self) -> bool:
+        """Enter the first hosts: wait for one, take the others if they are free now."""
+        with trio.move_on_after(QUEUE_SECONDS):
+            while not await self._enter():
+                await self._tools.registry.changed()
+        if not self._runs:
+            return await self._enter(dedicated=True)
+        await self._fill()
+        return True
+
+    async def _fill(self) -> None:
+        """Enter hosts until the race has its size, as far as hosts are free now."""
+        while self._running() < self._order.race_size and await self._enter():
+            pass
+
+    def _running(self) -> int:
+        return sum(c.standing is Standing.RUNNING for c in self._race.contestants)
+
+    async def _enter(self, *, dedicated: bool = False) -> bool:
+        """Dispatch to one more host, continuing from what is released. False when none is free."""
+        if len(self._runs) >= MAXIMUM_DISPATCHES:
+            return False
+        registry = self._tools.registry
+        running = {c.dispatch for c in self._race.contestants if c.standing is Standing.RUNNING}
+        candidate = choose(
+            registry.candidates(self._order.model.digest, self._order.context_tokens),
+            racing=[run.candidate for key, run in self._runs.items() if key in running],
+            rule=self._tools.rule,
+            exposure=self._log.exposure(),
+            sample=self._tools.draw,
+            excluded={run.candidate.host for run in self._runs.values()},
+            dedicated=dedicated,
+        )
+        live = registry.find(candidate.host) if candidate else None
+        if candidate is None or live is None:
+            return False
+        self._log.show(candidate.operator)
+        await self._send_chunk(candidate, live)
+        return True
+
+    async def _send_chunk(self, candidate: Candidate, live: LiveHost) -> None:
+        tools, order = self._tools, self._order
+        lifetime_us = int(order.deadlines().total * 1_000_000)
+        binding = EnvelopeBinding(
+            dispatch_id=tools.random_bytes(16),
+            host=candidate.host,
+            model_digest=order.model.digest,
+            expires_at_us=tools.now_us() + lifetime_us,
+            seed=order.seed,
+        )
+        reply_key = tools.random_bytes(REPLY_KEY_BYTES)
+        run = _Run(
+            live=live,
+            candidate=candidate,
+            binding=binding,
+            nonce=tools.random_bytes(16),
+            opener=ReplyOpener(reply_key, binding),
+            events=self._events,
+            message_bound=self._message_bound,
+            started_at=trio.current_time(),
+        )
+        self._runs[binding.dispatch_id] = run
+        self._race.enter(binding.dispatch_id, candidate.host, now=run.started_at)
+        tools.registry.open_route(live, binding.dispatch_id, order.model.digest, run)
+        sent = await _tell(
+            live,
+            Dispatch(
+                dispatch_id=binding.dispatch_id,
+                model_digest=order.model.digest,
+                expires_at_us=binding.expires_at_us,
+                seed=order.seed,
+                nonce=run.nonce,
+                deadline_us=lifetime_us,
+                envelope=seal(binding, live.sealing_key, encode(self._task(reply_key))),
+            ),
+        )
+        if not sent:
+            run.lost()
+
+    def _task(self, reply_key: bytes) -> ChunkTask:
+        order, prefix = self._order, self._race.released
+        return ChunkTask(
+            messages=[ChatMessage(role=t.role, content=t.content) for t in order.turns],
+            max_tokens=max(1, order.max_tokens - order.model.vocabulary.count(prefix)),
+            temperature_milli=order.temperature_milli,
+            top_p_milli=order.top_p_milli,
+            stop=list(order.stop),
+            assistant_prefix=prefix,
+            reply_key=reply_key,
+        )
+
+    async def _follow(self) -> Finish | Literal["all_failed", "out_of_time"]:
+        """Feed the race until somebody wins or nobody can."""
+        while True:
+            step = await self._next_step()
+            if step.release:
+                await self._release(step.release)
+            for dispatch in step.cancel:
+                await self._cancel(self._runs[dispatch])
+            if step.outcome is not None:
+                return step.outcome.finish
+            if self._race.expired(trio.current_time()):
+                return "out_of_time"
+            await self._fill()
+            if self._running() == 0 and not await self._enter(dedicated=True):
+                return "all_failed"
+
+    async def _next_step(self) -> Step:
+        event: _Event | None = None
+        with trio.move_on_at(self._race.next_deadline()):
+            event = await self._arrivals.receive()
+        return self._race.on_time(trio.current_time()) if event is None else self._apply(event)
+
+    def _apply(self, event: _Event) -> Step:
+        run = self._runs[event.dispatch]
+        match event.message:
+            case Piece() as piece:
+                return self._apply_piece(run, piece, event.at)
+            case ReceiptMessage() as message:
+                self._keep_receipt(run, message)
+                return Step()
+            case Failed(reason=reason):
+                run.refusal = reason
+                return self._end(run, Failure.REFUSED, event.at)
+            case None:
+                return self._end(run, Failure.HOST_LOST, event.at)
+            case _:
+                return Step()
+
+    def _end(self, run: _Run, failure: Failure, at: float) -> Step:
+        if run.ended_at is None:
+            run.ended_at = at
+        return self._race.on_failure(run.binding.dispatch_id, failure)
+
+    def _apply_piece(self, run: _Run, piece: Piece, at: float) -> Step:
+        dispatch = run.binding.dispatch_id
+        try:
+            opened = run.opener.open(piece.sealed, final=piece.final)
+            reply = decode(opened, ReplyPiece, maximum_bytes=MAXIMUM_PIECE_BYTES)
+        except (ReplyForged, DecodingError):
+            return _and_cancel(self._end(run, Failure.GARBAGE, at), dispatch)
+        run.tokens += len(reply.tokens)
+        if run.tokens > self._order.max_tokens:
+            return _and_cancel(self._end(run, Failure.GARBAGE, at), dispatch)
+        step = self._race.on_text(dispatch, reply.text, now=at)
+        if not piece.final:
+            return step
+        run.ended_at = at
+        finish = Finish.LENGTH if reply.finish == "length" else Finish.STOP
+        last = self._race.on_finish(dispatch, finish)
+        return Step(
+            release=step.release + last.release,
+            cancel=(*step.cancel, *last.cancel),
+            outcome=last.outcome,
+        )
+
+    def _keep_receipt(self, run: _Run, message: ReceiptMessage) -> None:
+        verified = verify_receipt(
+            message.receipt,
+            host=run.candidate.host,
+            coordinator=self._tools.coordinator,
+            dispatch_id=run.binding.dispatch_id,
+            nonce=run.nonce,
+            model_digest=run.binding.model_digest,
+            now_us=self._tools.now_us(),
+        )
+        if isinstance(verified, Receipt):
+            run.receipt, run.signed_receipt = verified, message.receipt
+
+    async def _cancel(self, run: _Run) -> None:
+        if run.ended_at is None:
+            run.ended_at = trio.current_time()
+        with trio.move_on_after(CANCEL_SECONDS):
+            await _tell(run.live, Cancel(dispatch_id=run.binding.dispatch_id))
+
+    async def _collect_receipts(self) -> None:
+        """Wait for the receipts of the hosts that are still there; the money waits no longer."""
+        with trio.move_on_after(RECEIPT_SECONDS):
+            while any(self._owes_receipt(run) for run in self._runs.values()):
+                self._apply(await self._arrivals.receive())
+
+    def _owes_receipt(self, run: _Run) -> bool:
+        return run.receipt is None and not run.session_lost and run.refusal is None
+
+    async def _close(self) -> None:
+        with trio.CancelScope(shield=True):
+            for contestant in self._race.contestants:
+                run = self._runs[contestant.dispatch]
+                if contestant.standing is Standing.RUNNING and run.ended_at is None:
+                    await self._cancel(run)
+                self._remember(run, contestant)
+                self._tools.registry.close_route(
+                    run.live, contestant.dispatch, run.binding.model_digest
+                )
+
+    def _remember(self, run: _Run, contestant: Contestant) -> None:
+        """Let the outcome count in the host's record. Being full is no fault."""
+        if contestant.failure in (None, Failure.DIVERGED):
+            run.live.record.succeeded(_first_token_seconds(contestant))
+        elif run.refusal != "overloaded":
+            run.live.record.failed(trio.current_time())
+
+    def _host_runs(self) -> tuple[HostRun, ...]:
+        return tuple(
+            self._host_run(contestant, self._runs[contestant.dispatch])
+            for contestant in self._race.contestants
+        )
+
+    def _host_run(self, contestant: Contestant, run: _Run) -> HostRun:
+        """Tokens are the canonical count of the text, and never more than tokens were sent.
+
+        A host that spells words letter by letter sends more tokens and earns nothing by it.
+        """
+        count = self._order.model.vocabulary.count
+        own = contestant.text[contestant.base :]
+        counted = min(run.tokens, count(own))
+        released = self._race.released_by(contestant.dispatch)
+        ended = run.ended_at if run.ended_at is not None else trio.current_time()
+        return HostRun(
+            host=contestant.host,
+            operator=run.candidate.operator,
+            dedicated=run.candidate.dedicated,
+            dispatch=contestant.dispatch,
+            won=contestant.dispatch == self._race.leader,
+            failure=contestant.failure.value if contestant.failure else None,
+            counted_tokens=counted,
+            released_tokens=min(counted, count(released)),
+            receipt=run.receipt,
+            signed_receipt=run.signed_receipt,
+            first_token_seconds=_first_token_seconds(contestant),
+            duration_seconds=ended - contestant.started_at,
+        )
+
+
+def _first_token_seconds(contestant: Contestant) -> float | None:
+    if contestant.first_token_at is None:
+        return None
+    return contestant.first_token_at - contestant.started_at
+
+
+def _and_cancel(step: Step, dispatch: bytes) -> Step:
+    return Step(release=step.release, cancel=(*step.cancel, dispatch), outcome=step.outcome)
+
+
+async def _tell(live: LiveHost, message: CoordinatorMessage) -> bool:
+    """Send to a host; False when its session is gone, which its session's end will also report."""
+    try:
+        await live.send(message)
+    except SessionClosed:
+        return False
+    return True

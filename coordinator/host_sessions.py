@@ -1,0 +1,173 @@
+"""Hosts' sessions: who is admitted, what a hello must prove, and where messages go afterwards."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Protocol
+
+import trio
+
+from peerllm.coordinator.accounts import Seat
+from peerllm.coordinator.event_log import EventLog
+from peerllm.coordinator.metrics import Metrics
+from peerllm.coordinator.registry import (
+    LiveHost,
+    Registry,
+    network_of,
+    offered_digests,
+)
+from peerllm.crypto.certificate import CertificateRefused, read_certificate
+from peerllm.overlay.errors import SessionViolation
+from peerllm.overlay.framing import ByteStream
+from peerllm.overlay.messages import (
+    Accepted,
+    Failed,
+    Goodbye,
+    Heartbeat,
+    HeartbeatReply,
+    Hello,
+    HostMessage,
+    Piece,
+    ReceiptMessage,
+    Refused,
+    Slots,
+    Welcome,
+    host_message,
+)
+from peerllm.overlay.session import Session
+
+HEARTBEAT_SECONDS = 10
+# A host that connects and says nothing holds a connection for nothing.
+HELLO_SECONDS = 10.0
+
+
+class HostStream(ByteStream, Protocol):
+    """A stream whose other end has been authenticated."""
+
+    @property
+    def peer_id(self) -> str:
+        """Who is at the other end."""
+
+    @property
+    def remote_address(self) -> str | None:
+        """The address they came from, if the transport tells."""
+
+
+class HostSessions:
+    """Serves the session protocol to the hosts that hold a seat."""
+
+    def __init__(
+        self,
+        registry: Registry,
+        *,
+        seats: Callable[[], Mapping[str, Seat]],
+        coordinator: str,
+        now_us: Callable[[], int],
+        metrics: Metrics,
+        log: EventLog,
+    ) -> None:
+        self._registry = registry
+        self._seats = seats
+        self._coordinator = coordinator
+        self._now_us = now_us
+        self._metrics = metrics
+        self._log = log
+
+    def admits(self, peer_id: str) -> bool:
+        """Whether a peer may open any stream at all."""
+        return peer_id in self._seats()
+
+    async def serve(self, stream: HostStream) -> None:
+        """Carry one session to its end."""
+        conversation = _Conversation(self, stream.peer_id, network_of(stream.remote_address))
+        session = Session(
+            stream, host_message, conversation.on_message, heartbeat_seconds=HEARTBEAT_SECONDS
+        )
+        conversation.session = session
+        try:
+            async with trio.open_nursery() as nursery:
+                nursery.start_soon(conversation.expect_hello)
+                end = await session.run()
+                nursery.cancel_scope.cancel()
+        finally:
+            if conversation.live is not None:
+                self._registry.leave(conversation.live)
+                self._metrics.hosts.set(len(self._registry.hosts))
+        self._log.event("host_gone", host=stream.peer_id, reason=end.reason)
+
+    def welcome(self, conversation: "_Conversation", hello: Hello) -> None:
+        """Check a hello and let the host join, or refuse it with a reason."""
+        session = conversation.session
+        if session is None:
+            raise SessionViolation("hello before the session began")
+        seat = self._seats().get(conversation.peer_id)
+        certificate = read_certificate(
+            hello.sealing_certificate, peer_id=conversation.peer_id, now_us=self._now_us()
+        )
+        if seat is None:
+            refusal = "no seat"
+        elif isinstance(certificate, CertificateRefused):
+            refusal = f"sealing certificate refused: {certificate.reason}"
+        elif not (offers := offered_digests(seat, hello.models)):
+            refusal = "the seat covers none of the models offered"
+        else:
+            session.post(
+                Welcome(coordinator=self._coordinator, heartbeat_seconds=HEARTBEAT_SECONDS)
+            )
+            previous = conversation.live
+            live = LiveHost(
+                seat=seat,
+                network=conversation.network,
+                sealing_key=certificate.sealing_key,
+                sealing_key_expires_at_us=certificate.expires_at_us,
+                offers=offers,
+                send=session.send,
+                record=self._registry.record_of(conversation.peer_id),
+            )
+            if previous is None:
+                self._registry.join(live)
+                conversation.live = live
+            else:
+                self._registry.renew(previous, live)
+            self._metrics.hosts.set(len(self._registry.hosts))
+            self._log.event("host_joined", host=conversation.peer_id, models=len(offers))
+            return
+        session.post(Refused(reason=refusal))
+        session.close(refusal)
+        self._log.event("host_refused", host=conversation.peer_id, reason=refusal.replace(" ", "_"))
+
+    def route(
+        self, live: LiveHost, message: Accepted | Piece | Failed | ReceiptMessage | Slots
+    ) -> None:
+        """Pass a message on to the race that waits for it."""
+        self._registry.on_message(live, message)
+
+
+@dataclass(kw_only=False)
+class _Conversation:
+    """One session's state: nobody until a valid hello."""
+
+    owner: HostSessions
+    peer_id: str
+    network: str | None
+    session: Session[HostMessage] | None = None
+    live: LiveHost | None = None
+    greeted: trio.Event = field(default_factory=trio.Event)
+
+    async def expect_hello(self) -> None:
+        with trio.move_on_after(HELLO_SECONDS):
+            await self.greeted.wait()
+            return
+        if self.session is not None:
+            self.session.close("no hello in time")
+
+    def on_message(self, message: HostMessage) -> None:
+        match message:
+            case Hello():
+                self.greeted.set()
+                self.owner.welcome(self, message)
+            case Goodbye() | Heartbeat() | HeartbeatReply():
+                return
+            case _:
+                if self.live is None:
+                    raise SessionViolation("a message before hello")
+                self.owner.route(self.live, message)

@@ -1,0 +1,53 @@
+"""What every request of a coordinator passes through, and the terms it is served on."""
+
+import random
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import trio
+
+from peerllm.coordinator.dispatch import Dispatcher
+from peerllm.coordinator.metrics import Metrics
+from peerllm.coordinator.orders import ServedModel
+from peerllm.coordinator.settlement import Shares, TokenPrice
+from peerllm.coordinator.statement import Statements
+from peerllm.coordinator.storage import Storage
+from peerllm.safety.judge import Judge, Verdict
+from peerllm.safety.vault import Finder
+
+# Shorter texts are judged in less time than handing them to a thread and back takes.
+IN_PLACE_CHARACTERS = 600
+
+
+@dataclass(frozen=True, kw_only=True)
+class Terms:
+    """What the signed charter and tariff say, as a request needs it."""
+
+    prices: Mapping[str, TokenPrice]
+    shares: Shares
+    race_size: int
+    exposure_basis_points: int
+    exposure_minimum_operators: int
+    tariff_version: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class House:
+    """Everything a request passes through."""
+
+    models: Mapping[str, ServedModel]
+    terms: Terms
+    judge: Judge
+    finder: Finder
+    dispatcher: Dispatcher
+    storage: Storage
+    statements: Statements
+    metrics: Metrics
+    draw: random.Random
+
+
+async def judge_text(judge: Judge, text: str) -> Verdict:
+    """One verdict, computed in a thread when the text is long enough to hold up other requests."""
+    if len(text) <= IN_PLACE_CHARACTERS:
+        return judge.judge(text)
+    return await trio.to_thread.run_sync(judge.judge, text)

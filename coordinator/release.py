@@ -1,0 +1,53 @@
+"""The last gate before the customer: windows are judged, then identifiers restored."""
+
+from collections.abc import Awaitable, Callable
+
+from peerllm.safety.judge import Verdict
+from peerllm.safety.vault import Vault
+from peerllm.safety.windows import ReleaseWindows, Window
+
+Judging = Callable[[str], Awaitable[Verdict]]
+Release = Callable[[str], Awaitable[None]]
+
+
+class ReleaseGate:
+    """Takes the answer's text as it comes and releases what has been judged safe.
+
+    After a refusal everything further is dropped; `refusal` says why and `on_refusal` is called
+    once, so that the work behind the gate can be stopped.
+    """
+
+    def __init__(
+        self, *, judging: Judging, vault: Vault, release: Release, on_refusal: Callable[[], None]
+    ) -> None:
+        self._judging = judging
+        self._restorer = vault.restorer()
+        self._release = release
+        self._on_refusal = on_refusal
+        self._windows = ReleaseWindows()
+        self.refusal: Verdict | None = None
+
+    async def push(self, text: str) -> None:
+        """More of the answer, with placeholders still in it."""
+        await self._pass(self._windows.push(text))
+
+    async def finish(self) -> None:
+        """The answer is whole: judge what is left and the whole, then release the rest."""
+        await self._pass(self._windows.finish())
+        if self.refusal is None:
+            rest = self._restorer.finish()
+            if rest:
+                await self._release(rest)
+
+    async def _pass(self, windows: list[Window]) -> None:
+        for window in windows:
+            if self.refusal is not None:
+                return
+            verdict = await self._judging(window.text_to_judge)
+            if not verdict.allowed:
+                self.refusal = verdict
+                self._on_refusal()
+                return
+            restored = self._restorer.push(window.release)
+            if restored:
+                await self._release(restored)

@@ -1,0 +1,191 @@
+"""The life of one request, from the reserved price to the settled one.
+
+`answer` tells the whole story; each step is one call into a room. The prompt, the vault, the plan
+and every answer live in its local variables and are gone when it returns.
+"""
+
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import dataclass, replace
+
+import trio
+
+from peerllm.coordinator import api_errors
+from peerllm.coordinator.accounts import ApiKey
+from peerllm.coordinator.api_errors import ApiError
+from peerllm.coordinator.billing import (
+    Bill,
+    post,
+    receipts_of,
+    reserved,
+    settlement_of,
+    statement_of,
+)
+from peerllm.coordinator.chat_schema import ChatRequest
+from peerllm.coordinator.errors import CoordinatorError
+from peerllm.coordinator.house import IN_PLACE_CHARACTERS, House, judge_text
+from peerllm.coordinator.orders import ChunkUnserved, ServedModel
+from peerllm.coordinator.plan_work import ExposureCount, Work, run_plan
+from peerllm.coordinator.planner import (
+    Budget,
+    NotDivisible,
+    Plan,
+    PromptTooLong,
+    Turn,
+    answer_bound,
+    beyond_reach,
+    make_plan,
+    prompt_tokens,
+)
+from peerllm.coordinator.race import Finish
+from peerllm.coordinator.release import ReleaseGate
+from peerllm.coordinator.settlement import charge_of
+from peerllm.coordinator.statement import Statement
+from peerllm.safety.judge import Judge, Verdict
+from peerllm.safety.vault import Vault
+
+Release = Callable[[str], Awaitable[None]]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Answered:
+    """The whole answer has been released."""
+
+    finish: Finish
+    statement: Statement
+
+
+async def answer(
+    request: ChatRequest, key: ApiKey, request_id: str, house: House, release: Release
+) -> Answered | ApiError:
+    """Serve one admitted request; `release` is awaited with each piece the customer may see."""
+    model = house.models.get(request.model)
+    price = house.terms.prices.get(request.model)
+    if model is None or price is None:
+        return api_errors.unknown_model(request.model)
+    stopwatch = _Stopwatch()
+    prompt = await _count_prompt(request.turns, model)
+    offered = house.dispatcher.registry.largest_context(model.digest)
+    budget = Budget(
+        context_tokens=min(model.context_tokens, offered or model.context_tokens),
+        answer_tokens=request.max_tokens,
+        count=model.vocabulary.count,
+    )
+    too_long = beyond_reach(request.turns, prompt, budget, split=request.split)
+    if too_long is not None:
+        return _refuse_length(too_long)
+    bound = charge_of(
+        price,
+        prompt_tokens=prompt,
+        completion_tokens=answer_bound(prompt, request.max_tokens),
+    )
+    async with reserved(house, key, request_id, bound) as hold:
+        if hold.refusal is not None:
+            return hold.refusal
+        stopwatch.lap("admit")
+        verdict = await _judge_all(house.judge, [turn.content for turn in request.turns])
+        stopwatch.lap("judge")
+        if not verdict.allowed:
+            return api_errors.unsafe("prompt", verdict.category, verdict.standard_version)
+        vault = Vault(house.finder)
+        turns = await _remove_identifiers(vault, request.turns)
+        stopwatch.lap("identifiers")
+        plan = await _plan(turns, budget, request)
+        stopwatch.lap("plan")
+        if isinstance(plan, ApiError):
+            return plan
+        work = Work(request, model, house, budget, plan, ExposureCount(house, plan))
+        served = await _serve(work, vault, release)
+        stopwatch.lap("serve")
+        if isinstance(served, ApiError):
+            return served
+        bill = Bill(key=key, request_id=request_id, prompt=prompt, bound=bound, price=price)
+        settlement = settlement_of(work, bill)
+        await post(house, bill, settlement, receipts_of(work))
+        hold.posted = True
+        stopwatch.lap("settle")
+        statement = statement_of(work, bill, settlement, stopwatch.laps)
+        house.statements.keep(key.account, statement)
+        house.metrics.settled(statement)
+        return Answered(finish=served, statement=statement)
+
+
+async def _count_prompt(turns: Sequence[Turn], model: ServedModel) -> int:
+    count = model.vocabulary.count
+    if sum(len(turn.content) for turn in turns) <= IN_PLACE_CHARACTERS:
+        return prompt_tokens(turns, count)
+    return await trio.to_thread.run_sync(prompt_tokens, turns, count)
+
+
+async def _judge_all(judge: Judge, texts: Sequence[str]) -> Verdict:
+    """The first refusal, else the last approval; every message counts, whatever its role."""
+    verdict = judge.judge("")
+    for text in texts:
+        verdict = await judge_text(judge, text)
+        if not verdict.allowed:
+            break
+    return verdict
+
+
+async def _remove_identifiers(vault: Vault, turns: Sequence[Turn]) -> tuple[Turn, ...]:
+    """Replace identifiers in all turns; every entity is known before the first is replaced."""
+
+    def remove() -> tuple[Turn, ...]:
+        vault.prepare([turn.content for turn in turns])
+        return tuple(replace(turn, content=vault.remove(turn.content)) for turn in turns)
+
+    if sum(len(turn.content) for turn in turns) <= IN_PLACE_CHARACTERS:
+        return remove()
+    return await trio.to_thread.run_sync(remove)
+
+
+def _refuse_length(found: PromptTooLong) -> ApiError:
+    return api_errors.context_exceeded(
+        found.prompt_tokens, found.answer_tokens, found.context_tokens
+    )
+
+
+async def _plan(turns: Sequence[Turn], budget: Budget, request: ChatRequest) -> Plan | ApiError:
+    plan = await trio.to_thread.run_sync(lambda: make_plan(turns, budget, split=request.split))
+    if isinstance(plan, PromptTooLong):
+        return _refuse_length(plan)
+    if isinstance(plan, NotDivisible):
+        return api_errors.invalid_request(
+            "This request cannot be split into self-contained parts; leave 'split' at 'auto'.",
+            param="peerllm.split",
+        )
+    return plan
+
+
+async def _serve(work: Work, vault: Vault, release: Release) -> Finish | ApiError:
+    """Carry the plan out behind the release gate."""
+    with trio.CancelScope() as scope:
+        gate = ReleaseGate(
+            judging=lambda text: judge_text(work.house.judge, text),
+            vault=vault,
+            release=release,
+            on_refusal=scope.cancel,
+        )
+        served = await run_plan(work, gate)
+        if isinstance(served, ChunkUnserved):
+            return api_errors.no_capacity()
+        if isinstance(served, Verdict):
+            return api_errors.unsafe("answer", served.category, served.standard_version)
+        await gate.finish()
+        if gate.refusal is None:
+            return served.finish
+    if gate.refusal is None:
+        raise CoordinatorError("an answer was stopped without a refusal")
+    return api_errors.unsafe("answer", gate.refusal.category, gate.refusal.standard_version)
+
+
+class _Stopwatch:
+    """Milliseconds of each step, for the statement."""
+
+    def __init__(self) -> None:
+        self._last = trio.current_time()
+        self.laps: dict[str, int] = {}
+
+    def lap(self, name: str) -> None:
+        now = trio.current_time()
+        self.laps[name] = round((now - self._last) * 1000)
+        self._last = now

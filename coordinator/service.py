@@ -1,0 +1,261 @@
+"""A running coordinator: charter, models, storage, overlay and HTTP put together.
+
+Started once, stopped by a signal. What a crash left open in the ledger is released at the start.
+"""
+
+import errno
+import os
+import random
+import secrets
+import signal
+import socket
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from pathlib import Path
+
+import trio
+
+from peerllm.charter.loading import Charter
+from peerllm.charter.store import founding_root, load_charter
+from peerllm.coordinator.accounts import Seat
+from peerllm.coordinator.application import create_application
+from peerllm.coordinator.dispatch import Dispatcher
+from peerllm.coordinator.errors import CoordinatorError
+from peerllm.coordinator.event_log import EventLog
+from peerllm.coordinator.host_sessions import HostSessions
+from peerllm.coordinator.house import House, Terms
+from peerllm.coordinator.metrics import Metrics
+from peerllm.coordinator.models import load_models
+from peerllm.coordinator.registry import Registry
+from peerllm.coordinator.selection import RaceRule
+from peerllm.coordinator.server import DRAIN_SECONDS, serve_http
+from peerllm.coordinator.settlement import Shares
+from peerllm.coordinator.statement import Statements
+from peerllm.coordinator.storage import Storage, open_storage
+from peerllm.crypto.identity import Identity
+from peerllm.overlay.messages import SESSION_PROTOCOL
+from peerllm.overlay.node import Node, open_node
+from peerllm.safety.identifiers import IdentifierFinder
+from peerllm.safety.judge import Judge, SafetyThresholds, load_judge
+
+# A seat given or taken by an administrator takes effect within this many seconds.
+SEATS_SECONDS = 2.0
+
+
+class PortInUseError(CoordinatorError):
+    """Another process listens where this coordinator should."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class CoordinatorSettings:
+    """Where a coordinator keeps its state and where it listens."""
+
+    data_directory: Path
+    charter_directory: Path
+    root_file: Path | None = None
+    http_address: str = "127.0.0.1"
+    http_port: int = 8080
+    overlay_address: str = "127.0.0.1"
+    overlay_port: int = 0
+    model_files: Mapping[str, Path] = field(default_factory=dict)
+
+    @property
+    def identity_file(self) -> Path:
+        """The coordinator's Ed25519 identity."""
+        return self.data_directory / "identity"
+
+    @property
+    def database_file(self) -> Path:
+        """Accounts, seats, receipts and the ledger."""
+        return self.data_directory / "coordinator.sqlite"
+
+
+def now_us() -> int:
+    """Microseconds since the Unix epoch."""
+    return time.time_ns() // 1_000
+
+
+def read_charter(settings: CoordinatorSettings) -> Charter:
+    """The verified charter; raises `CharterError` when it may not be obeyed."""
+    root = (
+        settings.root_file.read_bytes()
+        if settings.root_file
+        else founding_root(settings.charter_directory)
+    )
+    return load_charter(
+        settings.charter_directory,
+        trusted_root=root,
+        state_directory=settings.data_directory / "charter-seen",
+        now=datetime.now(UTC),
+    )
+
+
+def terms_of(charter: Charter) -> Terms:
+    """What requests obey of the charter and the tariff."""
+    return Terms(
+        prices=charter.tariff.prices,
+        shares=Shares(
+            host_share_basis_points=charter.tariff.host_share_basis_points,
+            backup_share_basis_points=charter.tariff.backup_share_basis_points,
+            minimum_host_share_basis_points=charter.terms.minimum_host_share_basis_points,
+        ),
+        race_size=charter.terms.race_size,
+        exposure_basis_points=charter.terms.exposure_basis_points,
+        exposure_minimum_operators=charter.terms.exposure_minimum_operators,
+        tariff_version=charter.tariff.version,
+    )
+
+
+async def run_coordinator(settings: CoordinatorSettings, log: EventLog) -> None:
+    """Serve until SIGTERM or SIGINT. Raises a `CoordinatorError` that says why it cannot start."""
+    settings.data_directory.mkdir(parents=True, exist_ok=True, mode=0o700)
+    refuse_taken_port(settings.http_address, settings.http_port)
+    identity = Identity.load_or_create(settings.identity_file)
+    charter = read_charter(settings)
+    models = await trio.to_thread.run_sync(load_models, charter.catalogue, settings.model_files)
+    judge = await trio.to_thread.run_sync(_judge_of, charter)
+    finder = await trio.to_thread.run_sync(IdentifierFinder)
+    metrics = Metrics()
+    registry = Registry(trio.current_time, now_us)
+    async with open_storage(settings.database_file, clock=now_us) as storage:
+        recovery = await storage.recover()
+        log.event("recovered", voided=recovery.voided, released_nano_usd=recovery.released)
+        draw = random.SystemRandom()
+        house = House(
+            models=models,
+            terms=terms_of(charter),
+            judge=judge,
+            finder=finder,
+            dispatcher=Dispatcher(
+                registry,
+                rule=RaceRule(
+                    distinct_operators=charter.terms.seat_rule.distinct_operators_per_race,
+                    distinct_networks=charter.terms.seat_rule.distinct_networks_per_race,
+                ),
+                coordinator=identity.peer_id,
+                draw=draw,
+                random_bytes=os.urandom,
+                now_us=now_us,
+            ),
+            storage=storage,
+            statements=Statements(),
+            metrics=metrics,
+            draw=draw,
+        )
+        seats = _Seats(storage, charter.terms.seat_rule.maximum_seats_per_operator)
+        await seats.refresh()
+        sessions = HostSessions(
+            registry,
+            seats=lambda: seats.current,
+            coordinator=identity.peer_id,
+            now_us=now_us,
+            metrics=metrics,
+            log=log,
+        )
+        await _serve(settings, identity, house, sessions, seats, log)
+    log.event("stopped")
+
+
+async def _serve(
+    settings: CoordinatorSettings,
+    identity: Identity,
+    house: House,
+    sessions: HostSessions,
+    seats: "_Seats",
+    log: EventLog,
+) -> None:
+    stopping = trio.Event()
+    listen = f"/ip4/{settings.overlay_address}/tcp/{settings.overlay_port}"
+    application = create_application(house, log, new_request_id)
+    async with (
+        open_node(identity, listen=listen, admits=sessions.admits) as node,
+        trio.open_nursery() as nursery,
+    ):
+        node.serve(SESSION_PROTOCOL, sessions.serve)
+        nursery.start_soon(seats.keep_fresh, node)
+        async with trio.open_nursery() as http:
+            bound = await http.start(
+                lambda task_status: serve_http(
+                    application,
+                    address=settings.http_address,
+                    port=settings.http_port,
+                    stop=stopping.wait,
+                    task_status=task_status,
+                )
+            )
+            log.event("listening", http=bound[0], overlay=node.addresses[0])
+            await _signalled(log)
+            stopping.set()
+            # What is not answered by then is cancelled and not charged.
+            http.cancel_scope.deadline = trio.current_time() + DRAIN_SECONDS
+        nursery.cancel_scope.cancel()
+
+
+async def _signalled(log: EventLog) -> None:
+    with trio.open_signal_receiver(signal.SIGTERM, signal.SIGINT) as signals:
+        async for received in signals:
+            log.event("stopping", signal=signal.Signals(received).name)
+            return
+
+
+class _Seats:
+    """The seats in force, by peer id, refreshed from storage.
+
+    Beyond the charter's number of seats an operator's newest ones do not count.
+    """
+
+    def __init__(self, storage: Storage, maximum_per_operator: int) -> None:
+        self._storage = storage
+        self._maximum = maximum_per_operator
+        self.current: Mapping[str, Seat] = {}
+
+    async def refresh(self) -> None:
+        by_operator: dict[str, int] = {}
+        current = {}
+        for seat in sorted(await self._storage.seats(), key=lambda seat: seat.seated_at_us):
+            by_operator[seat.operator] = by_operator.get(seat.operator, 0) + 1
+            if by_operator[seat.operator] <= self._maximum:
+                current[seat.peer_id] = seat
+        self.current = current
+
+    async def keep_fresh(self, node: Node) -> None:
+        """Reload the seats for ever; a host whose seat is gone is disconnected."""
+        while True:
+            await trio.sleep(SEATS_SECONDS)
+            before = set(self.current)
+            await self.refresh()
+            for peer_id in before - set(self.current):
+                await node.disconnect(peer_id)
+
+
+def _judge_of(charter: Charter) -> Judge:
+    return load_judge(
+        SafetyThresholds(
+            version=charter.standard.version,
+            thresholds_milli=charter.standard.thresholds_milli,
+        )
+    )
+
+
+def new_request_id() -> str:
+    """128 random bits in the form OpenAI's clients show."""
+    return f"chatcmpl-{secrets.token_hex(16)}"
+
+
+def refuse_taken_port(address: str, port: int) -> None:
+    """Raise `PortInUseError` when the port cannot be listened on."""
+    with socket.socket(socket.AF_INET, socket.SOCK_STREAM) as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind((address, port))
+        except OSError as error:
+            if error.errno == errno.EADDRINUSE:
+                raise PortInUseError(
+                    f"port {port} on {address} is in use; stop what listens there or choose "
+                    "another port"
+                ) from None
+            raise PortInUseError(
+                f"cannot listen on {address}:{port}: {os.strerror(error.errno or 0)}"
+            ) from error
