@@ -96,9 +96,7 @@ def check(path: Path, confirmed: set[tuple[str, str]]) -> LedgerReport:
     """Start again as the coordinator would; what was confirmed must still be so."""
     with StorageFile(path) as file:
         file.recover()
-        states = dict(
-            file._tables.rows("SELECT reservation_id, state FROM reservations")  # type: ignore[arg-type]
-        )
+        states = dict(file._tables.rows("SELECT reservation_id, state FROM reservations"))
         report = file.ledger_check()
     assert report.faults == ()
     assert report.debits == report.credits

@@ -290,12 +290,17 @@ def test_recovery_voids_what_a_crash_left_open_and_notes_it(
     assert rows == [(clock.now, 2, 700), (clock.now, 0, 0)]
 
 
-def test_a_long_accounts_balance_is_kept_and_stays_exact(storage: StorageFile) -> None:
-    for number in range(TRANSFERS_BETWEEN_SNAPSHOTS + 1):
-        storage.together([lambda file, number=number: file.deposit(ADA, 1, f"drop-{number}")])
+def test_a_long_accounts_balance_is_kept_and_stays_exact(storage: StorageFile, path: Path) -> None:
+    for number in range(TRANSFERS_BETWEEN_SNAPSHOTS):
+        storage.deposit(ADA, 1, f"drop-{number}")
     reserve(storage, "r1")
+    with sqlite3.connect(path) as plain:
+        kept = plain.execute("SELECT snapshot_balance FROM accounts WHERE account = ?", (ADA,))
+        assert kept.fetchone() == (10_000 + TRANSFERS_BETWEEN_SNAPSHOTS,)
+    plain.close()
     storage.post("r1", PAID)
-    assert storage.balance(ADA).balance == 10_000 + TRANSFERS_BETWEEN_SNAPSHOTS + 1 - 1_000
+    storage.deposit(ADA, 7, "after")
+    assert storage.balance(ADA).balance == 10_000 + TRANSFERS_BETWEEN_SNAPSHOTS - 1_000 + 7
     assert storage.ledger_check().balanced
 
 
@@ -338,6 +343,22 @@ def test_a_group_commits_the_good_and_reports_the_bad(storage: StorageFile) -> N
         results[1].unwrap()
     assert results[2].unwrap() == Voided("r1")
     assert storage.balance(ADA).reserved == 10
+
+
+def test_a_write_that_fails_half_way_is_undone_alone(storage: StorageFile) -> None:
+    reserve(storage, "r1")
+    oversized = SignedReceipt("h1", b"d" * 16, b"x" * 5_000)
+    results = storage.together(
+        [
+            lambda file: file.post("r1", PAID, [receipt(1), oversized]),
+            lambda file: file.reserve("r2", ADA, 10, key_id=None),
+        ]
+    )
+    with pytest.raises(StorageError, match="CHECK"):
+        results[0].unwrap()
+    assert isinstance(results[1].unwrap(), Reserved)
+    assert storage.balance(ADA) == Funds(balance=10_000, reserved=1_010)
+    assert storage.post("r1", PAID, [receipt(1)]) == Posted("r1", 1_000)
 
 
 def test_a_group_the_database_undoes_leaves_nothing(storage: StorageFile) -> None:
