@@ -62,7 +62,7 @@ _KILL_SECONDS: Final = 5.0
 # An engine that worked this long did not die of being started.
 _SETTLED_SECONDS: Final = 60.0
 # Keeps a piece far below the wire's bounds for tokens (4096) and text (16384 characters).
-_PIECE_TOKENS: Final = 64
+_PIECE_TOKENS: Final = 32
 # What may pass by itself; every other fault lies in the file or the installation.
 _PASSING_FAULTS: Final[frozenset[LoadFault]] = frozenset({"no_memory", "engine_died", "timeout"})
 

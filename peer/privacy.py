@@ -29,8 +29,11 @@ def forbid_memory_dumps() -> None:
 def place_of(error: BaseException) -> str:
     """Kind of an exception and the line it came from: all of it that is safe to show.
 
+    One word without spaces, so that it may be logged; of a group, its first member.
     Neither the message nor any local value: both may quote a prompt.
     """
+    while isinstance(error, BaseExceptionGroup):
+        error = error.exceptions[0]
     traceback: TracebackType | None = error.__traceback__
     while traceback is not None and traceback.tb_next is not None:
         traceback = traceback.tb_next
@@ -38,4 +41,4 @@ def place_of(error: BaseException) -> str:
     if traceback is None:
         return kind
     module = traceback.tb_frame.f_globals.get("__name__", "?")
-    return f"{kind} at {module}:{traceback.tb_lineno}"
+    return f"{kind}:{module}:{traceback.tb_lineno}"

@@ -172,7 +172,7 @@ def test_a_crash_shows_its_place_and_no_content(tmp_path: Path) -> None:
     process.send(submit(1, content=SECRET))
     crashed = process.receive()
     assert isinstance(crashed, Crashed)
-    assert crashed.where == "RuntimeError at sitecustomize:3"
+    assert crashed.where == "RuntimeError:sitecustomize:3"
     code, printed = process.end()
     assert code == 70
     assert printed == b""

@@ -1,0 +1,120 @@
+"""The operator's command line: run a host, show who it is."""
+
+import logging
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Annotated, Final
+
+import trio
+import typer
+
+from peerllm.crypto.errors import CryptoError
+from peerllm.crypto.identity import Identity
+from peerllm.overlay.errors import OverlayError
+from peerllm.peer.configuration import (
+    DEFAULT_CONTEXT_TOKENS,
+    DEFAULT_SLOTS,
+    HostConfiguration,
+    identity_path,
+)
+from peerllm.peer.errors import PeerError
+from peerllm.peer.event_log import EventLog, LibraryLog
+from peerllm.peer.privacy import forbid_memory_dumps, place_of
+from peerllm.peer.service import now_us, run_host
+
+# A traceback in a terminal may show what a host works on; none is ever printed.
+host_app = typer.Typer(
+    name="host",
+    help="Serve models from this machine.",
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+)
+
+DataDirectory = Annotated[
+    Path, typer.Option("--data-directory", help="Folder of the host's key and state.")
+]
+_FAILED: Final = 1
+_CRASHED: Final = 70  # EX_SOFTWARE of sysexits.h
+
+
+@host_app.command()
+def run(
+    data_directory: DataDirectory,
+    coordinator: Annotated[
+        str, typer.Option(help="The coordinator: /ip4/ADDRESS/tcp/PORT/p2p/PEER-ID.")
+    ],
+    listen_address: Annotated[str, typer.Option(help="Address to listen on.")] = "0.0.0.0",  # noqa: S104
+    listen_port: Annotated[
+        int, typer.Option(min=0, max=65535, help="Port to listen on; 0 picks one.")
+    ] = 0,
+    model: Annotated[
+        Path | None, typer.Option(help="GGUF file to serve; else the embedded model.")
+    ] = None,
+    slots: Annotated[int, typer.Option(help="Answers generated at once.")] = DEFAULT_SLOTS,
+    context: Annotated[
+        int, typer.Option(help="Tokens of prompt and answer per slot.")
+    ] = DEFAULT_CONTEXT_TOKENS,
+    threads: Annotated[
+        int, typer.Option(help="Processor threads; 0 leaves one core to the machine.")
+    ] = 0,
+    drain_seconds: Annotated[
+        int, typer.Option(help="How long running answers may go on when asked to stop.")
+    ] = 30,
+) -> None:
+    """Serve until interrupted. Events go to standard error, one JSON object a line."""
+    log = EventLog(now_us)
+    logging.getLogger().addHandler(LibraryLog(log))
+    forbid_memory_dumps()
+    with _clear_errors(log):
+        configuration = HostConfiguration(
+            data_directory=data_directory,
+            coordinator=coordinator,
+            listen_address=listen_address,
+            listen_port=listen_port,
+            model=model,
+            slots=slots,
+            context_tokens=context,
+            threads=threads,
+            drain_seconds=drain_seconds,
+        )
+        end = trio.run(run_host, configuration, log)
+        if end is not None:
+            raise PeerError(end.sentence)
+
+
+@host_app.command()
+def identity(data_directory: DataDirectory) -> None:
+    """Print the host's peer id, creating its identity when there is none."""
+    with _clear_errors(EventLog(now_us)):
+        data_directory.mkdir(parents=True, exist_ok=True, mode=0o700)
+        typer.echo(Identity.load_or_create(identity_path(data_directory)).peer_id)
+
+
+@contextmanager
+def _clear_errors(log: EventLog) -> Iterator[None]:
+    """Turn what an operator can mend into one sentence, and a bug into its place."""
+    try:
+        yield
+    except typer.Exit:
+        raise
+    # Broad on purpose: an exception left to Python would be printed with its message,
+    # which may quote what the host was working on.
+    except Exception as error:
+        expected = _expected(error)
+        if expected is None:
+            log.event("crashed", place=place_of(error))
+            raise typer.Exit(_CRASHED) from None
+        typer.echo(f"peerllm host: {expected}", err=True)
+        raise typer.Exit(_FAILED) from None
+
+
+def _expected(error: BaseException) -> str | None:
+    """The sentence of an error that was raised on purpose; nurseries wrap some in groups."""
+    while isinstance(error, BaseExceptionGroup) and len(error.exceptions) == 1:
+        error = error.exceptions[0]
+    if isinstance(error, PeerError | CryptoError | OverlayError):
+        return str(error)
+    if isinstance(error, OSError) and error.filename:
+        return f"{error.filename}: {error.strerror}"
+    return None

@@ -1,0 +1,87 @@
+"""What an operator may set, checked once and then passed on whole."""
+
+import re
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+from peerllm.crypto.errors import PeerIdError
+from peerllm.crypto.identity import public_key_of
+from peerllm.peer.errors import ConfigurationError
+
+# 4 answers of 4096 tokens: 380 MB of cache for the embedded model.
+DEFAULT_SLOTS: Final = 4
+DEFAULT_CONTEXT_TOKENS: Final = 4096
+# The library works in steps of 256 and a shorter context holds no conversation.
+SMALLEST_CONTEXT_TOKENS: Final = 256
+LARGEST_CONTEXT_TOKENS: Final = 1_048_576
+MAXIMUM_SLOTS: Final = 64
+MAXIMUM_THREADS: Final = 256
+_ADDRESS: Final = re.compile(r"/(ip4|ip6|dns|dns4|dns6)/[^/\s]+/tcp/[0-9]{1,5}/p2p/[^/\s]+")
+
+
+@dataclass(frozen=True, kw_only=True)
+class HostConfiguration:
+    """Settings of one host. Raises `ConfigurationError` naming the setting that is wrong.
+
+    `coordinator` is a multiaddr that ends in /p2p/ and the coordinator's peer id. Without
+    a `model` the embedded one is served. `threads` 0 leaves the choice to the host.
+    """
+
+    data_directory: Path
+    coordinator: str
+    listen_address: str = "0.0.0.0"  # noqa: S104 - admission is by proven peer id
+    listen_port: int = 0
+    model: Path | None = None
+    slots: int = DEFAULT_SLOTS
+    context_tokens: int = DEFAULT_CONTEXT_TOKENS
+    threads: int = 0
+    # How long running answers may go on after a request to stop.
+    drain_seconds: int = 30
+
+    def __post_init__(self) -> None:
+        _check("listen port", self.listen_port, 0, 65535)
+        _check("slots", self.slots, 1, MAXIMUM_SLOTS)
+        _check("context", self.context_tokens, SMALLEST_CONTEXT_TOKENS, LARGEST_CONTEXT_TOKENS)
+        _check("threads", self.threads, 0, MAXIMUM_THREADS)
+        _check("drain seconds", self.drain_seconds, 0, 3600)
+        try:
+            public_key_of(self.coordinator_peer_id)
+            well_formed = _ADDRESS.fullmatch(self.coordinator) is not None
+        except PeerIdError:
+            well_formed = False
+        if not well_formed:
+            raise ConfigurationError(
+                "the coordinator's address must look like /ip4/ADDRESS/tcp/PORT/p2p/PEER-ID "
+                f"and end in an Ed25519 peer id, got {self.coordinator!r}"
+            )
+
+    @property
+    def coordinator_peer_id(self) -> str:
+        """Who the coordinator must prove to be."""
+        return self.coordinator.rpartition("/p2p/")[2]
+
+    @property
+    def identity_path(self) -> Path:
+        """Where the host's key is kept."""
+        return identity_path(self.data_directory)
+
+    @property
+    def digest_cache_path(self) -> Path:
+        """Where digests of model files already hashed are kept."""
+        return self.data_directory / "model-digests.json"
+
+    @property
+    def listen_multiaddr(self) -> str:
+        """Where the host listens; port 0 lets the system choose."""
+        return f"/ip4/{self.listen_address}/tcp/{self.listen_port}"
+
+
+def identity_path(data_directory: Path) -> Path:
+    """Where the key of the host with this data directory is kept."""
+    return data_directory / "identity.key"
+
+
+def _check(name: str, value: int, lowest: int, highest: int) -> None:
+    if not lowest <= value <= highest:
+        raise ConfigurationError(f"{name} must be from {lowest} to {highest}, got {value}")

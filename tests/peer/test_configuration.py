@@ -1,0 +1,47 @@
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from peerllm.crypto.identity import Identity
+from peerllm.peer.configuration import HostConfiguration
+from peerllm.peer.errors import ConfigurationError
+
+COORDINATOR = Identity.from_seed(bytes(32)).peer_id
+
+
+def configuration(**changes: Any) -> HostConfiguration:
+    settings = {
+        "data_directory": Path("/data"),
+        "coordinator": f"/ip4/127.0.0.1/tcp/4001/p2p/{COORDINATOR}",
+        **changes,
+    }
+    return HostConfiguration(**settings)
+
+
+def test_defaults_serve_four_answers_of_4096_tokens() -> None:
+    made = configuration()
+    assert (made.slots, made.context_tokens) == (4, 4096)
+    assert made.coordinator_peer_id == COORDINATOR
+    assert made.listen_multiaddr == "/ip4/0.0.0.0/tcp/0"
+    assert made.identity_path.parent == made.digest_cache_path.parent == Path("/data")
+
+
+@pytest.mark.parametrize(
+    ("changes", "named"),
+    [
+        ({"slots": 0}, "slots must be from 1"),
+        ({"slots": 65}, "slots"),
+        ({"context_tokens": 255}, "context must be from 256"),
+        ({"threads": -1}, "threads"),
+        ({"listen_port": 65536}, "listen port"),
+        ({"drain_seconds": -1}, "drain seconds"),
+        ({"coordinator": "127.0.0.1:4001"}, "/p2p/PEER-ID"),
+        ({"coordinator": "/ip4/127.0.0.1/tcp/4001/p2p/nobody"}, "/p2p/PEER-ID"),
+        ({"coordinator": f"/ip4/127.0.0.1/p2p/{COORDINATOR}"}, "/p2p/PEER-ID"),
+    ],
+)
+def test_a_wrong_setting_is_named_with_its_value(changes: dict[str, Any], named: str) -> None:
+    with pytest.raises(ConfigurationError, match=named) as caught:
+        configuration(**changes)
+    assert str(next(iter(changes.values()))) in str(caught.value)
