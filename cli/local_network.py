@@ -129,7 +129,7 @@ def _charter_model(data: Path) -> bytes:
         found_network(
             charter,
             terms=first_terms("local"),
-            tariff=first_tariff(now_us()),
+            tariff=first_tariff(),
             catalogue=first_catalogue(),
             standard=first_standard(),
             steward_keys_directory=data / "stewards",

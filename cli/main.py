@@ -52,7 +52,9 @@ class _Rooms(TyperGroup):
 
 
 # Without rich's help, which would import every room to describe it.
-_application = typer.Typer(cls=_Rooms, rich_markup_mode=None, add_completion=False)
+_application = typer.Typer(
+    cls=_Rooms, rich_markup_mode=None, add_completion=False, pretty_exceptions_enable=False
+)
 
 
 @_application.callback()
