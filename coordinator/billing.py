@@ -117,6 +117,7 @@ def statement_of(work: Work, bill: Bill, settlement: Settlement, laps: dict[str,
     """The request in numbers, for its customer."""
     results = work.in_order()
     runs = [run for result in results for run in result.served.runs]
+    began_at = min(run.started_at for run in runs)
     return Statement(
         id=bill.request_id,
         model=work.model.name,
@@ -134,7 +135,7 @@ def statement_of(work: Work, bill: Bill, settlement: Settlement, laps: dict[str,
                 index=result.chunk.index,
                 kind=result.chunk.kind,
                 prompt_tokens=result.prompt_tokens,
-                hosts=[host_line(run) for run in result.served.runs],
+                hosts=[host_line(run, began_at) for run in result.served.runs],
             )
             for result in results
         ],

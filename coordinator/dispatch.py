@@ -58,7 +58,10 @@ class ExposureLog(Protocol):
 
 
 class Dispatcher:
-    """Runs chunks at the hosts of one registry."""
+    """Runs chunks at the hosts of one registry.
+
+    `on_leader` is told of each dispatch, and its host, that takes the lead of a race.
+    """
 
     def __init__(
         self,
@@ -69,6 +72,7 @@ class Dispatcher:
         draw: random.Random,
         random_bytes: Callable[[int], bytes],
         now_us: Callable[[], int],
+        on_leader: Callable[[bytes, str], None] = lambda _dispatch, _host: None,
     ) -> None:
         self.registry = registry
         self.rule = rule
@@ -76,6 +80,7 @@ class Dispatcher:
         self.draw = draw
         self.random_bytes = random_bytes
         self.now_us = now_us
+        self.on_leader = on_leader
 
     async def run(
         self, order: Order, log: ExposureLog, release: Release
@@ -246,8 +251,12 @@ class _ChunkRace:
 
     async def _follow(self) -> Finish | Literal["all_failed", "out_of_time"]:
         """Feed the race until somebody wins or nobody can."""
+        leader = None
         while True:
             step = await self._next_step()
+            if self._race.leader not in (None, leader):
+                leader = self._race.leader
+                self._tools.on_leader(leader, self._runs[leader].candidate.host)
             if step.release:
                 await self._release(step.release)
             for dispatch in step.cancel:
@@ -382,6 +391,7 @@ class _ChunkRace:
             released_tokens=min(counted, count(released)),
             receipt=run.receipt,
             signed_receipt=run.signed_receipt,
+            started_at=contestant.started_at,
             first_token_seconds=_first_token_seconds(contestant),
             duration_seconds=ended - contestant.started_at,
         )

@@ -59,7 +59,7 @@ class Order:
 
 @dataclass(frozen=True, kw_only=True)
 class HostRun:
-    """What one host did for a chunk: numbers only."""
+    """What one host did for a chunk: numbers only. `started_at` is by the coordinator's clock."""
 
     host: str
     operator: str
@@ -71,6 +71,7 @@ class HostRun:
     released_tokens: int
     receipt: Receipt | None
     signed_receipt: bytes | None
+    started_at: float
     first_token_seconds: float | None
     duration_seconds: float
 

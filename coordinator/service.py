@@ -138,6 +138,9 @@ async def run_coordinator(settings: CoordinatorSettings, log: EventLog) -> None:
                 draw=draw,
                 random_bytes=os.urandom,
                 now_us=now_us,
+                on_leader=lambda dispatch, host: log.event(
+                    "leads", dispatch=dispatch.hex(), host=host
+                ),
             ),
             storage=storage,
             statements=Statements(),

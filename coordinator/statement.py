@@ -27,6 +27,7 @@ class HostLine(msgspec.Struct, frozen=True, kw_only=True):
     receipt: bool
     tokens: int
     released_tokens: int
+    started_ms: int
     first_token_ms: int | None
     duration_ms: int
     tokens_per_second_milli: int | None
@@ -60,8 +61,8 @@ class Statement(msgspec.Struct, frozen=True, kw_only=True):
     coordinator_ms: dict[str, int]
 
 
-def host_line(run: HostRun) -> HostLine:
-    """The numbers of one host's run."""
+def host_line(run: HostRun, began_at: float) -> HostLine:
+    """The numbers of one host's run; its start counts from the request's first dispatch."""
     first = run.first_token_seconds
     decoding = run.duration_seconds - first if first is not None else 0.0
     rate = (run.counted_tokens - 1) / decoding if decoding > 0 and run.counted_tokens > 1 else None
@@ -74,6 +75,7 @@ def host_line(run: HostRun) -> HostLine:
         receipt=run.receipt is not None,
         tokens=run.counted_tokens,
         released_tokens=run.released_tokens,
+        started_ms=round((run.started_at - began_at) * 1000),
         first_token_ms=None if first is None else round(first * 1000),
         duration_ms=round(run.duration_seconds * 1000),
         tokens_per_second_milli=None if rate is None else round(rate * 1000),

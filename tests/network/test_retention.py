@@ -1,0 +1,73 @@
+"""Nothing of 200 prompts and their answers is left anywhere; and the hunt would find it."""
+
+import secrets
+from concurrent.futures import ThreadPoolExecutor
+
+import httpx
+import pytest
+
+from peerllm.cli.retention import Finding, find_content, needles_in
+from tests.network.harness import MODEL, UpNetwork
+
+REQUESTS = 200
+# Enough to keep three hosts of four slots busy with races of two.
+AT_ONCE = 6
+ANSWER_TOKENS = 24
+
+
+def canary() -> str:
+    return f"canary{secrets.token_hex(8)}"
+
+
+def ask(network: UpNetwork, number: int) -> tuple[str, str]:
+    """Ask for a canary's repetition, half of the time as a stream; prompt canary and answer."""
+    planted = canary()
+    answer = network.client().chat.completions.create(
+        model=MODEL,
+        messages=[
+            {"role": "system", "content": f"You repeat words. Your own word is {canary()}."},
+            {"role": "user", "content": f"Repeat this word three times: {planted}"},
+        ],
+        max_tokens=ANSWER_TOKENS,
+        temperature=0,
+        stream=number % 2 == 0,
+    )
+    if number % 2:
+        return planted, answer.choices[0].message.content or ""
+    return planted, "".join(event.choices[0].delta.content or "" for event in answer)
+
+
+def hunt(network: UpNetwork, needles: list[str]) -> list[Finding]:
+    texts = {
+        "/metrics": httpx.get(f"{network.origin}/metrics").content,
+        "terminal": network.output.read_bytes(),
+    }
+    return find_content(needles, network.data, texts)
+
+
+def test_two_hundred_requests_leave_no_trace(network: UpNetwork) -> None:
+    with ThreadPoolExecutor(AT_ONCE) as pool:
+        results = list(pool.map(lambda number: ask(network, number), range(REQUESTS)))
+    assert len(results) == REQUESTS
+    needles = [planted for planted, _ in results]
+    needles += [needle for _, answer in results for needle in needles_in(answer)]
+    # The model does repeat: answers hold canaries too, so that the hunt covers them as well.
+    assert sum(planted in answer for planted, answer in results) > REQUESTS // 4
+    assert hunt(network, needles) == []
+
+
+@pytest.mark.parametrize("log", ["coordinator.log", "host-1.log"])
+def test_a_planted_log_line_is_found(network: UpNetwork, log: str) -> None:
+    planted = canary()
+    path = network.data / "logs" / log
+    before = path.stat().st_size
+    with path.open("a") as file:
+        file.write(f'{{"event": "chunk_accepted", "prompt": "say {planted}"}}\n')
+    try:
+        found = hunt(network, [planted])
+    finally:
+        with path.open("r+") as file:
+            file.truncate(before)
+    assert found == [Finding(place=f"logs/{log}", form="utf-8")] or {
+        finding.form for finding in found
+    } >= {"utf-8"}
