@@ -57,7 +57,7 @@ _MODULE: Final = "peerllm.peer.engine_process"
 _LOAD_SILENCE_SECONDS: Final = 300.0
 # A working engine shows a sign of life after every step. The longest step is a piece
 # of a prompt: seconds for a large model on an old laptop.
-_WORK_SILENCE_SECONDS: Final = 120.0
+WORK_SILENCE_SECONDS: Final = 120.0
 _KILL_SECONDS: Final = 5.0
 # An engine that worked this long did not die of being started.
 _SETTLED_SECONDS: Final = 60.0
@@ -87,7 +87,9 @@ class EngineClient:
         *,
         randomness: Callable[[], float],
         on_state: Callable[[EngineState], None] = lambda _state: None,
+        silence_seconds: float = WORK_SILENCE_SECONDS,
     ) -> None:
+        self._silence_seconds = silence_seconds
         self._settings = settings
         self._random = randomness
         self._on_state = on_state
@@ -165,13 +167,18 @@ class EngineClient:
 
     async def _run_process(self, ready_at: list[float]) -> EngineUnavailable:
         """One process from start to end; gives why it ended."""
-        process = await trio.lowlevel.open_process(
-            # -P: a file in the working directory must not stand in for a module.
-            [sys.executable, "-P", "-m", _MODULE],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.DEVNULL,
-        )
+        try:
+            process = await trio.lowlevel.open_process(
+                # -P: a file in the working directory must not stand in for a module.
+                [sys.executable, "-P", "-m", _MODULE],
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE,
+                stderr=subprocess.DEVNULL,
+            )
+        except OSError as error:
+            return EngineUnavailable(
+                "engine_died", f"the engine process cannot be started: {error.strerror}"
+            )
         self._process = process
         # Unbounded: messages out are as many as the tasks the daemon lets in.
         outbox, to_write = trio.open_memory_channel[ToEngine](math.inf)
@@ -257,11 +264,11 @@ class EngineClient:
                 pass
 
     def _silence(self, *, ready: bool) -> float:
-        return _WORK_SILENCE_SECONDS if ready else _LOAD_SILENCE_SECONDS
+        return self._silence_seconds if ready else _LOAD_SILENCE_SECONDS
 
     def _stalled(self) -> bool:
         """Whether a task has waited through a whole silence; an idle engine has none."""
-        before = trio.current_time() - _WORK_SILENCE_SECONDS
+        before = trio.current_time() - self._silence_seconds
         return any(generation.started_at <= before for generation in self._running.values())
 
     def _death(self, process: trio.Process, *, loading: bool) -> EngineUnavailable:
@@ -342,12 +349,16 @@ async def open_engine(
     *,
     randomness: Callable[[], float] = random.random,
     on_state: Callable[[EngineState], None] = lambda _state: None,
+    silence_seconds: float = WORK_SILENCE_SECONDS,
 ) -> AsyncIterator[EngineClient]:
     """Start an engine and keep one running until the block is left.
 
     Gives the client at once, before the model is loaded: see `EngineClient.wait_ready`.
+    An engine that has work and shows no sign of life for `silence_seconds` is replaced.
     """
-    client = EngineClient(settings, randomness=randomness, on_state=on_state)
+    client = EngineClient(
+        settings, randomness=randomness, on_state=on_state, silence_seconds=silence_seconds
+    )
     async with trio.open_nursery() as nursery:
         nursery.start_soon(client.supervise)
         yield client

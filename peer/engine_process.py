@@ -8,6 +8,7 @@ traceback, goes nowhere: it could quote a prompt.
 import contextlib
 import os
 import queue
+import signal
 import sys
 import threading
 import time
@@ -216,6 +217,10 @@ def load_and_serve(pipes: DaemonPipes) -> None:
 def main() -> None:
     """Claim the pipes, then serve. Never returns to a place that could print."""
     forbid_memory_dumps()
+    # Ctrl-C and a service manager reach every process of the host, but how to stop is the
+    # daemon's affair: it lets running answers end, then closes the pipe.
+    for ignored in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(ignored, signal.SIG_IGN)
     pipes = DaemonPipes(os.dup(0), os.dup(1))
     _mute()
     pipes.start()

@@ -13,7 +13,7 @@ DRAWN = Sampling(temperature=0.8, top_p=0.95, seed=7)
 
 @pytest.fixture(scope="module")
 def engine(model: LlamaModel) -> Iterator[BatchingEngine]:
-    made = BatchingEngine(model, slots=3, context_tokens=512, threads=1)
+    made = BatchingEngine(model, slots=3, context_tokens=256, threads=1)
     yield made
     made.close()
 
@@ -112,8 +112,8 @@ def test_a_full_context_ends_an_answer(model: LlamaModel, engine: BatchingEngine
 
 
 def test_a_prompt_beyond_the_context_is_refused_with_the_numbers(engine: BatchingEngine) -> None:
-    with pytest.raises(PromptError, match="512 tokens") as caught:
-        engine.submit(1, [5] * 512, max_tokens=1, sampling=Sampling())
+    with pytest.raises(PromptError, match="256 tokens") as caught:
+        engine.submit(1, [5] * 256, max_tokens=1, sampling=Sampling())
     assert caught.value.reason == "context_exceeded"
     with pytest.raises(PromptError):
         engine.submit(1, [], max_tokens=1, sampling=Sampling())
@@ -126,8 +126,8 @@ def test_a_long_prompt_does_not_freeze_a_running_answer(
     engine.submit(1, prompt(model, "Tell a story."), max_tokens=30, sampling=Sampling())
     while not engine.step():
         pass
-    engine.submit(2, [5] * 200, max_tokens=1, sampling=Sampling())
-    steps = [engine.step() for _ in range(200 // batching.PREFILL_TOKENS)]
+    engine.submit(2, [5] * 160, max_tokens=1, sampling=Sampling())
+    steps = [engine.step() for _ in range(160 // batching.PREFILL_TOKENS)]
     assert all([produced.identifier for produced in step] == [1] for step in steps)
     finish_all(engine)
 

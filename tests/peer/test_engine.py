@@ -119,6 +119,25 @@ async def test_a_killed_engine_fails_its_answers_at_once_and_comes_back(tmp_path
     assert [restart.cause for restart in restarts] == ["the engine process ended (signal SIGKILL)"]
 
 
+async def test_an_engine_that_hangs_is_replaced(tmp_path: Path) -> None:
+    states: list[EngineState] = []
+    with trio.fail_after(60):
+        async with open_engine(
+            settings(tmp_path), randomness=lambda: 0.0, on_state=states.append, silence_seconds=0.5
+        ) as engine:
+            await engine.wait_ready()
+            with engine.generate(task(10_000)) as generation:
+                await generation.next()
+                assert engine.process_id
+                os.kill(engine.process_id, signal.SIGSTOP)
+                while isinstance(await generation.next(), GeneratedPiece):
+                    pass
+                assert await generation.next() == GenerationFailed("engine_died")
+            assert isinstance(await engine.wait_ready(), EngineReady)
+    (restart,) = [state for state in states if isinstance(state, EngineRestarting)]
+    assert restart.cause == "the engine process stopped responding"
+
+
 async def test_a_model_that_cannot_be_served_is_not_tried_again(tmp_path: Path) -> None:
     path = tmp_path / "text.gguf"
     path.write_text("not a model")

@@ -1,4 +1,5 @@
 import os
+import signal
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -67,6 +68,9 @@ class RunningProcess:
             received.append(self.receive())
         return received
 
+    def signal(self, number: int) -> None:
+        self._process.send_signal(number)
+
     def end(self) -> tuple[int, bytes]:
         """Close the pipe; gives the exit code and whatever was printed after all."""
         rest, errors = self._process.communicate(timeout=10)
@@ -105,6 +109,9 @@ def test_it_loads_generates_cancels_and_ends_with_its_pipe(process: RunningProce
     assert (ready.slots, ready.context_tokens) == (2, 256)
     assert ready.tokens_per_second_milli > 0
 
+    # Ctrl-C reaches the whole group; how to stop is for the daemon to say.
+    for ignored in (signal.SIGINT, signal.SIGTERM):
+        process.signal(ignored)
     process.send(submit(1))
     first, *rest = process.receive_until(Finished)
     assert isinstance(first, Started)

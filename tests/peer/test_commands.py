@@ -1,0 +1,213 @@
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Awaitable, Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import trio
+from typer.testing import CliRunner
+
+from peerllm.crypto.certificate import SealingCertificate, read_certificate
+from peerllm.crypto.encoding import decode, encode
+from peerllm.crypto.envelope import EnvelopeBinding, seal
+from peerllm.crypto.identity import Identity
+from peerllm.crypto.receipt import Receipt, verify_receipt
+from peerllm.crypto.reply import ReplyOpener
+from peerllm.overlay.messages import (
+    SESSION_PROTOCOL,
+    ChatMessage,
+    ChunkTask,
+    Dispatch,
+    Hello,
+    Piece,
+    ReceiptMessage,
+    ReplyPiece,
+    Welcome,
+    host_message,
+)
+from peerllm.overlay.node import Stream, open_node
+from peerllm.overlay.session import Session
+from peerllm.peer.commands import host_app
+from peerllm.peer.models import EMBEDDED_MODEL
+
+COORDINATOR = Identity.from_seed(b"c" * 32)
+HOST = [sys.executable, "-c", "from peerllm.peer.commands import host_app; host_app()"]
+REPLY_KEY, NONCE, DISPATCH = b"r" * 32, b"n" * 16, b"d" * 16
+
+
+def now_us() -> int:
+    return time.time_ns() // 1000
+
+
+def address(port: int = 1) -> str:
+    return f"/ip4/127.0.0.1/tcp/{port}/p2p/{COORDINATOR.peer_id}"
+
+
+def test_identity_is_created_once(tmp_path: Path) -> None:
+    command = ["identity", "--data-directory", str(tmp_path / "host")]
+    first, second = (CliRunner().invoke(host_app, command) for _ in range(2))
+    assert first.exit_code == 0
+    assert first.stdout == second.stdout
+    assert first.stdout.startswith("12D3Koo")
+
+
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [
+        (["--coordinator", "nowhere"], "/p2p/PEER-ID"),
+        (["--coordinator", address(), "--slots", "0"], "slots must be from 1"),
+        (["--coordinator", address(), "--model", "absent.gguf"], "absent.gguf cannot be read"),
+        (["--coordinator", address(), "--model", "pyproject.toml"], "not a GGUF"),
+    ],
+)
+def test_what_an_operator_can_mend_is_one_sentence(
+    tmp_path: Path, options: list[str], said: str
+) -> None:
+    done = subprocess.run(
+        [*HOST, "run", "--data-directory", str(tmp_path), *options],
+        capture_output=True,
+        check=False,
+        text=True,
+        timeout=30,
+    )
+    assert done.returncode == 1
+    assert said in done.stderr.splitlines()[-1]
+    assert "Traceback" not in done.stderr
+
+
+class OneHost:
+    """A coordinator that asks the first host to say hello one question."""
+
+    def __init__(self) -> None:
+        self.received: list[Any] = []
+        self.done = trio.Event()
+        self.host = ""
+
+    async def serve(self, stream: Stream) -> None:
+        self.host = stream.peer_id
+        session = Session(stream, host_message, self.on_message)
+        self.session = session
+        await session.run()
+
+    def on_message(self, message: Any) -> None:
+        self.received.append(message)
+        if isinstance(message, Hello):
+            self.session.post(Welcome(coordinator=COORDINATOR.peer_id, heartbeat_seconds=10))
+            self.session.post(self.dispatch(message))
+        if isinstance(message, ReceiptMessage):
+            self.done.set()
+
+    def dispatch(self, hello: Hello) -> Dispatch:
+        certificate = read_certificate(
+            hello.sealing_certificate, peer_id=self.host, now_us=now_us()
+        )
+        assert isinstance(certificate, SealingCertificate)
+        (offer,) = hello.models
+        self.binding = EnvelopeBinding(
+            dispatch_id=DISPATCH,
+            host=self.host,
+            model_digest=offer.digest,
+            expires_at_us=now_us() + 60_000_000,
+            seed=7,
+        )
+        task = ChunkTask(
+            messages=[ChatMessage(role="user", content="Say ZYXWVUT and count to ten.")],
+            max_tokens=6,
+            temperature_milli=800,
+            top_p_milli=950,
+            stop=[],
+            assistant_prefix="",
+            reply_key=REPLY_KEY,
+        )
+        return Dispatch(
+            dispatch_id=DISPATCH,
+            model_digest=offer.digest,
+            expires_at_us=self.binding.expires_at_us,
+            seed=7,
+            nonce=NONCE,
+            deadline_us=60_000_000,
+            envelope=seal(self.binding, certificate.sealing_key, encode(task)),
+        )
+
+    def answer(self) -> tuple[int, str, str]:
+        opener = ReplyOpener(REPLY_KEY, self.binding)
+        tokens, text, finish = 0, "", ""
+        for piece in self.received:
+            if isinstance(piece, Piece):
+                raw = opener.open(piece.sealed, final=piece.final)
+                reply = decode(raw, ReplyPiece, maximum_bytes=1 << 20)
+                tokens += len(reply.tokens)
+                text += reply.text
+                finish = reply.finish
+        assert opener.finished
+        return tokens, text, finish
+
+    def receipt(self) -> Receipt:
+        (message,) = [m for m in self.received if isinstance(m, ReceiptMessage)]
+        receipt = verify_receipt(
+            message.receipt,
+            host=self.host,
+            coordinator=COORDINATOR.peer_id,
+            dispatch_id=DISPATCH,
+            nonce=NONCE,
+            model_digest=EMBEDDED_MODEL.digest,
+            now_us=now_us(),
+        )
+        assert isinstance(receipt, Receipt)
+        return receipt
+
+
+async def test_a_host_serves_the_real_model_over_the_real_network_and_stops_when_asked(
+    tmp_path: Path,
+) -> None:
+    coordinator = OneHost()
+    own = Identity.load_or_create(tmp_path / "identity.key").peer_id
+    with trio.fail_after(60):
+        async with open_node(
+            COORDINATOR, listen="/ip4/127.0.0.1/tcp/0", admits=lambda peer: peer == own
+        ) as node:
+            serve: Callable[[Stream], Awaitable[None]] = coordinator.serve
+            node.serve(SESSION_PROTOCOL, serve)
+            process = subprocess.Popen(
+                [
+                    *HOST,
+                    "run",
+                    *("--data-directory", str(tmp_path)),
+                    *("--coordinator", address(node.port or 0)),
+                    *("--listen-address", "127.0.0.1"),
+                    *("--slots", "2", "--context", "512", "--threads", "1"),
+                ],
+                stdout=subprocess.PIPE,
+                stderr=subprocess.PIPE,
+                text=True,
+                cwd=tmp_path,
+            )
+            try:
+                await coordinator.done.wait()
+                os.kill(process.pid, signal.SIGTERM)
+                out, err = await trio.to_thread.run_sync(lambda: process.communicate(timeout=20))
+            finally:
+                process.kill()
+    assert process.returncode == 0
+    tokens, text, finish = coordinator.answer()
+    receipt = coordinator.receipt()
+    assert tokens == receipt.completion_tokens > 0
+    assert finish in {"stop", "length"}
+    assert receipt.outcome == "complete"
+    assert receipt.prompt_tokens > 10
+    assert 0 < receipt.first_token_us <= receipt.duration_us
+
+    events = [json.loads(line) for line in err.splitlines()]
+    names = [event["event"] for event in events]
+    assert names[0] == "starting"
+    assert names[-1] == "stopped"
+    assert {"listening", "engine_ready", "connected", "chunk_finished", "draining"} <= set(names)
+    assert events[0]["peer_id"] == own
+    assert out == ""
+    assert "ZYXWVUT" not in err
+    assert text not in err

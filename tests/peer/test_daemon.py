@@ -1,0 +1,441 @@
+import io
+import json
+import math
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from typing import Any
+
+import pytest
+import trio
+from trio.testing import MockClock, wait_all_tasks_blocked
+
+from peerllm.crypto.certificate import SealingCertificate, read_certificate
+from peerllm.crypto.encoding import encode
+from peerllm.crypto.envelope import EnvelopeBinding, seal
+from peerllm.crypto.identity import Identity
+from peerllm.overlay.errors import DialError, StreamClosed
+from peerllm.overlay.framing import FrameDecoder, to_frame
+from peerllm.overlay.messages import (
+    MAXIMUM_FRAME_BYTES,
+    Accepted,
+    Cancel,
+    ChatMessage,
+    ChunkTask,
+    Dispatch,
+    Failed,
+    Goodbye,
+    Heartbeat,
+    HeartbeatReply,
+    Hello,
+    HostMessage,
+    Message,
+    Piece,
+    ReceiptMessage,
+    Refused,
+    Slots,
+    Welcome,
+    host_message,
+    to_bytes,
+)
+from peerllm.peer.daemon import DaemonParts, HostDaemon
+from peerllm.peer.event_log import EventLog
+from peerllm.peer.generation import (
+    EngineLoading,
+    EngineReady,
+    EngineUnavailable,
+    GeneratedPiece,
+)
+
+HOST = Identity.from_seed(b"h" * 32)
+COORDINATOR = Identity.from_seed(b"c" * 32).peer_id
+NOW_US = 1_700_000_000_000_000
+
+
+class PipeStream:
+    """One end of an in-memory connection."""
+
+    def __init__(self, out: trio.MemorySendChannel[bytes], into: trio.MemoryReceiveChannel[bytes]):
+        self._out, self._into = out, into
+
+    async def read(self, maximum: int) -> bytes:  # noqa: ARG002
+        try:
+            return await self._into.receive()
+        except (trio.EndOfChannel, trio.ClosedResourceError):
+            return b""
+
+    async def write(self, data: bytes) -> None:
+        try:
+            await self._out.send(data)
+        except (trio.BrokenResourceError, trio.ClosedResourceError):
+            raise StreamClosed("broken") from None
+
+    async def close(self) -> None:
+        self._out.close()
+        self._into.close()
+        await trio.lowlevel.checkpoint()
+
+
+class Coordinator:
+    """The other end of one session, as a test plays it."""
+
+    def __init__(self, stream: PipeStream) -> None:
+        self.stream = stream
+        self._frames = FrameDecoder(maximum_bytes=MAXIMUM_FRAME_BYTES)
+        self.sealing_key = b""
+
+    async def send(self, message: Message) -> None:
+        await self.stream.write(to_frame(to_bytes(message)))
+
+    async def receive(self) -> HostMessage | None:
+        """The next message but heartbeats, which are answered; None at the end."""
+        while True:
+            while (body := self._frames.pop()) is None:
+                raw = await self.stream.read(1 << 16)
+                if not raw:
+                    return None
+                self._frames.push(raw)
+            message = host_message(body)
+            if isinstance(message, Heartbeat):
+                await self.send(HeartbeatReply(sequence=message.sequence))
+            else:
+                return message
+
+    async def expect(self, *kinds: type[Any]) -> Any:
+        """The next message of these kinds; everything before it is passed over."""
+        while (message := await self.receive()) is not None:
+            if isinstance(message, kinds):
+                return message
+        raise AssertionError("the session ended")
+
+    async def welcome(self) -> Hello:
+        hello: Hello = await self.expect(Hello)
+        certificate = read_certificate(
+            hello.sealing_certificate, peer_id=HOST.peer_id, now_us=NOW_US
+        )
+        assert isinstance(certificate, SealingCertificate)
+        self.sealing_key = certificate.sealing_key
+        await self.send(Welcome(coordinator=COORDINATOR, heartbeat_seconds=10))
+        await self.expect(Slots)
+        return hello
+
+    async def dispatch(self, name: bytes = b"d", *, digest: bytes = bytes(range(32))) -> bytes:
+        task = ChunkTask(
+            messages=[ChatMessage(role="user", content="SECRET")],
+            max_tokens=9,
+            temperature_milli=0,
+            top_p_milli=1000,
+            stop=[],
+            assistant_prefix="",
+            reply_key=b"r" * 32,
+        )
+        binding = EnvelopeBinding(
+            dispatch_id=name * 16,
+            host=HOST.peer_id,
+            model_digest=digest,
+            expires_at_us=NOW_US + 60_000_000,
+            seed=1,
+        )
+        await self.send(
+            Dispatch(
+                dispatch_id=binding.dispatch_id,
+                model_digest=digest,
+                expires_at_us=binding.expires_at_us,
+                seed=1,
+                nonce=b"n" * 16,
+                deadline_us=60_000_000,
+                envelope=seal(binding, self.sealing_key, encode(task)),
+            )
+        )
+        return binding.dispatch_id
+
+
+@dataclass
+class Scene:
+    """A running daemon, the sessions it opened, and its log."""
+
+    daemon: HostDaemon
+    sessions: trio.MemoryReceiveChannel[Coordinator]
+    output: io.StringIO
+    unreachable: int = 0
+    dials: list[float] = field(default_factory=list)
+    ends: list[Any] = field(default_factory=list)
+
+    def events(self, name: str = "") -> list[dict[str, Any]]:
+        lines = [json.loads(line) for line in self.output.getvalue().splitlines()]
+        return [line for line in lines if line["event"] == name or not name]
+
+
+@pytest.fixture
+def scene_of() -> Callable[[Any], Any]:
+    @asynccontextmanager
+    async def open_scene(engine: Any, unreachable: int = 0) -> AsyncIterator[Scene]:
+        opened, sessions = trio.open_memory_channel[Coordinator](math.inf)
+        output = io.StringIO()
+
+        async def dial() -> PipeStream:
+            await trio.lowlevel.checkpoint()
+            scene.dials.append(trio.current_time())
+            if scene.unreachable:
+                scene.unreachable -= 1
+                raise DialError("SECRET address")
+            there, here = (trio.open_memory_channel[bytes](64) for _ in range(2))
+            opened.send_nowait(Coordinator(PipeStream(here[0], there[1])))
+            return PipeStream(there[0], here[1])
+
+        async def run() -> None:
+            scene.ends.append(await scene.daemon.run())
+
+        log = EventLog(lambda: NOW_US, output)
+        daemon = HostDaemon(
+            DaemonParts(
+                identity=HOST,
+                coordinator=COORDINATOR,
+                engine=engine,
+                dial=dial,
+                log=log,
+                now_us=lambda: NOW_US,
+                randomness=lambda: 1.0,
+            )
+        )
+        scene = Scene(daemon, sessions, output, unreachable)
+        with trio.fail_after(200_000):
+            async with trio.open_nursery() as nursery:
+                nursery.start_soon(run)
+                yield scene
+                nursery.cancel_scope.cancel()
+        assert "SECRET" not in output.getvalue()
+
+    return open_scene
+
+
+async def test_it_introduces_itself_works_and_signs(
+    engine: Any, scene_of: Any, autojump_clock: MockClock
+) -> None:
+    async with scene_of(engine) as scene:
+        coordinator = await scene.sessions.receive()
+        hello = await coordinator.welcome()
+        (offer,) = hello.models
+        assert (offer.digest, offer.slots, offer.context_tokens) == (engine.digest, 2, 512)
+        await coordinator.dispatch()
+        assert (await coordinator.expect(Slots)).free == 1
+        await coordinator.expect(Accepted)
+        (await engine.generation(0)).feed(
+            GeneratedPiece((5,), "SECRET"), GeneratedPiece((), "", "stop")
+        )
+        assert not (await coordinator.expect(Piece)).final
+        assert (await coordinator.expect(Piece)).final
+        await coordinator.expect(ReceiptMessage)
+        assert (await coordinator.expect(Slots)).free == 2
+        (finished,) = scene.events("chunk_finished")
+        assert finished["outcome"] == "complete"
+        assert finished["completion_tokens"] == 1
+        assert [event["event"] for event in scene.events()] == [
+            "connected",
+            "chunk_accepted",
+            "chunk_finished",
+        ]
+
+
+async def test_a_cancel_stops_one_chunk_and_not_the_other(
+    engine: Any, scene_of: Any, autojump_clock: MockClock
+) -> None:
+    async with scene_of(engine) as scene:
+        coordinator = await scene.sessions.receive()
+        await coordinator.welcome()
+        first = await coordinator.dispatch(b"1")
+        await coordinator.dispatch(b"2")
+        await engine.generation(1)
+        await coordinator.send(Cancel(dispatch_id=first))
+        await coordinator.send(Cancel(dispatch_id=b"?" * 16))
+        assert (await coordinator.expect(ReceiptMessage)).dispatch_id == first
+        assert [generation.left for generation in engine.generations] == [True, False]
+
+
+async def test_more_than_the_slots_is_refused(
+    engine: Any, scene_of: Any, autojump_clock: MockClock
+) -> None:
+    async with scene_of(engine) as scene:
+        coordinator = await scene.sessions.receive()
+        await coordinator.welcome()
+        for name in (b"1", b"2", b"3"):
+            await coordinator.dispatch(name)
+        assert await coordinator.expect(Failed) == Failed(
+            dispatch_id=b"3" * 16, reason="overloaded"
+        )
+
+
+async def test_a_replay_is_refused_also_after_a_reconnection(
+    engine: Any, scene_of: Any, autojump_clock: MockClock
+) -> None:
+    async with scene_of(engine) as scene:
+        coordinator = await scene.sessions.receive()
+        await coordinator.welcome()
+        await coordinator.dispatch()
+        (await engine.generation(0)).feed(GeneratedPiece((), "", "stop"))
+        await coordinator.expect(ReceiptMessage)
+        await coordinator.send(Goodbye(reason="restarting"))
+        coordinator = await scene.sessions.receive()
+        await coordinator.welcome()
+        await coordinator.dispatch()
+        assert (await coordinator.expect(Failed)).reason == "refused_envelope"
+        assert len(engine.generations) == 1
+
+
+async def test_a_lost_session_cancels_its_work_and_is_opened_again(
+    engine: Any, scene_of: Any, autojump_clock: MockClock
+) -> None:
+    async with scene_of(engine) as scene:
+        coordinator = await scene.sessions.receive()
+        await coordinator.welcome()
+        await coordinator.dispatch()
+        generation = await engine.generation(0)
+        await coordinator.stream.close()
+        coordinator = await scene.sessions.receive()
+        assert generation.left
+        hello = await coordinator.welcome()
+        assert hello.models[0].slots == 2
+        assert [event["reason"] for event in scene.events("disconnected")] == ["stream_ended"]
+
+
+async def test_a_coordinator_out_of_reach_is_tried_ever_more_rarely(
+    engine: Any, scene_of: Any, autojump_clock: MockClock
+) -> None:
+    async with scene_of(engine, unreachable=9) as scene:
+        await scene.sessions.receive()
+        pauses = [round(b - a, 1) for a, b in zip(scene.dials, scene.dials[1:], strict=False)]
+        assert pauses == [0.5, 1.0, 2.0, 4.0, 8.0, 16.0, 32.0, 60.0, 60.0]
+        assert len(scene.events("unreachable")) == 9
+
+
+async def test_without_a_welcome_the_session_is_given_up(
+    engine: Any, scene_of: Any, autojump_clock: MockClock
+) -> None:
+    async with scene_of(engine) as scene:
+        coordinator = await scene.sessions.receive()
+        await coordinator.expect(Hello)
+        assert (await coordinator.expect(Goodbye)).reason == "no welcome in time"
+        assert trio.current_time() < 20
+        await scene.sessions.receive()
+
+
+@pytest.mark.parametrize("before", [True, False])
+async def test_a_coordinator_that_breaks_the_protocol_is_left(
+    engine: Any, scene_of: Any, autojump_clock: MockClock, before: bool
+) -> None:
+    async with scene_of(engine) as scene:
+        coordinator = await scene.sessions.receive()
+        await coordinator.expect(Hello)
+        coordinator.sealing_key = HOST.public_key
+        if before:
+            await coordinator.dispatch()
+        else:
+            await coordinator.send(Welcome(coordinator=HOST.peer_id, heartbeat_seconds=10))
+        await scene.sessions.receive()
+        assert scene.events("disconnected")[0]["reason"] == "violation"
+        assert engine.generations == []
+
+
+async def test_a_refusal_is_logged_as_one_word_and_tried_again(
+    engine: Any, scene_of: Any, autojump_clock: MockClock
+) -> None:
+    async with scene_of(engine) as scene:
+        coordinator = await scene.sessions.receive()
+        await coordinator.expect(Hello)
+        await coordinator.send(Refused(reason="no seat"))
+        await scene.sessions.receive()
+        assert scene.events("refused_by_coordinator")[0]["reason"] == "no_seat"
+
+
+async def test_the_certificate_is_renewed_in_time_and_the_old_key_still_opens(
+    engine: Any, scene_of: Any, autojump_clock: MockClock
+) -> None:
+    async with scene_of(engine) as scene:
+        coordinator = await scene.sessions.receive()
+        await coordinator.welcome()
+        old = coordinator.sealing_key
+        await coordinator.welcome()
+        assert coordinator.sealing_key != old
+        assert trio.current_time() <= 12 * 3600 + 60
+        coordinator.sealing_key = old
+        await coordinator.dispatch()
+        await coordinator.expect(Accepted)
+
+
+async def test_while_the_engine_is_away_no_slot_is_offered(
+    engine: Any, scene_of: Any, autojump_clock: MockClock
+) -> None:
+    async with scene_of(engine) as scene:
+        coordinator = await scene.sessions.receive()
+        await coordinator.welcome()
+        ready = engine.state
+        engine.state = EngineLoading()
+        scene.daemon.engine_changed(engine.state)
+        assert (await coordinator.expect(Slots)).free == 0
+        await coordinator.dispatch()
+        assert (await coordinator.expect(Failed)).reason == "overloaded"
+        engine.state = ready
+        scene.daemon.engine_changed(engine.state)
+        await coordinator.expect(Hello)
+        assert (await coordinator.expect(Slots)).free == 2
+
+
+async def test_it_connects_only_once_the_model_is_loaded(
+    engine: Any, scene_of: Any, autojump_clock: MockClock
+) -> None:
+    ready, engine.state, engine.ready = engine.state, EngineLoading(), trio.Event()
+    assert isinstance(ready, EngineReady)
+    async with scene_of(engine) as scene:
+        await wait_all_tasks_blocked()
+        assert scene.dials == []
+        engine.state = ready
+        engine.ready.set()
+        await (await scene.sessions.receive()).welcome()
+
+
+async def test_a_model_that_cannot_be_served_ends_the_daemon(
+    engine: Any, scene_of: Any, autojump_clock: MockClock
+) -> None:
+    async with scene_of(engine) as scene:
+        await (await scene.sessions.receive()).welcome()
+        engine.state = EngineUnavailable("digest_mismatch", "the file was altered")
+        scene.daemon.engine_changed(engine.state)
+        await wait_all_tasks_blocked()
+        assert scene.ends == [engine.state]
+
+
+async def test_draining_lets_the_running_answer_end(
+    engine: Any, scene_of: Any, autojump_clock: MockClock
+) -> None:
+    async with scene_of(engine) as scene, trio.open_nursery() as nursery:
+        coordinator = await scene.sessions.receive()
+        await coordinator.welcome()
+        await coordinator.dispatch()
+        generation = await engine.generation(0)
+        await coordinator.expect(Accepted)
+        nursery.start_soon(scene.daemon.drain, 30)
+        assert (await coordinator.expect(Slots)).free == 0
+        await coordinator.dispatch(b"2")
+        assert (await coordinator.expect(Failed)).reason == "overloaded"
+        generation.feed(GeneratedPiece((5,), "SECRET", "stop"))
+        await coordinator.expect(ReceiptMessage)
+        assert (await coordinator.expect(Goodbye)).reason == "stopping"
+        await coordinator.stream.close()
+        await wait_all_tasks_blocked()
+        assert scene.ends == [None]
+        assert trio.current_time() < 5
+
+
+async def test_draining_does_not_wait_for_ever(
+    engine: Any, scene_of: Any, autojump_clock: MockClock
+) -> None:
+    async with scene_of(engine) as scene:
+        coordinator = await scene.sessions.receive()
+        await coordinator.welcome()
+        await coordinator.dispatch()
+        generation = await engine.generation(0)
+        await scene.daemon.drain(30)
+        await wait_all_tasks_blocked()
+        assert scene.ends == [None]
+        assert generation.left
+        assert trio.current_time() < 40
