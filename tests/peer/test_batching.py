@@ -11,7 +11,7 @@ from peerllm.peer.llama import LlamaModel
 DRAWN = Sampling(temperature=0.8, top_p=0.95, seed=7)
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture
 def engine(model: LlamaModel) -> Iterator[BatchingEngine]:
     made = BatchingEngine(model, slots=3, context_tokens=256, threads=1)
     yield made
@@ -126,8 +126,8 @@ def test_a_long_prompt_does_not_freeze_a_running_answer(
     engine.submit(1, prompt(model, "Tell a story."), max_tokens=30, sampling=Sampling())
     while not engine.step():
         pass
-    engine.submit(2, [5] * 160, max_tokens=1, sampling=Sampling())
-    steps = [engine.step() for _ in range(160 // batching.PREFILL_TOKENS)]
+    engine.submit(2, [5] * 170, max_tokens=1, sampling=Sampling())
+    steps = [engine.step() for _ in range(170 // batching.PREFILL_TOKENS)]
     assert all([produced.identifier for produced in step] == [1] for step in steps)
     finish_all(engine)
 
