@@ -79,7 +79,7 @@ class HostConfiguration:
 
 def identity_path(data_directory: Path) -> Path:
     """Where the key of the host with this data directory is kept."""
-    return data_directory / "identity.key"
+    return data_directory / "identity"
 
 
 def _check(name: str, value: int, lowest: int, highest: int) -> None:

@@ -166,7 +166,7 @@ async def test_a_host_serves_the_real_model_over_the_real_network_and_stops_when
     tmp_path: Path,
 ) -> None:
     coordinator = OneHost()
-    own = Identity.load_or_create(tmp_path / "identity.key").peer_id
+    own = Identity.load_or_create(tmp_path / "identity").peer_id
     with trio.fail_after(60):
         async with open_node(
             COORDINATOR, listen="/ip4/127.0.0.1/tcp/0", admits=lambda peer: peer == own
