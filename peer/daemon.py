@@ -102,6 +102,15 @@ class HostDaemon:
                 await conversation.over.wait()
         self._stopped.set()
 
+    @property
+    def is_draining(self) -> bool:
+        """Whether the daemon has been asked to stop."""
+        return self._draining
+
+    def stop(self) -> None:
+        """Stop now, whatever is running."""
+        self._stopped.set()
+
     def engine_changed(self, state: EngineState) -> None:
         """Tell the coordinator that the engine can be used now, or cannot."""
         if isinstance(state, EngineUnavailable):

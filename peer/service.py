@@ -129,7 +129,7 @@ async def _stop_on_signal(daemon: HostDaemon, drain_seconds: float) -> None:
     with trio.open_signal_receiver(*wanted) as signals:
         async with trio.open_nursery() as nursery:
             async for _ in signals:
-                if nursery.child_tasks:
-                    nursery.cancel_scope.cancel()
-                    await daemon.drain(0)
-                nursery.start_soon(daemon.drain, drain_seconds)
+                if daemon.is_draining:
+                    daemon.stop()
+                else:
+                    nursery.start_soon(daemon.drain, drain_seconds)

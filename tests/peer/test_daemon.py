@@ -439,3 +439,23 @@ async def test_draining_does_not_wait_for_ever(
         assert scene.ends == [None]
         assert generation.left
         assert trio.current_time() < 40
+
+
+async def test_asked_twice_it_stops_at_once(
+    engine: Any, scene_of: Any, autojump_clock: MockClock
+) -> None:
+    async with scene_of(engine) as scene, trio.open_nursery() as nursery:
+        coordinator = await scene.sessions.receive()
+        await coordinator.welcome()
+        await coordinator.dispatch()
+        generation = await engine.generation(0)
+        assert not scene.daemon.is_draining
+        nursery.start_soon(scene.daemon.drain, 30)
+        await wait_all_tasks_blocked()
+        assert scene.daemon.is_draining
+        assert not scene.ends
+        scene.daemon.stop()
+        await wait_all_tasks_blocked()
+        assert scene.ends == [None]
+        assert generation.left
+        nursery.cancel_scope.cancel()
