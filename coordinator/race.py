@@ -226,6 +226,7 @@ class Race:
         cancel = (contestant.dispatch,) if failure is Failure.DIVERGED else ()
         if self._leader not in (None, contestant.dispatch):
             return Step(cancel=cancel)
+        departed = self._drop_departed()
         started = [
             c
             for c in self.contestants
@@ -233,7 +234,18 @@ class Race:
         ]
         successor = max(started, key=lambda c: len(c.text), default=None)
         self._leader = successor.dispatch if successor else None
-        return Step(release=self._release_words(), cancel=cancel)
+        return Step(release=self._release_words(), cancel=(*cancel, *departed))
+
+    def _drop_departed(self) -> tuple[bytes, ...]:
+        """Drop whoever's text is no longer the released one: more was released since they spoke."""
+        departed = [
+            c
+            for c in self.contestants
+            if c.standing is Standing.RUNNING and not _compatible(c.text, self._released)
+        ]
+        for contestant in departed:
+            contestant.standing, contestant.failure = Standing.OUT, Failure.DIVERGED
+        return tuple(contestant.dispatch for contestant in departed)
 
     def _win(self, contestant: Contestant, finish: Finish) -> Step:
         self._leader = contestant.dispatch
