@@ -14,6 +14,7 @@ from typing import Annotated, Any, Final, Literal
 
 import msgspec
 from msgspec import Meta
+
 from peerllm.crypto.encoding import decode, encode
 from peerllm.crypto.errors import DecodingError
 from peerllm.overlay.errors import FrameError

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from typing import Final, Generic, Literal, TypeVar, cast
 
 import trio
+
 from peerllm.overlay.errors import FrameError, SessionClosed, SessionViolation, StreamClosed
 from peerllm.overlay.framing import READ_BYTES, ByteStream, FrameDecoder, to_frame
 from peerllm.overlay.messages import (

@@ -5,6 +5,7 @@ from random import Random
 
 import pytest
 import trio
+
 from peerllm.overlay.errors import StreamClosed
 
 
@@ -83,7 +84,7 @@ MemoryPair = Callable[..., tuple[MemoryStream, MemoryStream]]
 @pytest.fixture
 def memory_pair() -> MemoryPair:
     def make(seed: int = 0, capacity: int = 1 << 20) -> tuple[MemoryStream, MemoryStream]:
-        random = Random(seed)  # noqa: S311 - a simulation must repeat
+        random = Random(seed)
         one, other = MemoryStream(random, capacity), MemoryStream(random, capacity)
         one.join(other)
         other.join(one)

@@ -1,6 +1,7 @@
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+
 from peerllm.overlay.backoff import full_jitter
 
 

@@ -1,6 +1,7 @@
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+
 from peerllm.overlay.errors import FrameError
 from peerllm.overlay.framing import FrameDecoder, to_frame
 

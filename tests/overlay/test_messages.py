@@ -6,6 +6,8 @@ import msgspec
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from rich.console import Console
+
 from peerllm.crypto.encoding import decode, encode
 from peerllm.overlay import messages
 from peerllm.overlay.errors import FrameError
@@ -31,7 +33,6 @@ from peerllm.overlay.messages import (
     host_message,
     to_bytes,
 )
-from rich.console import Console
 
 SECRET = "my doctor said"
 ID = bytes(range(16))

@@ -7,6 +7,7 @@ import pytest
 import trio
 from hypothesis import given
 from hypothesis import strategies as st
+
 from peerllm.overlay.errors import SessionClosed, SessionViolation
 from peerllm.overlay.framing import FrameDecoder, to_frame
 from peerllm.overlay.messages import (
