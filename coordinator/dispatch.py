@@ -6,6 +6,7 @@ cancellation goes on.
 
 import random
 from collections.abc import Awaitable, Callable
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Literal, Protocol
 
@@ -176,8 +177,11 @@ class _ChunkRace:
     def _running(self) -> int:
         return sum(c.standing is Standing.RUNNING for c in self._race.contestants)
 
-    async def _enter(self, *, dedicated: bool = False) -> bool:
-        """Dispatch to one more host, continuing from what is released. False when none is free."""
+    async def _enter(self, *, dedicated: bool = False, departed: bool = False) -> bool:
+        """Dispatch to one more host, continuing from what is released. False when none is free.
+
+        `departed` admits hosts whose own answer departed from the released one, though they work.
+        """
         if len(self._runs) >= MAXIMUM_DISPATCHES:
             return False
         registry = self._tools.registry
@@ -188,7 +192,11 @@ class _ChunkRace:
             rule=self._tools.rule,
             exposure=self._log.exposure(),
             sample=self._tools.draw,
-            excluded={run.candidate.host for run in self._runs.values()},
+            excluded={
+                contestant.host
+                for contestant in self._race.contestants
+                if not (departed and contestant.failure is Failure.DIVERGED)
+            },
             dedicated=dedicated,
         )
         live = registry.find(candidate.host) if candidate else None
@@ -257,23 +265,42 @@ class _ChunkRace:
             if self._race.leader not in (None, leader):
                 leader = self._race.leader
                 self._tools.on_leader(leader, self._runs[leader].candidate.host)
-            if step.release:
-                await self._release(step.release)
-            for dispatch in step.cancel:
-                await self._cancel(self._runs[dispatch])
+            await self._perform(step)
             if step.outcome is not None:
                 return step.outcome.finish
             if self._race.expired(trio.current_time()):
                 return "out_of_time"
             await self._fill()
-            if self._running() == 0 and not await self._enter(dedicated=True):
+            if self._running() == 0 and not await self._enter_anyone():
                 return "all_failed"
 
+    async def _enter_anyone(self) -> bool:
+        """Nobody is left: one whose answer had only departed may continue, else our own hosts."""
+        return await self._enter(departed=True) or await self._enter(dedicated=True)
+
     async def _next_step(self) -> Step:
+        # What has arrived counts before the clock does: while a customer read slowly or the
+        # answer was judged, no host was late.
+        with suppress(trio.WouldBlock):
+            return self._apply(self._arrivals.receive_nowait())
         event: _Event | None = None
         with trio.move_on_at(self._race.next_deadline()):
             event = await self._arrivals.receive()
         return self._race.on_time(trio.current_time()) if event is None else self._apply(event)
+
+    async def _perform(self, step: Step) -> None:
+        """Release and cancel side by side: a loser does not work on while a customer reads."""
+        if not step.cancel:
+            await self._release_text(step)
+            return
+        async with trio.open_nursery() as nursery:
+            for dispatch in step.cancel:
+                nursery.start_soon(self._cancel, self._runs[dispatch])
+            await self._release_text(step)
+
+    async def _release_text(self, step: Step) -> None:
+        if step.release:
+            await self._release(step.release)
 
     def _apply(self, event: _Event) -> Step:
         run = self._runs[event.dispatch]
@@ -334,7 +361,8 @@ class _ChunkRace:
     async def _cancel(self, run: _Run) -> None:
         if run.ended_at is None:
             run.ended_at = trio.current_time()
-        with trio.move_on_after(CANCEL_SECONDS):
+        # Shielded: the customer's leaving must not leave a host at work.
+        with trio.move_on_after(CANCEL_SECONDS, shield=True):
             await _tell(run.live, Cancel(dispatch_id=run.binding.dispatch_id))
 
     async def _collect_receipts(self) -> None:
@@ -359,10 +387,14 @@ class _ChunkRace:
 
     def _remember(self, run: _Run, contestant: Contestant) -> None:
         """Let the outcome count in the host's record. Being full is no fault."""
+        now, first_token = trio.current_time(), _first_token_seconds(contestant)
         if contestant.failure in (None, Failure.DIVERGED):
-            run.live.record.succeeded(_first_token_seconds(contestant))
+            if first_token is None:
+                run.live.record.outrun(now - contestant.started_at)
+            else:
+                run.live.record.succeeded(first_token)
         elif run.refusal != "overloaded":
-            run.live.record.failed(trio.current_time())
+            run.live.record.failed(now)
 
     def _host_runs(self) -> tuple[HostRun, ...]:
         return tuple(

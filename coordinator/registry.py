@@ -5,6 +5,7 @@ are routed to the race that dispatched it, and only when they come from the host
 """
 
 import ipaddress
+import math
 from collections.abc import Awaitable, Callable, Iterable
 from dataclasses import dataclass, field
 from typing import Protocol
@@ -54,13 +55,17 @@ class Record:
     failures_in_a_row: int = 0
     suspended_until: float = 0.0
 
-    def succeeded(self, first_token_seconds: float | None) -> None:
+    def succeeded(self, first_token_seconds: float) -> None:
         """The host delivered (or was cancelled while it was delivering)."""
         self.failures_in_a_row = 0
         self.error_rate *= 1 - _SMOOTHING
-        if first_token_seconds is not None:
-            difference = first_token_seconds - self.first_token_seconds
-            self.first_token_seconds += _SMOOTHING * difference
+        difference = first_token_seconds - self.first_token_seconds
+        self.first_token_seconds += _SMOOTHING * difference
+
+    def outrun(self, seconds: float) -> None:
+        """The host was cancelled before its first token: it is at least that slow, or silent."""
+        slower = max(0.0, seconds - self.first_token_seconds)
+        self.first_token_seconds += _SMOOTHING * slower
 
     def failed(self, now: float) -> None:
         """The host refused, stalled or sent garbage. No ban: a pause that grows, then a return."""
@@ -187,16 +192,22 @@ class Registry:
     def on_message(self, live: LiveHost, message: ChunkMessage | Slots) -> None:
         """A message of a connected host; those about chunks nobody waits for are dropped."""
         if isinstance(message, Slots):
-            live.credit[message.digest] = message.free
-            self._notify()
+            # Only what it offered: a host's memory here must not grow with what it says.
+            if message.digest in live.offers:
+                live.credit[message.digest] = message.free
+                self._notify()
             return
         route = live.routes.get(message.dispatch_id)
         if route is not None:
             route.deliver(message)
 
     async def changed(self) -> None:
-        """Wait until some host joined, left or has a slot more than before."""
-        await self._changed.wait()
+        """Wait until some host joined, left, has a slot more than before or ends its pause."""
+        now = self._clock()
+        pauses = [live.record.suspended_until - now for live in self.hosts]
+        soonest = min((pause for pause in pauses if pause > 0), default=math.inf)
+        with trio.move_on_after(soonest):
+            await self._changed.wait()
 
     def _notify(self) -> None:
         self._changed.set()

@@ -1,0 +1,91 @@
+import random
+
+import pytest
+import trio
+from race_stage import stage
+from simulated_host import (
+    FAULT_KINDS,
+    Faults,
+    all_slots_free,
+    order,
+)
+from trio.testing import MockClock
+
+from peerllm.coordinator.dispatch import QUEUE_SECONDS, RECEIPT_SECONDS
+from peerllm.coordinator.orders import ChunkServed, ChunkUnserved
+
+
+@pytest.mark.parametrize("kind", ["none", "forged", "replayed"])
+async def test_a_receipt_that_does_not_hold_is_as_none(
+    autojump_clock: MockClock, kind: str
+) -> None:
+    async with stage() as here:
+        host = here.host("host", Faults(receipt=kind))
+        for seed in range(2):  # the second time there is an old receipt to replay
+            began = trio.current_time()
+            served = await here.run(seed=seed)
+            assert isinstance(served, ChunkServed)
+            assert [run.receipt for run in served.runs] == [None]
+            assert trio.current_time() - began <= 1 + RECEIPT_SECONDS
+        assert kind == "none" or len(host.receipts_sent) == 2
+
+
+async def test_another_hosts_receipt_is_as_none(autojump_clock: MockClock) -> None:
+    async with stage() as here:
+        honest = here.host("honest")
+        served = await here.run()
+        thief = here.host("thief", Faults(receipt="replayed"))
+        thief.last_receipt = honest.receipts_sent[0]
+        honest.die()
+        served = await here.run(seed=1)
+        assert [(run.host, run.receipt) for run in served.runs] == [(thief.peer_id, None)]
+
+
+async def test_more_tokens_than_asked_for_are_garbage(autojump_clock: MockClock) -> None:
+    async with stage() as here:
+        bad = here.host("bad", Faults(talkative=True), pace=0.01)
+        here.host("good", pace=0.1)
+        served = await here.run(order(max_tokens=12))
+        assert isinstance(served, ChunkServed)
+        runs = {run.host: run for run in served.runs}
+        assert runs[bad.peer_id].failure in {"garbage", "diverged"}
+        assert runs[bad.peer_id].counted_tokens <= 12
+
+
+async def test_hundreds_of_races_with_any_faults_never_hang_or_release_what_nobody_won(
+    autojump_clock: MockClock,
+) -> None:
+    draw = random.Random(20)
+    outcomes: list[str] = []
+    for number in range(300):
+        async with stage() as here:
+            for name in range(draw.randrange(1, 6)):
+                here.host(
+                    f"h{name}",
+                    draw.choice(FAULT_KINDS)(draw),
+                    pace=draw.choice((0.02, 0.05, 0.3)),
+                    slots=draw.randrange(1, 3),
+                    tier=draw.choice(("community", "community", "dedicated")),
+                )
+            leaves_after = draw.choice((None, None, None, draw.random() * 2))
+            wanted = order(max_tokens=draw.choice((5, 12, 40)), race_size=draw.choice((1, 2, 3)))
+            served: ChunkServed | ChunkUnserved | None = None
+            limit = wanted.deadlines().total + QUEUE_SECONDS + 30
+            with trio.fail_after(limit), trio.move_on_after(leaves_after or limit):
+                served = await here.run(wanted, seed=number)
+            released = "".join(here.released)
+            outcomes.append(type(served).__name__)
+            assert all_slots_free(*here.hosts)
+            if isinstance(served, ChunkServed):
+                assert released == served.text
+                assert sum(run.won for run in served.runs) == 1
+                assert len({run.dispatch for run in served.runs}) == len(served.runs)
+            assert all(
+                run.released_tokens <= run.counted_tokens <= wanted.max_tokens
+                for run in (served.runs if served else ())
+            )
+            for run in served.runs if served else ():
+                honest = next(host for host in here.hosts if host.peer_id == run.host)
+                assert run.receipt is None or honest.faults.receipt in {"honest", "inflated"}
+    assert {"ChunkServed", "ChunkUnserved", "NoneType"} <= set(outcomes)
+    assert outcomes.count("ChunkServed") > 100
