@@ -64,8 +64,6 @@ def run(
 ) -> None:
     """Serve until interrupted. Events go to standard error, one JSON object a line."""
     log = EventLog(now_us)
-    logging.getLogger().addHandler(LibraryLog(log))
-    forbid_memory_dumps()
     with _clear_errors(log):
         configuration = HostConfiguration(
             data_directory=data_directory,
@@ -78,6 +76,8 @@ def run(
             threads=threads,
             drain_seconds=drain_seconds,
         )
+        logging.getLogger().addHandler(LibraryLog(log))
+        forbid_memory_dumps()
         end = trio.run(run_host, configuration, log)
         if end is not None:
             raise PeerError(end.sentence)

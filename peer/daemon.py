@@ -3,6 +3,7 @@
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
 from dataclasses import dataclass
+from importlib.metadata import version
 from typing import Final
 
 import trio
@@ -36,7 +37,7 @@ from peerllm.peer.generation import Engine, EngineReady, EngineState, EngineUnav
 from peerllm.peer.replay import ReplayGuard
 from peerllm.peer.work import Workplace, perform
 
-SOFTWARE: Final = "peerllm/0.1.0"
+SOFTWARE: Final = f"peerllm/{version('peerllm')}"
 # Long enough to cost nothing, short enough that a stolen sealing key soon opens nothing.
 CERTIFICATE_LIFE_US: Final = 24 * 3600 * 1_000_000
 # Half of it, so that a certificate in force is never close to its end.

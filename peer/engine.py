@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
+import psutil
 import trio
 
 from peerllm.overlay.backoff import full_jitter
@@ -387,6 +388,4 @@ async def _end_process(process: trio.Process) -> None:
 
 def default_threads() -> int:
     """One less than the physical cores, so that the machine stays usable; at least one."""
-    import psutil  # noqa: PLC0415 - only hosts have it
-
     return max(1, (psutil.cpu_count(logical=False) or os.cpu_count() or 2) - 1)

@@ -102,7 +102,11 @@ class EngineServer:
         self._model = model
         self._template = template
         self._engine = BatchingEngine(
-            model, slots=load.slots, context_tokens=load.context_tokens, threads=load.threads
+            model,
+            slots=load.slots,
+            # Beyond what it was trained on a model writes nonsense.
+            context_tokens=min(load.context_tokens, model.trained_context_tokens),
+            threads=load.threads,
         )
         self._scrubbed = True
 

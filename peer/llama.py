@@ -81,6 +81,7 @@ class LlamaModel:
         self._vocabulary = self.library.llama_model_get_vocab(self.pointer)
         self._buffer = ctypes.create_string_buffer(256)
         self._pieces: dict[int, bytes] = {}
+        self._controls: dict[int, bool] = {}
 
     def close(self) -> None:
         """Free the weights. The model must not be used after."""
@@ -145,8 +146,12 @@ class LlamaModel:
         User-defined tokens count unless they are white space: some vocabularies file
         turn markers there, others runs of spaces.
         """
-        if self.is_end(token):
-            return True
+        known = self._controls.get(token)
+        if known is None:
+            known = self._controls[token] = self.is_end(token) or self._is_marked(token)
+        return known
+
+    def _is_marked(self, token: int) -> bool:
         attributes = int(self.library.llama_vocab_get_attr(self._vocabulary, token))
         if attributes & self.library.LLAMA_TOKEN_ATTR_CONTROL:
             return True

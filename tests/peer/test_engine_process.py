@@ -85,13 +85,15 @@ def process() -> Iterator[RunningProcess]:
     running.end()
 
 
-def load(path: Path, digest: bytes = EMBEDDED_MODEL.digest, slots: int = 2) -> Load:
+def load(
+    path: Path, digest: bytes = EMBEDDED_MODEL.digest, slots: int = 2, context_tokens: int = 256
+) -> Load:
     return Load(
         path=str(path),
         digest=digest,
         digest_cache="/nonexistent/digests.json",
         slots=slots,
-        context_tokens=256,
+        context_tokens=context_tokens,
         threads=1,
     )
 
@@ -132,6 +134,13 @@ def test_it_loads_generates_cancels_and_ends_with_its_pipe(process: RunningProce
     assert "256" in refused.sentence
     code, printed = process.end()
     assert (code, printed) == (0, b"")
+
+
+def test_no_more_context_is_offered_than_the_model_was_trained_on(process: RunningProcess) -> None:
+    process.send(load(embedded_model_path(), slots=1, context_tokens=100_000))
+    ready = process.receive_until(Ready, LoadFailed)[-1]
+    assert isinstance(ready, Ready)
+    assert ready.context_tokens == 8192
 
 
 def test_a_wrong_digest_is_not_loaded(process: RunningProcess) -> None:
