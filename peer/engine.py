@@ -193,7 +193,8 @@ class EngineClient:
         finally:
             self._outbox = None
             # Before anyone hears of the failure: who then waits must wait for the next one.
-            self._set_state(EngineLoading())
+            # What is to be told of it follows once the process is reaped.
+            self._state = EngineLoading()
             for generation in self._running.values():
                 generation.put(GenerationFailed("engine_died"))
             self._running.clear()
