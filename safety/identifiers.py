@@ -1,5 +1,6 @@
 """Finding what identifies a person in a text: the union of small detectors and a trained tagger."""
 
+import re
 from collections.abc import Callable, Iterable, Iterator
 from functools import cache
 from typing import Final
@@ -20,6 +21,7 @@ from peerllm.safety.number_detectors import (
 )
 from peerllm.safety.secret_detectors import detect_secrets
 from peerllm.safety.tagger import Tagger
+from peerllm.safety.wordlists import word_list
 
 __all__ = ["KINDS", "Identifier", "IdentifierFinder", "find_identifiers", "find_patterns"]
 
@@ -35,6 +37,12 @@ DETECTORS: Final[tuple[Callable[[str], Iterator[Identifier]], ...]] = (
     detect_phones,
     detect_secrets,
 )
+
+
+_NAME: Final = re.compile(r"[^\W\d_]+")
+_SHORTEST_PART: Final = 3
+# Below what a detector is sure of, so that "Gomez" inside an address does not rename it.
+_PART_SCORE: Final = 0.3
 
 
 def united(found: Iterable[Identifier]) -> tuple[Identifier, ...]:
@@ -56,6 +64,23 @@ def find_patterns(text: str) -> tuple[Identifier, ...]:
     return united(found for detect in DETECTORS for found in detect(text))
 
 
+def _parts_of_names(text: str, found: Iterable[Identifier]) -> Iterator[Identifier]:
+    """Where a part of a full name found in the text stands alone: "Gomez" of Maria Gomez."""
+    names = (_NAME.findall(text[one.start : one.end]) for one in found if one.kind == "PERSON")
+    parts = {
+        part
+        for name in names
+        if len(name) > 1
+        for part in name
+        if len(part) >= _SHORTEST_PART
+        and part[0].isupper()
+        and part.casefold() not in word_list("titles") | word_list("english_words")
+    }
+    for word in _NAME.finditer(text) if parts else ():
+        if word.group() in parts:
+            yield Identifier(*word.span(), "PERSON", _PART_SCORE)
+
+
 class IdentifierFinder:
     """Finds identifiers of all `KINDS`. Loads its model once; not for several threads at once."""
 
@@ -65,7 +90,8 @@ class IdentifierFinder:
     def find(self, text: str) -> tuple[Identifier, ...]:
         """The identifiers of `text` by position, without overlaps."""
         patterns = find_patterns(text)
-        return united((*patterns, *self._tagger.find(text, patterns)))
+        found = united((*patterns, *self._tagger.find(text, patterns)))
+        return united((*found, *_parts_of_names(text, found)))
 
 
 @cache

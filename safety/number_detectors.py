@@ -131,7 +131,7 @@ def detect_bank_accounts(text: str) -> Iterator[Identifier]:
                 yield Identifier(found.start(), end, "IBAN", 1.0)
                 break
     for found in _ACCOUNT.finditer(text):
-        yield Identifier(*found.span(1), "ACCOUNT", 0.6)
+        yield Identifier(*found.span(1), "ACCOUNT", 0.83)
     for found in _CRYPTO.finditer(text):
         if len(set(found.group())) > 8:
             yield Identifier(*found.span(), "CRYPTO", 0.9)

@@ -21,7 +21,7 @@ MODEL_PATH: Final = Path(__file__).parent / "data" / "identifier_tagger.crfsuite
 
 # A missed name leaves the house, a needless placeholder only blurs the prompt: a word counts as
 # part of an identifier from this probability on.
-DEFAULT_THRESHOLD: Final = 0.35
+DEFAULT_THRESHOLD: Final = 0.12
 # Longer than any sentence of prose; keeps the tables of the model small on hostile text.
 _SEQUENCE_TOKENS: Final = 400
 _FEATURE_CHARACTERS: Final = 24
@@ -31,7 +31,8 @@ _NAME: Final = re.compile(r"[^\W_]+")
 _PUNCTUATION: Final = " ,;:!?\"'`()[]{}<>|*"
 _BETWEEN_LINES: Final = re.compile(r"[\s,]{1,4}")
 _POSTAL_CODE: Final = re.compile(
-    r"[\s,]{1,3}(?:[A-Z]{1,2}[0-9][A-Z0-9]? ?[0-9][A-Z]{2}|(?:[A-Z]{2} )?[0-9]{5}(?:-[0-9]{4})?)(?!\w)"
+    r"[\s,]{1,3}(?:[A-Z]{1,2}[0-9][A-Z0-9]? ?[0-9][A-Z]{2}"
+    r"|(?:[A-Z]{2} )?[0-9]{5}(?:-[0-9]{4})?)(?!\w)"
 )
 # The model's library speaks UTF-8 and C strings: it takes neither lone surrogates nor NUL.
 _UNSPEAKABLE: Final = re.compile("[\ud800-\udfff\x00]")

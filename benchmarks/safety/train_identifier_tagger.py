@@ -13,7 +13,7 @@ import random
 import re
 import time
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -25,11 +25,13 @@ from peerllm.safety.wordlists import word_list
 
 FILES = ("pii_chat", "pii_presidio_synth", "pii_presidio_generated", "pii_wikigold", "pii_wnut17",
          "pii_btc")  # fmt: skip
+PROMPT_FILES = ("pii_chat", "pii_presidio_synth", "pii_presidio_generated")
 # Prompts without anybody in them, so that the model learns that most are.
 BENIGN_FILES = ("benign_gpteacher", "benign_responses", "benign_selfinstruct", "notinject")
 LABELS = {"PERSON": "PERSON", "LOCATION": "LOCATION", "ORG": "ORGANIZATION", "ADDRESS": "ADDRESS"}
 NOT_IDENTIFYING = {"DATE", "TITLE", "AGE", "NRP"}
 SEED = 20_260
+WRITTEN_PER_PROMPT = 20
 FOLDS = 5
 
 
@@ -104,6 +106,39 @@ def swapped(example: Example, pools: dict[str, list[str]], generator: random.Ran
     return Example(example.file, "".join(pieces), tuple(spans), example.template)
 
 
+def written(pools: dict[str, list[str]], generator: random.Random) -> Iterable[Example]:
+    """The prompts of `written_prompts.txt`, each about several people and places."""
+    names = [name.split() for name in pools["PERSON"] if len(name.split()) == 2]
+    values: dict[str, Callable[[], tuple[str, str]]] = {
+        "person": lambda: (generator.choice(pools["PERSON"]), "PERSON"),
+        "first": lambda: (generator.choice(names)[0], "PERSON"),
+        "last": lambda: (generator.choice(names)[1], "PERSON"),
+        "org": lambda: (generator.choice(pools["ORG"]), "ORG"),
+        "location": lambda: (generator.choice(pools["LOCATION"]), "LOCATION"),
+        "address": lambda: (generator.choice(pools["ADDRESS"]), "ADDRESS"),
+    }
+    prompts = Path(__file__).with_name("written_prompts.txt").read_text(encoding="utf-8")
+    # "{last}, {first}" is one name written backwards.
+    prompts = prompts.replace("\\n", "\0").replace("{last}, {first}", "{backwards}")
+    for line in prompts.splitlines():
+        if line.startswith("#"):
+            continue
+        for _ in range(WRITTEN_PER_PROMPT):
+            text, spans = "", []
+            for piece in re.split(r"(\{\w+\})", line.replace("\0", "\n")):
+                if piece == "{backwards}":
+                    first, last = generator.choice(names)
+                    value, kind = f"{last}, {first}", "PERSON"
+                elif piece.startswith("{"):
+                    value, kind = values[piece.strip("{}")]()
+                else:
+                    text += piece
+                    continue
+                spans.append((len(text), len(text) + len(value), kind))
+                text += value
+            yield Example("written", text, tuple(spans), line)
+
+
 Rows = tuple[list[list[str]], list[str]]
 
 
@@ -137,6 +172,24 @@ def labelled(example: Example, generator: random.Random) -> Iterable[Rows]:
         position += len(stretch)
 
 
+def chosen(examples: Sequence[Example], generator: random.Random) -> Iterable[Example]:
+    """The examples, about others as well, and in other writing."""
+    pools: dict[str, list[str]] = defaultdict(list)
+    prompts = [one for one in examples if one.file in PROMPT_FILES]
+    for example in prompts:
+        for start, end, kind in example.spans:
+            pools[kind].append(example.text[start:end])
+    yield from examples
+    for example in prompts:
+        yield swapped(example, pools, generator)
+        yield varied(swapped(example, pools, generator), generator)
+    for example in examples:
+        if example.file not in PROMPT_FILES and generator.random() < 0.25:
+            yield varied(example, generator)
+    for example in written(pools, generator):
+        yield example if generator.random() < 0.7 else varied(example, generator)
+
+
 def train(examples: Sequence[Example], benign: Sequence[Example], path: Path) -> None:
     generator = random.Random(SEED)  # noqa: S311 - reproducible on purpose
     trainer = pycrfsuite.Trainer(algorithm="lbfgs", verbose=False)
@@ -144,20 +197,7 @@ def train(examples: Sequence[Example], benign: Sequence[Example], path: Path) ->
         {"c1": 0.12, "c2": 0.02, "max_iterations": 110, "feature.minfreq": 2,
          "feature.possible_transitions": True}
     )  # fmt: skip
-    pools: dict[str, list[str]] = defaultdict(list)
-    for example in examples:
-        if example.file.startswith(("pii_chat", "pii_presidio")):
-            for start, end, kind in example.spans:
-                pools[kind].append(example.text[start:end])
-    chosen: list[Example] = []
-    for example in examples:
-        chosen.append(example)
-        if example.file.startswith(("pii_chat", "pii_presidio")):
-            chosen.append(swapped(example, pools, generator))
-            chosen.append(varied(swapped(example, pools, generator), generator))
-        elif generator.random() < 0.25:
-            chosen.append(varied(example, generator))
-    for example in (*chosen, *benign):
+    for example in (*chosen(examples, generator), *benign):
         for rows, labels in labelled(example, generator):
             if rows:
                 trainer.append(rows, labels)
@@ -181,9 +221,8 @@ def report(finder: IdentifierFinder, examples: Sequence[Example]) -> None:
                 cover[span.start : span.end] = b"\1" * (span.end - span.start)
             for start, end, kind in personal:
                 gold[kind] += 1
-                hit[kind] += all(
-                    cover[at] or not example.text[at].isalnum() for at in range(start, end)
-                )
+                missed = (at for at in range(start, end) if not cover[at])
+                hit[kind] += not any(example.text[at].isalnum() for at in missed)
                 needed += end - start
                 covered += sum(cover[start:end])
             marked += sum(cover)
