@@ -106,8 +106,10 @@ def _fit(unit: str, bound: int, count: Count, cut: Callable[[str], list[str]]) -
 
 
 def _slices(word: str, bound: int, count: Count) -> Iterator[str]:
-    """Slices of one over-long word, half as long as needed because tokens are unevenly dense."""
-    pieces = -(-count(word) // bound)
-    length = max(1, len(word) // (2 * pieces))
-    for start in range(0, len(word), length):
-        yield word[start : start + length]
+    """Slices of one over-long word, halved until they fit: tokens are unevenly dense."""
+    if len(word) == 1 or count(word) <= bound:
+        yield word
+        return
+    middle = len(word) // 2
+    yield from _slices(word[:middle], bound, count)
+    yield from _slices(word[middle:], bound, count)

@@ -1,0 +1,128 @@
+import re
+import tracemalloc
+from collections.abc import Callable
+
+import pytest
+from hypothesis import example, given
+from hypothesis import strategies as st
+from simulated_host import WordVocabulary
+
+from peerllm.coordinator.passages import pack_passages
+
+CODE = "```python\ndef f(x):\n    return x. Really\n\n\n# Not a sentence. Nor this.\n```"
+TABLE = "| name | price. |\n|---|---|\n| tea. Black | 3 |\n| rice. White | 4 |"
+PROSE = "The ship left the harbour at dawn. Nobody waved. The sea was calm and grey that day.\n\n"
+
+
+def words(text: str) -> int:
+    return WordVocabulary().count(text.strip())
+
+
+def uneven(text: str) -> int:
+    """Letters are cheap and everything else is dear, as in real vocabularies."""
+    return -(-sum(1 if c.isascii() and c.isalpha() else 12 for c in text) // 4)
+
+
+def characters(text: str) -> str:
+    return re.sub(r"\s", "", text)
+
+
+TEXTS = st.one_of(
+    st.text(max_size=400),
+    st.lists(
+        st.sampled_from(
+            [PROSE, CODE + "\n", TABLE + "\n\n", "word ", "\n\n", "a" * 90, "\N{CRAB}" * 40, "~~~\n"]
+        ),
+        max_size=20,
+    ).map("".join),
+)
+
+
+@given(text=TEXTS, bound=st.integers(12, 60), count=st.sampled_from([words, uneven]))
+@example(text="a" * 4_000 + "\N{CRAB}" * 400, bound=60, count=uneven)
+@example(text="\N{CRAB}" * 100 + "b" * 4_000, bound=12, count=uneven)
+def test_nothing_is_lost_and_every_passage_is_within_the_bound(
+    text: str, bound: int, count: Callable[[str], int]
+) -> None:
+    passages = pack_passages(
+    text: str, bound: int, count: Callable[[str], int]
+)
+    assert characters("".join(passages)) == characters(text)
+    assert all(passage.strip() for passage in passages)
+    assert all(count(passage) <= bound for passage in passages)
+
+
+@pytest.mark.parametrize("whole", [CODE, TABLE])
+def test_code_and_tables_are_not_torn(whole: str) -> None:
+    text = (PROSE * 3 + whole + "\n\n") * 6
+    passages = pack_passages(text, 60, words)
+    assert len(passages) > 3
+    assert sum(passage.count(whole) for passage in passages) == 6
+
+
+def test_prose_is_cut_between_sentences() -> None:
+    passages = pack_passages(PROSE * 30, 50, words)
+    assert all(passage.endswith((".", "!")) for passage in passages)
+
+
+def test_passages_are_even_in_size() -> None:
+    sizes = [words(passage) for passage in pack_passages(PROSE * 40, 300, words)]
+    assert max(sizes) - min(sizes) < 40
+
+
+@pytest.mark.parametrize("text", ["", "   ", "\n\n\n", "\t"])
+def test_of_nothing_there_is_no_passage(text: str) -> None:
+    assert pack_passages(text, 10, words) == ()
+
+
+def quick(text: str) -> int:
+    """Whatever the vocabulary costs is not what is measured here."""
+    return len(text) // 4 + 1
+
+
+HOSTILE = {
+    "one character": "x" * 1_000_000,
+    "spaces": " " * 1_000_000,
+    "letters and a far space": "x" * 500_000 + " " * 499_999 + "y",
+    "newlines": "\n" * 100_000,
+    "newlines with text": "a\n" * 50_000,
+    "blank lines that are not": "\n \t" * 30_000 + "x",
+    "brackets": "(" * 50_000 + ")" * 50_000,
+    "nested brackets": "[(" * 50_000,
+    "open fences": "```\n" * 20_001,
+    "one fence of each kind": "~~~\n```\n" + "x. " * 30_000,
+    "pipes": "|" * 300_000,
+    "table without end": "| a | b |\n" * 20_000,
+    "full stops": "." * 300_000,
+    "dots and spaces": ". " * 100_000,
+    "quotes": "\"'" * 100_000,
+}
+
+
+class Steps:
+    """Counts how many characters a count was asked for: work that does not depend on the clock."""
+
+    def __init__(self) -> None:
+        self.characters = 0
+
+    def __call__(self, text: str) -> int:
+        self.characters += len(text)
+        return quick(text)
+
+
+@pytest.mark.parametrize("text", HOSTILE.values(), ids=HOSTILE.keys())
+def test_hostile_texts_are_cut_with_work_in_proportion_to_their_length(text: str) -> None:
+    steps = Steps()
+    passages = pack_passages(text, 640, steps)
+    assert characters("".join(passages)) == characters(text)
+    # Each character is counted in its sentence, its line or word, and in each halving.
+    assert steps.characters <= 24 * len(text)
+
+
+def test_memory_stays_in_proportion_to_the_text() -> None:
+    text = PROSE * 2_000
+    tracemalloc.start()
+    pack_passages(text, 640, quick)
+    _, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert peak < 60 * len(text)
