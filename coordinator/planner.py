@@ -31,6 +31,11 @@ MAXIMUM_PARTS = 24
 MAPPED_GROWTH = 1.5
 # What an answer may take where the caller does not say.
 DEFAULT_ANSWER_TOKENS = 512
+# What the reduce chunk adds around the notes, with room for vocabularies that spell digits out; a
+# note shorter than the shortest says nothing of its part.
+NOTES_OPENING_TOKENS = 32
+NOTE_NUMBER_TOKENS = 8
+SHORTEST_NOTE_TOKENS = 16
 # An instruction longer than this is not an instruction about a document that follows.
 INSTRUCTION_CHARACTERS = 400
 
@@ -125,7 +130,9 @@ def make_plan(
         parts = pack_passages(task.document, PART_TOKENS, budget.count)
         pays = budget.count(task.document) >= WORTH_SPLITTING_TOKENS
         if len(parts) > 1 and (pays or split == "always" or not fits):
-            return _map_reduce(task, parts, budget) if task.reduce else _map(task, parts, budget)
+            plan = _map_reduce(task, parts, budget) if task.reduce else _map(task, parts, budget)
+            if _fits_model(plan, budget):
+                return plan
     if split == "always":
         return NotDivisible()
     if not fits:
@@ -133,6 +140,19 @@ def make_plan(
             prompt_tokens=total, answer_tokens=answer, context_tokens=budget.context_tokens
         )
     return Plan(chunks=(Chunk(index=0, kind="single", turns=turns, max_tokens=answer),))
+
+
+def _fits_model(plan: Plan, budget: Budget) -> bool:
+    """Whether every chunk can be sent; a chunk no host can take would be found out only at last."""
+    return all(
+        budget.of(chunk.turns)
+        + chunk.max_tokens
+        + TEMPLATE_MARGIN
+        + _notes_frame(len(chunk.needs))
+        + SHORTEST_NOTE_TOKENS * len(chunk.needs)
+        <= budget.context_tokens
+        for chunk in plan.chunks
+    )
 
 
 def beyond_reach(
@@ -226,11 +246,10 @@ def _map(task: DocumentTask, parts: Sequence[str], budget: Budget) -> Plan:
     chunks = []
     for index, part in enumerate(parts):
         turns = (*task.system, Turn(role="user", content=f"{task.instruction}\n\n{part}"))
-        room = budget.context_tokens - TEMPLATE_MARGIN - budget.of(turns)
         wanted = int(budget.count(part) * MAPPED_GROWTH)
         share = budget.answer_tokens // len(parts) if budget.answer_tokens else wanted
         chunks.append(
-            Chunk(index=index, kind="map", turns=turns, max_tokens=max(1, min(wanted, room, share)))
+            Chunk(index=index, kind="map", turns=turns, max_tokens=max(1, min(wanted, share)))
         )
     return Plan(chunks=tuple(chunks), joined=True)
 
@@ -256,7 +275,8 @@ def _map_reduce(task: DocumentTask, parts: Sequence[str], budget: Budget) -> Pla
             index=len(parts),
             kind="reduce",
             turns=(*task.system, Turn(role="user", content=task.instruction)),
-            max_tokens=budget.answer_tokens or DEFAULT_ANSWER_TOKENS,
+            max_tokens=budget.answer_tokens
+            or min(DEFAULT_ANSWER_TOKENS, budget.context_tokens // 4),
             needs=tuple(range(len(parts))),
         )
     )
@@ -270,7 +290,8 @@ def reduce_turns(chunk: Chunk, answers: Sequence[str], budget: Budget) -> tuple[
     document's end without a trace.
     """
     *system, asked = chunk.turns
-    fixed = budget.of(chunk.turns) + chunk.max_tokens + TEMPLATE_MARGIN + 16
+    fixed = budget.of(chunk.turns) + chunk.max_tokens + TEMPLATE_MARGIN
+    fixed += _notes_frame(len(answers))
     share = max(1, (budget.context_tokens - fixed) // max(1, len(answers)))
     kept = [_cut(answer.strip(), share, budget.count) for answer in answers]
     notes = "\n\n".join(f"{number}. {text}" for number, text in enumerate(kept, start=1) if text)
@@ -279,6 +300,11 @@ def reduce_turns(chunk: Chunk, answers: Sequence[str], budget: Budget) -> tuple[
         f"Notes on each part, in order:\n\n{notes}"
     )
     return (*system, Turn(role="user", content=content))
+
+
+def _notes_frame(notes: int) -> int:
+    """Tokens of what stands around the notes: a sentence, and a number and blank line for each."""
+    return NOTES_OPENING_TOKENS + NOTE_NUMBER_TOKENS * notes if notes else 0
 
 
 def _cut(text: str, tokens: int, count: Callable[[str], int]) -> str:

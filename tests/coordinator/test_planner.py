@@ -1,0 +1,241 @@
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from simulated_host import WordVocabulary
+
+from peerllm.coordinator.planner import (
+    MAXIMUM_PARTS,
+    PART_TOKENS,
+    TEMPLATE_MARGIN,
+    Budget,
+    Chunk,
+    NotDivisible,
+    Plan,
+    PromptTooLong,
+    Split,
+    Turn,
+    answer_bound,
+    beyond_reach,
+    make_plan,
+    prompt_tokens,
+    recognise,
+    reduce_turns,
+)
+
+count = WordVocabulary().count
+SENTENCE = "The keeper of the lighthouse wrote down the number {} in his large book. "
+DOCUMENT = "".join(SENTENCE.format(number) for number in range(215))  # 3,000 words
+
+
+def budget(context: int = 8192, answer: int | None = None) -> Budget:
+    return Budget(context_tokens=context, answer_tokens=answer, count=count)
+
+
+def user(*texts: str) -> tuple[Turn, ...]:
+    return tuple(Turn(role="user", content=text) for text in texts)
+
+
+def test_a_long_document_to_summarise_becomes_parts_and_one_that_is_made_from_them() -> None:
+    assert len(DOCUMENT.split()) == 3_010
+    plan = make_plan(user(f"Summarize this text:\n\n{DOCUMENT}"), budget())
+    assert isinstance(plan, Plan)
+    *parts, final = plan.chunks
+    assert len(parts) >= 3
+    assert {part.kind for part in parts} == {"map"}
+    assert final.kind == "reduce"
+    assert final is plan.final
+    assert final.needs == tuple(range(len(parts)))
+    assert not plan.joined
+    sent = "".join(part.turns[-1].content for part in parts)
+    assert all(SENTENCE.format(number).strip() in sent for number in range(215))
+    assert DOCUMENT[:50] not in final.turns[-1].content
+
+
+def test_a_long_document_to_translate_becomes_parts_joined_in_order() -> None:
+    system = Turn(role="system", content="Be formal.")
+    plan = make_plan((system, *user(f"Translate to German: {DOCUMENT}")), budget())
+    assert isinstance(plan, Plan)
+    assert plan.joined
+    assert {chunk.kind for chunk in plan.chunks} == {"map"}
+    assert all(chunk.turns[0] == system for chunk in plan.chunks)
+    assert all("Translate to German" in chunk.turns[-1].content for chunk in plan.chunks)
+    assert "number 0 " in plan.chunks[0].turns[-1].content
+    assert "number 214 " in plan.chunks[-1].turns[-1].content
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "What is the capital of Peru?",
+        "Summarize: the cat sat on the mat.",
+        f"Why does the keeper write? {DOCUMENT}",
+        f"def f():\n    '''summarize'''\n{'    x = 1; ' * 400}",
+    ],
+)
+def test_what_is_short_or_not_known_to_be_divisible_stays_whole(text: str) -> None:
+    plan = make_plan(user(text), budget())
+    assert isinstance(plan, Plan)
+    assert [chunk.kind for chunk in plan.chunks] == ["single"]
+    assert plan.final.turns == user(text)
+
+
+def test_dialogue_stays_whole() -> None:
+    talk = (
+        *user(f"Summarize this text:\n\n{DOCUMENT}"),
+        Turn(role="assistant", content="Gladly."),
+        *user("Summarize it in five words."),
+    )
+    plan = make_plan(talk, budget())
+    assert isinstance(plan, Plan)
+    assert [chunk.turns for chunk in plan.chunks] == [talk]
+
+
+def test_the_caller_may_forbid_or_demand_a_split() -> None:
+    turns = user(f"Summarize this text:\n\n{DOCUMENT}")
+    forbidden = make_plan(turns, budget(), split="never")
+    assert isinstance(forbidden, Plan)
+    assert len(forbidden.chunks) == 1
+    short = user("Summarize this text:\n\n" + SENTENCE.format(1) * 60)
+    demanded = make_plan(short, budget(), split="always")
+    assert isinstance(demanded, Plan)
+    assert len(demanded.chunks) == 3
+    assert make_plan(user("Hello."), budget(), split="always") == NotDivisible()
+
+
+def test_what_cannot_fit_is_refused_with_its_numbers() -> None:
+    turns = user("word " * 5_000)
+    total = prompt_tokens(turns, count)
+    assert make_plan(turns, budget(4096)) == PromptTooLong(
+        prompt_tokens=total, answer_tokens=1, context_tokens=4096
+    )
+    assert beyond_reach(turns, total, budget(4096)) is not None
+    assert beyond_reach(turns, total, budget(8192)) is None
+    assert beyond_reach(user("hi"), 9, budget(8192, answer=8_150)) is not None
+
+
+def test_a_document_beyond_one_context_is_within_reach_when_it_divides() -> None:
+    turns = user(f"Summarize this text:\n\n{DOCUMENT}")
+    total = prompt_tokens(turns, count)
+    assert beyond_reach(turns, total, budget(2048)) is None
+    assert beyond_reach(turns, total, budget(2048), split="never") is not None
+    assert isinstance(make_plan(turns, budget(2048)), Plan)
+    endless = user("Summarize this text:\n\n" + "word " * (MAXIMUM_PARTS * PART_TOKENS))
+    assert beyond_reach(endless, prompt_tokens(endless, count), budget(2048)) is not None
+
+
+def test_no_room_for_the_notes_is_refused_before_any_part_is_read() -> None:
+    turns = user(f"Summarize this text:\n\n{DOCUMENT}")
+    assert isinstance(make_plan(turns, budget(2048, answer=100_000)), PromptTooLong)
+    assert isinstance(make_plan(turns, budget(2048, answer=2_000)), PromptTooLong)
+
+
+def test_instructions_that_fill_every_part_are_refused() -> None:
+    system = Turn(role="system", content="rule " * 1_900)
+    turns = (system, *user(f"Translate to German: {DOCUMENT}"))
+    assert isinstance(make_plan(turns, budget(2048)), PromptTooLong)
+
+
+def needed(turns: tuple[Turn, ...], chunk: Chunk) -> int:
+    return prompt_tokens(turns, count) + chunk.max_tokens + TEMPLATE_MARGIN
+
+
+INSTRUCTIONS = ("Summarize this text:\n\n", "Translate to French: ", "Proofread this:\n", "")
+
+
+@given(
+    instruction=st.sampled_from(INSTRUCTIONS),
+    sentences=st.integers(0, 700),
+    system=st.integers(0, 2_000),
+    context=st.sampled_from((512, 1024, 2048, 4096, 8192, 32_768)),
+    answer=st.one_of(st.none(), st.integers(1, 9_000)),
+    split=st.sampled_from(("auto", "never", "always")),
+    note=st.sampled_from(("", "short", "note " * 128)),
+)
+def test_whatever_is_planned_fits_the_model(
+    instruction: str,
+    sentences: int,
+    system: int,
+    context: int,
+    answer: int | None,
+    split: Split,
+    note: str,
+) -> None:
+    text = instruction + "".join(SENTENCE.format(number) for number in range(sentences))
+    turns = (Turn(role="system", content="rule " * system), *user(text or "x"))
+    limits = budget(context, answer)
+    plan = make_plan(turns, limits, split=split)
+    if not isinstance(plan, Plan):
+        assert split == "always" or isinstance(plan, PromptTooLong)
+        return
+    assert beyond_reach(turns, prompt_tokens(turns, count), limits, split=split) is None
+    assert [chunk.index for chunk in plan.chunks] == list(range(len(plan.chunks)))
+    for chunk in plan.chunks:
+        answers = [note] * len(chunk.needs)
+        sent = reduce_turns(chunk, answers, limits) if chunk.needs else chunk.turns
+        assert chunk.max_tokens >= 1
+        assert needed(sent, chunk) <= context
+        assert all(need < chunk.index for need in chunk.needs)
+
+
+def test_every_part_keeps_its_share_of_the_notes() -> None:
+    plan = make_plan(user(f"Summarize this text:\n\n{DOCUMENT}"), budget(2048))
+    assert isinstance(plan, Plan)
+    answers = [f"Note {number}. " + "word " * 200 for number in range(len(plan.final.needs))]
+    content = reduce_turns(plan.final, answers, budget(2048))[-1].content
+    assert content.startswith("Summarize this text")
+    for number in range(len(answers)):
+        assert f"{number + 1}. Note {number}." in content
+
+
+@given(st.text(max_size=300))
+def test_any_text_is_planned_or_refused(text: str) -> None:
+    assert make_plan(user(text), budget()) is not None
+
+
+@pytest.mark.parametrize(
+    ("text", "instruction", "reduce"),
+    [
+        ("Summarize: a b c", "Summarize", True),
+        ("a b c\nTL;DR?", "TL;DR?", True),
+        ("Translate this into Dutch.\nHello there", "Translate this into Dutch.", False),
+        ("Please summarise the text below. It was a cold day.", "Please summarise the text below.",
+         True),
+    ],
+)  # fmt: skip
+def test_an_instruction_is_told_from_its_document(
+    text: str, instruction: str, reduce: bool
+) -> None:
+    task = recognise(user(text))
+    assert task is not None
+    assert task.instruction == instruction
+    assert task.reduce is reduce
+
+
+def test_a_document_that_speaks_of_summaries_is_not_an_instruction() -> None:
+    assert recognise(user("Who wrote this?\n" + "The summary was long. " * 50)) is None
+
+
+@pytest.mark.parametrize(
+    "text", ["x" * 1_000_000, "\n" * 100_000, ": " * 200_000, "[(" * 200_000, ". " * 200_000]
+)
+def test_hostile_texts_are_recognised_or_not_without_counting_a_token(text: str) -> None:
+    def never(_text: str) -> int:
+        raise AssertionError
+
+    limits = Budget(context_tokens=8192, answer_tokens=None, count=never)
+    assert beyond_reach(user(text), 10**6, limits) is not None
+
+
+def test_the_bound_of_an_answer_covers_what_a_plan_may_bill() -> None:
+    for answer in (None, 5, 700):
+        turns = user(f"Translate to German: {DOCUMENT}")
+        plan = make_plan(turns, budget(8192, answer))
+        assert isinstance(plan, Plan)
+        billed = sum(chunk.max_tokens for chunk in plan.chunks)
+        assert billed <= max(answer_bound(prompt_tokens(turns, count), answer), len(plan.chunks))
+
+
+def test_repr_hides_content() -> None:
+    turns = user(f"Summarize: canary {DOCUMENT}")
+    plan = make_plan(turns, budget())
+    assert "canary" not in repr(turns) + repr(plan) + repr(recognise(turns))
