@@ -4,6 +4,7 @@ Fields that OpenAI's API knows and this network cannot honour are refused by nam
 ignored: a customer who asks for tools and gets prose has been answered wrongly.
 """
 
+import re
 from typing import Annotated, Literal
 
 import msgspec
@@ -103,6 +104,8 @@ class ChatRequest(msgspec.Struct, frozen=True, kw_only=True):
 
 
 _decoder = msgspec.json.Decoder(ChatBody)
+# Only what looks like a parameter's name is repeated.
+_UNKNOWN_FIELD = re.compile(r"Object contains unknown field `(\w{1,64})`\Z", re.ASCII)
 
 
 def parse_chat(raw: bytes) -> ChatRequest | ApiError:
@@ -151,15 +154,20 @@ def _is_text(body: ChatBody) -> bool:
 
 
 def _validation_error(raw: bytes, reason: str) -> ApiError:
-    unknown = "object contains unknown field `"
-    if unknown in reason:
-        name = reason.partition("`")[2].partition("`")[0][:64]
+    what, _, where = reason.partition(" - at `$")
+    unknown = _UNKNOWN_FIELD.match(what)
+    if unknown is not None:
+        name = unknown[1]
         return invalid_request(
             f"The field '{name}' is not supported by this network.",
             param=name,
             code="unsupported_parameter",
         )
-    what, _, where = reason.partition(" - at `$")
+    # Here msgspec quotes what was sent; a message must never repeat it.
+    if what.startswith("Invalid enum value"):
+        what = "The value is not one of those allowed"
+    elif what.startswith("Object contains unknown field"):
+        what = "There is a field that this network does not know"
     param = where.rstrip("`").lstrip(".") or None
     if param is None and _is_not_object(raw):
         what = "The body must be a JSON object"
