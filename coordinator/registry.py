@@ -229,6 +229,9 @@ def network_of(address: str | None) -> str | None:
         parsed = ipaddress.ip_address(address)
     except ValueError:
         return None
+    # A dual-stack socket shows IPv4 peers as ::ffff:a.b.c.d, which would all be one network.
+    if parsed.version == 6 and parsed.ipv4_mapped is not None:
+        parsed = parsed.ipv4_mapped
     if parsed.is_loopback:
         return None
     prefix = 24 if parsed.version == 4 else 48
