@@ -13,7 +13,6 @@ import psutil
 import trio
 import typer
 from rich.console import Console
-from rich.table import Table
 
 from peerllm.charter.defaults import FIRST_MODEL
 from peerllm.cli.local_network import (
@@ -29,7 +28,7 @@ from peerllm.cli.local_network import (
 from peerllm.cli.retention import find_content, needles_in
 from peerllm.coordinator.errors import CoordinatorError
 from peerllm.coordinator.service import refuse_taken_port
-from peerllm.coordinator.statement import Statement
+from peerllm.coordinator.statement import HostLine, Statement
 from peerllm.crypto.errors import CryptoError
 
 FIRST_QUESTION = "Name three primary colours."
@@ -83,7 +82,7 @@ async def _run_network(once: str | None, port: int, directory: Path) -> None:
     _refuse_small_memory()
     refuse_taken_port("127.0.0.1", port)
     network = prepare(directory, port)
-    console = Console(highlight=False)
+    console = Console(highlight=False, soft_wrap=True)
     console.print("Starting a coordinator and three hosts, each a process of its own ...")
 
     def progress(hosts: int) -> None:
@@ -96,7 +95,8 @@ async def _run_network(once: str | None, port: int, directory: Path) -> None:
             await _ask_and_report(network, once or FIRST_QUESTION, started, console)
             if once is None:
                 console.print(f"\nServing at {network.base_url}")
-                console.print(f"The API key is in {up_file(directory)}. Press Ctrl-C to stop.")
+                console.print(f"The API key is in {up_file(directory)}")
+                console.print("Press Ctrl-C to stop.")
                 await _serve_on(parts)
     finally:
         up_file(directory).unlink(missing_ok=True)
@@ -172,23 +172,24 @@ def _host_name(network: LocalNetwork, peer_id: str) -> str:
 
 
 def _print_chunks(statement: Statement, network: LocalNetwork, console: Console) -> None:
-    table = Table(title="Who raced", title_justify="left")
-    for heading in ("chunk", "host", "result", "tokens", "tokens/s", "first token", "receipt"):
-        table.add_column(heading)
     for chunk in statement.chunks:
+        console.print(f"Chunk {chunk.index} ({chunk.kind}), raced by:")
         for host in chunk.hosts:
-            rate = host.tokens_per_second_milli
-            first = host.first_token_ms
-            table.add_row(
-                f"{chunk.index} {chunk.kind}",
-                _host_name(network, host.host),
-                "won" if host.won else host.failure or "backup, cancelled",
-                str(host.tokens),
-                "-" if rate is None else f"{rate / 1000:.1f}",
-                "-" if first is None else f"{first} ms",
-                "signed" if host.receipt else "none",
-            )
-    console.print(table)
+            console.print(f"  {_host_name(network, host.host)}: {_run_of(host)}")
+
+
+def _run_of(host: HostLine) -> str:
+    result = "won" if host.won else host.failure or "backup, cancelled"
+    rate, first = host.tokens_per_second_milli, host.first_token_ms
+    return ", ".join(
+        (
+            result,
+            f"{host.tokens} tokens",
+            "no rate" if rate is None else f"{rate / 1000:.1f} tokens/s",
+            "no token" if first is None else f"first token after {first} ms",
+            "receipt signed" if host.receipt else "no receipt",
+        )
+    )
 
 
 def _print_money(statement: Statement, network: LocalNetwork, console: Console) -> None:

@@ -19,8 +19,8 @@ def test_once_answers_a_real_question_and_ends(tmp_path: Path) -> None:
     )
     assert done.returncode == 0, done.stderr
     assert re.search(r"Answer: +\S+ \S+", done.stdout)
-    assert done.stdout.count("signed") == 2
-    assert "won" in done.stdout
+    assert done.stdout.count("receipt signed") == 2
+    assert done.stdout.count(": won, ") == 1
     assert "content kept: nothing" in done.stdout
     assert not (tmp_path / "network" / "up.json").exists()
 
