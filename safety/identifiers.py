@@ -41,6 +41,8 @@ DETECTORS: Final[tuple[Callable[[str], Iterator[Identifier]], ...]] = (
 
 _NAME: Final = re.compile(r"[^\W\d_]+")
 _SHORTEST_PART: Final = 3
+_TITLE: Final = re.compile(r"\b(?:mr|mrs|ms|miss|dr|prof)\.? \Z", re.IGNORECASE)
+_TITLE_CHARACTERS: Final = 6
 # Below what a detector is sure of, so that "Gomez" inside an address does not rename it.
 _PART_SCORE: Final = 0.3
 
@@ -64,6 +66,18 @@ def find_patterns(text: str) -> tuple[Identifier, ...]:
     return united(found for detect in DETECTORS for found in detect(text))
 
 
+def _may_be_a_name(word: str) -> bool:
+    listed = word in word_list("given_names") or word in word_list("family_names")
+    return word not in word_list("titles") and (listed or word not in word_list("english_words"))
+
+
+def _with_title(text: str, found: Identifier) -> Identifier:
+    title = _TITLE.search(text, max(0, found.start - _TITLE_CHARACTERS), found.start)
+    if found.kind != "PERSON" or title is None:
+        return found
+    return Identifier(title.start(), found.end, found.kind, found.score)
+
+
 def _parts_of_names(text: str, found: Iterable[Identifier]) -> Iterator[Identifier]:
     """Where a part of a full name found in the text stands alone: "Gomez" of Maria Gomez."""
     names = (_NAME.findall(text[one.start : one.end]) for one in found if one.kind == "PERSON")
@@ -72,9 +86,7 @@ def _parts_of_names(text: str, found: Iterable[Identifier]) -> Iterator[Identifi
         for name in names
         if len(name) > 1
         for part in name
-        if len(part) >= _SHORTEST_PART
-        and part[0].isupper()
-        and part.casefold() not in word_list("titles") | word_list("english_words")
+        if len(part) >= _SHORTEST_PART and part[0].isupper() and _may_be_a_name(part.casefold())
     }
     for word in _NAME.finditer(text) if parts else ():
         if word.group() in parts:
@@ -90,7 +102,8 @@ class IdentifierFinder:
     def find(self, text: str) -> tuple[Identifier, ...]:
         """The identifiers of `text` by position, without overlaps."""
         patterns = find_patterns(text)
-        found = united((*patterns, *self._tagger.find(text, patterns)))
+        tagged = (_with_title(text, found) for found in self._tagger.find(text, patterns))
+        found = united((*patterns, *tagged))
         return united((*found, *_parts_of_names(text, found)))
 
 

@@ -43,6 +43,14 @@ def segments(words: list[str]) -> Iterator[list[str]]:
         yield words[start : start + SEGMENT_WORDS]
 
 
+def stretches(text: str) -> Iterator[list[str]]:
+    """The segments of a text, and its last line: where a request follows what it is about."""
+    yield from segments(words_of(normalised(text)))
+    before, line_break, last_line = text.rstrip().rpartition("\n")
+    if line_break and before.strip():
+        yield from segments(words_of(normalised(last_line)))
+
+
 def buckets(words: list[str]) -> NDArray[numpy.int64]:
     """The features of a segment: words, neighbours, near content words, letters; each once."""
     found = {f"w {word}" for word in words}
@@ -79,7 +87,7 @@ class LexicalGate:
         """For every category how certain the worst part of `text` is of it, 0 to 1."""
         worst = numpy.full(len(self.categories), -numpy.inf, dtype=numpy.float32)
         for part in (text, *decoded_parts(text)):
-            for segment in segments(words_of(normalised(part))):
+            for segment in stretches(part):
                 worst = numpy.maximum(worst, self._logits(segment))
         certainty = 1 / (1 + numpy.exp(-worst))
         return dict(zip(self.categories, map(float, certainty), strict=True))

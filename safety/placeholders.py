@@ -21,7 +21,7 @@ _FLAGS: Final = re.IGNORECASE | re.ASCII
 
 PAIRS: Final = {"[": "]", "{": "}", "<": ">"}
 
-_NUMBERED_WORD: Final = re.compile(rf"([A-Za-z]+){_SEPARATOR}[0-9]", _FLAGS)
+_NUMBERED_WORD: Final = re.compile(rf"(?<![A-Za-z])([A-Za-z]+){_SEPARATOR}[0-9]", _FLAGS)
 
 
 def numbered_words(text: str) -> set[str]:

@@ -29,11 +29,22 @@ _FEATURE_CHARACTERS: Final = 24
 _TOKEN: Final = re.compile(r"\w+|[^\w\s]+")
 _NAME: Final = re.compile(r"[^\W_]+")
 _PUNCTUATION: Final = " ,;:!?\"'`()[]{}<>|*"
-_BETWEEN_LINES: Final = re.compile(r"[\s,]{1,4}")
-_POSTAL_CODE: Final = re.compile(
-    r"[\s,]{1,3}(?:[A-Z]{1,2}[0-9][A-Z0-9]? ?[0-9][A-Z]{2}"
-    r"|(?:[A-Z]{2} )?[0-9]{5}(?:-[0-9]{4})?)(?!\w)"
+# A common word alone is no name below this certainty.
+_DOUBTFUL: Final = 0.25
+_BETWEEN_LINES: Final = re.compile(
+    r"(?:[/-]\w{1,3})?[\s,]{1,4}(?:[0-9]{1,6}[A-Za-z]?(?:[/-]\w{1,3})?[\s,]{1,3}){0,2}"
 )
+_HOUSE_NUMBER: Final = re.compile(r"(?<![\w.,:/-])[0-9]{1,5}[A-Za-z]?(?:[/-]\w{1,3})?[ ,]{1,2}\Z")
+_POSTAL_CODE: Final = re.compile(
+    r" \([A-Z]{2}\)|(?:[\s,]{1,3}[^\W\d_][\w'-]{1,20}){0,4}[\s,]{1,3}"
+    r"(?:[A-Z]{1,2}[0-9][A-Z0-9]? ?[0-9][A-Z]{2}(?!\w)"
+    r"|(?:[A-Z]{2} )?[0-9]{5}(?:-[0-9]{4})?(?!\w)(?: [^\W\d_a-z][\w-]{2,20}){0,2})"
+)
+_FLAT: Final = re.compile(
+    r"\b(?:flat|studio|unit|suite|apartment|apt\.?|room|floor|house|block) \w{1,6}[\s,]{1,3}\Z",
+    re.IGNORECASE,
+)
+_FLAT_CHARACTERS: Final = 24
 # The model's library speaks UTF-8 and C strings: it takes neither lone surrogates nor NUL.
 _UNSPEAKABLE: Final = re.compile("[\ud800-\udfff\x00]")
 
@@ -176,33 +187,51 @@ def _trimmed(text: str, found: Identifier) -> Identifier:
     return Identifier(min(start, end), end, found.kind, found.score)
 
 
-def _names_nobody(value: str) -> bool:
-    return all(word in word_list("no_identifiers") for word in _NAME.findall(value.casefold()))
+def _names_nobody(value: str, score: float) -> bool:
+    words = _NAME.findall(value.casefold())
+    doubtful = len(words) == 1 and score < _DOUBTFUL and words[0] in word_list("english_words")
+    return doubtful or all(word in word_list("no_identifiers") for word in words)
 
 
 def _whole_addresses(text: str, found: Iterable[Identifier]) -> Iterator[Identifier]:
-    """An address, the place directly behind it and its postal code are one."""
+    """Street, town and postal code, written one behind the other, are one address."""
     last: Identifier | None = None
     for one in found:
-        if (
-            last is not None
-            and last.kind == "ADDRESS"
-            and one.kind in {"ADDRESS", "LOCATION"}
-            and _BETWEEN_LINES.fullmatch(text, last.end, one.start)
-        ):
+        if last is not None and _continues(text, last, one):
             last = Identifier(last.start, one.end, "ADDRESS", max(last.score, one.score))
             continue
         if last is not None:
-            yield _with_postal_code(text, last)
+            yield _with_its_ends(text, last)
         last = one
     if last is not None:
-        yield _with_postal_code(text, last)
+        yield _with_its_ends(text, last)
 
 
-def _with_postal_code(text: str, found: Identifier) -> Identifier:
-    code = _POSTAL_CODE.match(text, found.end) if found.kind == "ADDRESS" else None
-    end = found.end if code is None else code.end()
-    return Identifier(found.start, end, found.kind, found.score)
+def _continues(text: str, last: Identifier, one: Identifier) -> bool:
+    places = {"ADDRESS", "LOCATION"}
+    between = _BETWEEN_LINES.fullmatch(text, last.end, one.start)
+    if between is None or last.kind not in places or one.kind not in places:
+        return False
+    # Two towns in a list are not an address; what carries a number is.
+    numbered = text[last.end : one.start].strip(" ,\n") or _house_number(text, last.start)
+    return last.kind == "ADDRESS" or bool(numbered)
+
+
+def _house_number(text: str, start: int) -> re.Match[str] | None:
+    return _HOUSE_NUMBER.search(text, max(0, start - _FLAT_CHARACTERS), start)
+
+
+def _with_its_ends(text: str, found: Identifier) -> Identifier:
+    """An address with the flat and number before it, and the town and postal code behind it."""
+    has_digits = any(mark.isdigit() for mark in text[found.start : found.end])
+    if found.kind != "ADDRESS" and not (found.kind == "LOCATION" and has_digits):
+        return found
+    number = _house_number(text, found.start)
+    start = found.start if number is None else number.start()
+    flat = _FLAT.search(text, max(0, start - _FLAT_CHARACTERS), start)
+    code = _POSTAL_CODE.match(text, found.end)
+    start = start if flat is None else flat.start()
+    return Identifier(start, found.end if code is None else code.end(), "ADDRESS", found.score)
 
 
 class Tagger:
@@ -225,7 +254,7 @@ class Tagger:
             if any(token.word[0].isalpha() for token in stretch)
             for identifier in self._spans(stretch, self._tagged(stretch))
         )
-        named = (one for one in found if not _names_nobody(text[one.start : one.end]))
+        named = (one for one in found if not _names_nobody(text[one.start : one.end], one.score))
         return _whole_addresses(text, named)
 
     def _tagged(self, tokens: Sequence[Token]) -> list[tuple[str, float]]:

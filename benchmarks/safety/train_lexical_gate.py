@@ -21,15 +21,7 @@ import numpy
 from numpy.typing import NDArray
 from written_requests import requests
 
-from peerllm.safety.lexical_gate import (
-    BUCKETS,
-    MODEL_PATH,
-    LexicalGate,
-    buckets,
-    segments,
-    words_of,
-)
-from peerllm.safety.normalisation import normalised
+from peerllm.safety.lexical_gate import BUCKETS, MODEL_PATH, LexicalGate, buckets, stretches
 
 CATEGORIES = ("overall", "illicit", "violence", "hate", "harassment", "sexual", "minors",
               "selfharm", "jailbreak")  # fmt: skip
@@ -139,7 +131,7 @@ def read(data: Path) -> list[Row]:
 
 @cache
 def segment_buckets(text: str) -> tuple[NDArray[numpy.int32], ...]:
-    found = (buckets(segment) for segment in segments(words_of(normalised(text))))
+    found = (buckets(segment) for segment in stretches(text))
     return tuple(hashed.astype(numpy.int32) for hashed in found if len(hashed))
 
 

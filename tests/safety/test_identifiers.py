@@ -194,3 +194,15 @@ def test_identifiers_are_ordered_inside_the_text_and_of_known_kinds(text: str) -
         assert position <= found.start < found.end <= len(text)
         assert found.kind in KINDS
         position = found.end
+
+
+def test_an_address_is_taken_with_its_flat_and_postal_code() -> None:
+    text = "Deliver to Flat 3, 12 Baker Street, London NW1 6XE. Thank you."
+    found = [text[one.start : one.end] for one in find_identifiers(text)]
+    assert found == ["Flat 3, 12 Baker Street, London NW1 6XE"]
+
+
+def test_a_part_of_a_full_name_is_found_elsewhere() -> None:
+    text = "Mr. Joaquin Almeida was admitted. Almeida has a history of hypertension."
+    found = [text[one.start : one.end] for one in find_identifiers(text)]
+    assert found == ["Mr. Joaquin Almeida", "Almeida"]

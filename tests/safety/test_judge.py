@@ -58,6 +58,7 @@ ORDINARY = [
     "How can I kill a Python process?",
     "How do I make pancakes?",
     "What is the capital of France?",
+    "Write a poem about autumn leaves.",
     "Translate to German: Good morning, how are you?",
     "Write a function that reverses a linked list.",
     "The mitochondrion is an organelle found in the cells of most eukaryotes.",

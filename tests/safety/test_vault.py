@@ -228,3 +228,9 @@ def test_any_split_of_the_stream_restores_the_same(
     pieces = [answer[a:b] for a, b in zip([0, *cuts], [*cuts, len(answer)], strict=True)]
     restored = "".join([restorer.push(piece) for piece in pieces] + [restorer.finish()])
     assert restored == safe.restore(answer)
+
+
+def test_hostile_text_is_prepared_in_one_pass() -> None:
+    text = "P" * 500_000 + " PERSON_1 " * 10_000 + "[" * 100_000
+    safe = vault()
+    assert safe.restore(safe.remove(text)) == text
