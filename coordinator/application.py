@@ -16,7 +16,7 @@ from starlette.applications import Starlette
 from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
-from starlette.types import Receive, Scope, Send
+from starlette.types import Message, Receive, Scope, Send
 
 from peerllm.coordinator import api_errors
 from peerllm.coordinator.accounts import ApiKey
@@ -29,6 +29,8 @@ from peerllm.coordinator.request import Answered, answer
 
 # A megabyte arrives in this time at 300 kbit/s; slower senders hold a connection for an attack.
 BODY_SECONDS = 30
+# Answers are kilobytes and buffers hold more: who takes none of it for this long reads no more.
+SEND_SECONDS = 30
 # A customer's own parallelism; beyond it waiting helps nobody and one key could fill the network.
 REQUESTS_PER_KEY = 32
 
@@ -128,10 +130,10 @@ class _ChatResponse(Response):
 
     async def __call__(self, _scope: Scope, receive: Receive, send: Send) -> None:
         request_id = self._api.new_request_id()
-        stream = AnswerStream(send, self._chat, request_id)
         outcome = "disconnected"
         try:
             async with self._api.counted(self._key), trio.open_nursery() as nursery:
+                stream = AnswerStream(_in_time(send, nursery.cancel_scope), self._chat, request_id)
                 nursery.start_soon(_cancel_on_disconnect, receive, nursery.cancel_scope)
                 outcome = await self._run(request_id, stream)
                 nursery.cancel_scope.cancel()
@@ -167,6 +169,19 @@ async def _cancel_on_disconnect(receive: Receive, scope: trio.CancelScope) -> No
         if message["type"] == "http.disconnect":
             scope.cancel()
             return
+
+
+def _in_time(send: Send, scope: trio.CancelScope) -> Send:
+    """`send` with a deadline: a customer who reads nothing is let go like one who left."""
+
+    async def send_in_time(message: Message) -> None:
+        with trio.move_on_after(SEND_SECONDS) as patience:
+            await send(message)
+        if patience.cancelled_caught:
+            scope.cancel()
+            await trio.lowlevel.checkpoint()
+
+    return send_in_time
 
 
 async def read_body(request: Request) -> bytes | ApiError:

@@ -2,7 +2,7 @@
 
 import random
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import trio
 
@@ -33,7 +33,10 @@ class Terms:
 
 @dataclass(frozen=True, kw_only=True)
 class House:
-    """Everything a request passes through."""
+    """Everything a request passes through.
+
+    `finder_turn` is held while the finder works: it is not for several threads at once.
+    """
 
     models: Mapping[str, ServedModel]
     terms: Terms
@@ -44,6 +47,7 @@ class House:
     statements: Statements
     metrics: Metrics
     draw: random.Random
+    finder_turn: trio.Lock = field(default_factory=trio.Lock)
 
 
 async def judge_text(judge: Judge, text: str) -> Verdict:

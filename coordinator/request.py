@@ -87,7 +87,8 @@ async def answer(
         if not verdict.allowed:
             return api_errors.unsafe("prompt", verdict.category, verdict.standard_version)
         vault = Vault(house.finder)
-        turns = await _remove_identifiers(vault, request.turns)
+        async with house.finder_turn:
+            turns = await _remove_identifiers(vault, request.turns)
         stopwatch.lap("identifiers")
         plan = await _plan(turns, budget, request)
         stopwatch.lap("plan")
