@@ -104,6 +104,8 @@ def silence_libp2p() -> None:
 
 def _where(error: BaseException) -> str:
     """Name an error and its place; its text may quote a peer."""
+    while isinstance(error, BaseExceptionGroup):
+        error = error.exceptions[0]
     frames = traceback.extract_tb(error.__traceback__)
     place = f" at {frames[-1].filename.rsplit('/', 1)[-1]}:{frames[-1].lineno}" if frames else ""
     return f"{type(error).__name__}{place}"

@@ -72,7 +72,8 @@ class Session(Generic[Incoming]):
     and propagates out of `run`.
 
     `send_deadline` is how many seconds the peer may take for each 64 KiB, and how long
-    `send` waits for room in the backlog.
+    `send` waits for room in the backlog. `heartbeat_seconds` may be set while it runs, as
+    a host does when its coordinator's welcome names another.
     """
 
     def __init__(
@@ -88,7 +89,7 @@ class Session(Generic[Incoming]):
         self._stream = stream
         self._parse = parse
         self._on_message = on_message
-        self._heartbeat_seconds = heartbeat_seconds
+        self.heartbeat_seconds = heartbeat_seconds
         self._send_deadline = send_deadline
         self._frames = FrameDecoder(maximum_bytes=maximum_frame_bytes)
         self._backlog: deque[bytes] = deque()
@@ -225,7 +226,7 @@ class Session(Generic[Incoming]):
 
     async def _beat(self) -> None:
         while True:
-            await trio.sleep(self._heartbeat_seconds)
+            await trio.sleep(self.heartbeat_seconds)
             if self._heartbeats_sent - self._heartbeats_answered >= _MISSES_ALLOWED:
                 self._finish("silent")
             if self.is_closed:
