@@ -7,14 +7,18 @@ alignments. Compressed or encrypted copies cannot be found this way.
 
 import base64
 import json
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from urllib.parse import quote
+from urllib.parse import quote, quote_plus
 
 # Five words in a row are somebody's; fewer occur by chance in names and messages.
 NEEDLE_WORDS = 5
 SHORTEST_NEEDLE = 12
+# Six bytes of content; less would be found by chance in every megabyte of base64.
+SHORTEST_BASE64 = 8
+_URL_ALPHABET = bytes.maketrans(b"+/", b"-_")
 
 
 @dataclass(frozen=True)
@@ -26,14 +30,16 @@ class Finding:
 
 
 def needles_in(text: str) -> tuple[str, ...]:
-    """Distinctive pieces of a text: every run of five words, or the whole when it is shorter."""
-    words = text.split()
-    runs = [
-        " ".join(words[start : start + NEEDLE_WORDS])
-        for start in range(len(words) - NEEDLE_WORDS + 1)
-    ]
-    candidates = runs or [text.strip()]
-    return tuple(dict.fromkeys(c for c in candidates if len(c) >= SHORTEST_NEEDLE))
+    """Distinctive pieces of a text: every run of five words, or the whole when it is shorter.
+
+    Each as it was written and with single spaces, since lines may have been joined on the way.
+    """
+    words = list(re.finditer(r"\S+", text))
+    last = max(1, len(words) - NEEDLE_WORDS + 1) if words else 0
+    runs = [words[start : start + NEEDLE_WORDS] for start in range(last)]
+    written = [text[run[0].start() : run[-1].end()] for run in runs]
+    joined = [" ".join(word.group() for word in run) for run in runs]
+    return tuple(dict.fromkeys(c for c in (*written, *joined) if len(c) >= SHORTEST_NEEDLE))
 
 
 def find_content(needles: Sequence[str], folder: Path, texts: Mapping[str, bytes]) -> list[Finding]:
@@ -59,14 +65,22 @@ def _files(folder: Path) -> Iterator[tuple[str, bytes]]:
 
 def _forms(needle: str) -> Iterator[tuple[str, bytes]]:
     raw = needle.encode()
+    if not raw:
+        return
     yield "utf-8", raw
     yield "utf-16", needle.encode("utf-16-le")
+    yield "utf-16", needle.encode("utf-16-be")
     yield "json", json.dumps(needle)[1:-1].encode()
+    yield "json", json.dumps(needle, ensure_ascii=False)[1:-1].encode()
     yield "python", repr(needle)[1:-1].encode()
     yield "hex", raw.hex().encode()
     yield "hex", raw.hex().upper().encode()
     yield "url", quote(needle).encode()
+    yield "url", quote(needle, safe="").encode()
+    yield "url", quote_plus(needle).encode()
     for shift in range(3):
         # The first and last groups of four mix with neighbouring bytes: leave them out.
-        encoded = base64.b64encode(b"\0" * shift + raw)
-        yield "base64", encoded[4:-4]
+        encoded = base64.b64encode(b"\0" * shift + raw)[4:-4]
+        if len(encoded) >= SHORTEST_BASE64:
+            yield "base64", encoded
+            yield "base64", encoded.translate(_URL_ALPHABET)
