@@ -38,17 +38,20 @@ ORDINARY = ("benign_gpteacher", "benign_responses", "benign_selfinstruct", "beni
             "notinject")  # fmt: skip
 # What false alarms are measured on counts twice; the small and varied files more.
 WEIGHTS = {**dict.fromkeys(ORDINARY, 2.0), "benign_selfinstruct": 4.0, "notinject": 3.0}
-# How many of a thousand ordinary texts each category may refuse.
-FALSE_ALARMS_PER_MILLE = {"overall": 12.0, "illicit": 2.0}
-OTHER_FALSE_ALARMS_PER_MILLE = 0.7
+# Shares of the ordinary texts that the sum of all categories, and each other one, may refuse.
+OVERALL_FALSE_ALARMS = 0.012
+OTHER_FALSE_ALARMS = 0.000_3
+MARGIN = 0.7
 # These label every request on a harmful theme, harmless ones too: such rows are found by a first
 # model that did not see them, and left out.
 NOISY = ("safety_aart", "safety_harmfulqa", "safety_gptfuzz_resp", "safety_davidson")
 NOISE_BELOW = 0.25
 FOLDS = 5
 SEED = 20_260
+# What one request written for this counts, of each side.
+WRITTEN = 0.8
 REGULARISATION = 1.5
-ITERATIONS = 60
+ITERATIONS = 40
 OPENAI = {"S": "sexual", "H": "hate", "V": "violence", "HR": "harassment", "SH": "selfharm",
           "S3": "minors", "H2": "hate", "V2": "violence"}  # fmt: skip
 HARMBENCH = {"harassment_bullying": "harassment"}
@@ -125,7 +128,7 @@ def read(data: Path) -> list[Row]:
     for text, unsafe, categories in requests(SEED):
         # Folds by the last words, which name the thing asked for: it is then new in a check.
         digest = hashlib.sha256(" ".join(text.split()[-3:]).encode()).digest()
-        rows.append(Row("written", text, unsafe, categories, False, digest[0] % FOLDS, 0.6))
+        rows.append(Row("written", text, unsafe, categories, False, digest[0] % FOLDS, WRITTEN))
     return rows
 
 
@@ -260,16 +263,17 @@ def without_noise(rows: Sequence[Row]) -> list[Row]:
 
 def calibration(rows: Sequence[Row], logits: Vector) -> Vector:
     """The logit of each category above which an ordinary text is a false alarm too many."""
-    ordinary = logits[[at for at, row in enumerate(rows) if row.file in ORDINARY]]
-    return numpy.array(
-        [
-            numpy.quantile(
-                ordinary[:, at],
-                1 - FALSE_ALARMS_PER_MILLE.get(category, OTHER_FALSE_ALARMS_PER_MILLE) / 1_000,
-            )
-            for at, category in enumerate(CATEGORIES)
-        ]
-    )
+    from_customers = [at for at, row in enumerate(rows) if row.file in ORDINARY]
+    harmless = [
+        at
+        for at, row in enumerate(rows)
+        if not row.unsafe and (row.file in (*ORDINARY, "written") or row.file.startswith("pii_"))
+    ]
+    ordinary = numpy.quantile(logits[from_customers, 0], 1 - OVERALL_FALSE_ALARMS)
+    # The other categories name what is refused; on their own they refuse only what is beyond all
+    # that is harmless, or else nine of them would add up to many false alarms.
+    others = numpy.quantile(logits[harmless, 1:], 1 - OTHER_FALSE_ALARMS, axis=0) + MARGIN
+    return numpy.append(ordinary, others)
 
 
 def report(rows: Sequence[Row], refused: NDArray[numpy.bool_]) -> None:

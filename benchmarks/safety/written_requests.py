@@ -33,6 +33,13 @@ def requests(seed: int) -> Iterator[tuple[str, bool, frozenset[str]]]:
         (of["claims"], of["ask_claim"], 7, True, {"illicit"}),
         (of["harmless_deeds"], of["ask_deed"], 14, False, harmless),
         (of["harmless_things"], [*of["ask_thing"][:10], *of["ask_code"]], 16, False, harmless),
+        (
+            of["harmless_questions"],
+            ["{}", "{} Please answer briefly.", "hi, {}"],
+            3,
+            False,
+            harmless,
+        ),
         (of["harmless_topics"], of["ask_topic"], 16, False, harmless),
         (of["weapons"] + of["drugs"], of["harmless_thing"], 4, False, harmless),
         (of["malware"], of["harmless_code"], 5, False, harmless),
