@@ -7,13 +7,13 @@ deadline, finds the key, hands the request to `request.answer` and writes what c
 import time
 from collections import Counter
 from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field
 
 import msgspec
 import trio
 from starlette.applications import Starlette
-from starlette.requests import Request
+from starlette.requests import ClientDisconnect, Request
 from starlette.responses import Response
 from starlette.routing import Route
 from starlette.types import Message, Receive, Scope, Send
@@ -190,7 +190,7 @@ async def read_body(request: Request) -> bytes | ApiError:
     if declared.isdigit() and int(declared) > MAXIMUM_BODY_BYTES:
         return api_errors.too_large(MAXIMUM_BODY_BYTES)
     body = bytearray()
-    with trio.move_on_after(BODY_SECONDS):
+    with trio.move_on_after(BODY_SECONDS), suppress(ClientDisconnect):
         async for piece in request.stream():
             body += piece
             if len(body) > MAXIMUM_BODY_BYTES:

@@ -42,6 +42,9 @@ RECEIPT_SECONDS = 2.0
 CANCEL_SECONDS = 1.0
 # A chunk is tried at most this often; beyond it the fault is in the chunk, not in the hosts.
 MAXIMUM_DISPATCHES = 6
+# Vocabularies hold runs of 128 spaces and nothing longer: more text than this per token is made up,
+# and every character is compared with what was released again and again.
+LONGEST_TOKEN_CHARACTERS = 128
 # Messages about a dispatch besides one a token: acceptance, receipt, failure, the last piece.
 MESSAGES_BESIDE_TOKENS = 8
 
@@ -110,6 +113,7 @@ class _Run:
     message_bound: int
     started_at: float
     tokens: int = 0
+    characters: int = 0
     messages: int = 0
     receipt: Receipt | None = None
     signed_receipt: bytes | None = None
@@ -331,7 +335,11 @@ class _ChunkRace:
         except (ReplyForged, DecodingError):
             return _and_cancel(self._end(run, Failure.GARBAGE, at), dispatch)
         run.tokens += len(reply.tokens)
-        if run.tokens > self._order.max_tokens:
+        run.characters += len(reply.text)
+        if (
+            run.tokens > self._order.max_tokens
+            or run.characters > LONGEST_TOKEN_CHARACTERS * self._order.max_tokens
+        ):
             return _and_cancel(self._end(run, Failure.GARBAGE, at), dispatch)
         step = self._race.on_text(dispatch, reply.text, now=at)
         if not piece.final:

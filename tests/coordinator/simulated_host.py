@@ -71,6 +71,7 @@ class Faults:
     refuses: str | None = None
     talkative: bool = False  # more tokens than asked for
     floods: bool = False  # more messages than tokens
+    verbose: bool = False  # more text than its tokens can hold
     deaf: bool = False  # never reacts to a cancel
     receipt: str = "honest"  # or none, forged, replayed, inflated
     slots_say: int | None = None
@@ -87,6 +88,7 @@ FAULT_KINDS: tuple[Callable[[random.Random], Faults], ...] = (
     lambda _: Faults(refuses="engine_failed"),
     lambda _: Faults(talkative=True),
     lambda _: Faults(floods=True),
+    lambda _: Faults(verbose=True),
     lambda _: Faults(deaf=True, receipt="none"),
     lambda _: Faults(receipt="none"),
     lambda _: Faults(receipt="forged"),
@@ -238,7 +240,7 @@ class SimulatedHost:
             final = number == len(tokens)
             piece = ReplyPiece(
                 tokens=[] if final else [number],
-                text="" if final else tokens[number],
+                text="" if final else tokens[number] + "y" * (9_000 * self.faults.verbose),
                 finish=finish if final else "",
             )
             sealed = sealer.seal(encode(piece), final=final)

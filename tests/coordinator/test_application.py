@@ -117,6 +117,22 @@ async def test_a_bad_body_is_a_clear_error(tmp_path: Path, name: str) -> None:
         await unpaid(toy, [])
 
 
+async def test_a_body_that_never_ends_is_given_up(tmp_path: Path, patient_clock: MockClock) -> None:
+    async with toy_house(tmp_path) as toy:
+        reply = await toy.call("POST", "/v1/chat/completions", b"{", unfinished=True)
+        assert (reply.status, reply.error["code"]) == (408, "request_timeout")
+        assert reply.headers["connection"] == "close"
+
+
+async def test_leaving_before_the_body_is_whole_is_no_fault_of_ours(tmp_path: Path) -> None:
+    async with toy_house(tmp_path) as toy:
+        await toy.call(
+            "POST", "/v1/chat/completions", b"{", unfinished=True, leaves=lambda _reply: True
+        )
+        assert "error" not in toy.log.getvalue()
+        assert await toy.reservations() == {}
+
+
 BAD_FIELDS: dict[str, tuple[dict[str, Any], int, str | None]] = {
     "messages empty": ({"messages": []}, 400, "messages"),
     "messages wrong": ({"messages": {"role": "user"}}, 400, "messages"),

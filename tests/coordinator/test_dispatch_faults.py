@@ -52,6 +52,16 @@ async def test_more_tokens_than_asked_for_are_garbage(autojump_clock: MockClock)
         assert runs[bad.peer_id].counted_tokens <= 12
 
 
+async def test_more_text_than_tokens_can_hold_is_garbage(autojump_clock: MockClock) -> None:
+    async with stage() as here:
+        bad = here.host("bad", Faults(verbose=True))
+        served = await here.run(order(max_tokens=12))
+        assert isinstance(served, ChunkUnserved)
+        assert [run.failure for run in served.runs] == ["garbage"]
+        assert len("".join(here.released)) <= 12 * 128
+        assert bad.cancelled
+
+
 async def test_hundreds_of_races_with_any_faults_never_hang_or_release_what_nobody_won(
     autojump_clock: MockClock,
 ) -> None:

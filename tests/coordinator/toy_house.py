@@ -127,6 +127,7 @@ class ToyHouse:
         key: str | None = None,
         leaves: Callable[[Reply], bool] = lambda _reply: False,
         reads: Callable[[], Any] | None = None,
+        unfinished: bool = False,
     ) -> Reply:
         """One ASGI call. The client leaves as soon as `leaves` says so."""
         reply = Reply()
@@ -138,7 +139,7 @@ class ToyHouse:
             nonlocal sent
             if not sent:
                 sent = True
-                return {"type": "http.request", "body": body, "more_body": False}
+                return {"type": "http.request", "body": body, "more_body": unfinished}
             await gone.wait()
             return {"type": "http.disconnect"}
 
