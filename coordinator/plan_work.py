@@ -123,11 +123,19 @@ async def run_plan(work: Work, gate: ReleaseGate) -> ChunkServed | ChunkUnserved
 async def _run_parts(
     work: Work, parts: Sequence[Chunk]
 ) -> list[ChunkServed | ChunkUnserved | Verdict]:
-    """Race all parts at once; the first that fails or is unsafe stops the others."""
+    """Race the parts side by side; the first that fails or is unsafe stops the others.
+
+    No more at once than there are slots for: a part that waited for its own siblings would be
+    given up as if the hosts were busy with others.
+    """
     outcomes: list[ChunkServed | ChunkUnserved | Verdict] = []
+    free = work.house.dispatcher.registry.free_slots(work.model.digest)
+    at_once = trio.CapacityLimiter(max(1, free // work.house.terms.race_size))
 
     async def run(part: Chunk) -> None:
-        outcome: ChunkServed | ChunkUnserved | Verdict = await work.run_chunk(part, _discard)
+        outcome: ChunkServed | ChunkUnserved | Verdict
+        async with at_once:
+            outcome = await work.run_chunk(part, _discard)
         if isinstance(outcome, ChunkServed):
             verdict = await judge_text(work.house.judge, outcome.text)
             outcome = outcome if verdict.allowed else verdict

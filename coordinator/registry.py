@@ -150,6 +150,10 @@ class Registry:
             default=None,
         )
 
+    def free_slots(self, digest: bytes) -> int:
+        """Chunks of a model that all connected hosts together would take now."""
+        return sum(live.free_slots(digest) for live in self.hosts)
+
     def candidates(self, digest: bytes, tokens: int) -> list[Candidate]:
         """What selection needs to know of the hosts that can take `tokens` tokens of a model."""
         now, now_us = self._clock(), self._now_us()
