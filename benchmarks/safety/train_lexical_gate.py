@@ -36,8 +36,15 @@ UNSEEN_IN_CHECK = ("harmbench", "xstest")
 # The texts customers send; of these the calibration lets one in a hundred be refused.
 ORDINARY = ("benign_gpteacher", "benign_responses", "benign_selfinstruct", "benign_cyber_frr",
             "notinject")  # fmt: skip
-# What false alarms are measured on counts twice; the small and varied files more.
-WEIGHTS = {**dict.fromkeys(ORDINARY, 2.0), "benign_selfinstruct": 4.0, "notinject": 3.0}
+# What false alarms are measured on counts twice, the small and varied files more; the two whose
+# every question is called unsafe, many everyday ones among them, count less.
+WEIGHTS = {
+    **dict.fromkeys(ORDINARY, 2.0),
+    "benign_selfinstruct": 4.0,
+    "notinject": 3.0,
+    "safety_harmfulqa": 0.3,
+    "safety_aart": 0.4,
+}
 # Shares of the ordinary texts that the sum of all categories, and each other one, may refuse.
 OVERALL_FALSE_ALARMS = 0.012
 OTHER_FALSE_ALARMS = 0.000_3
@@ -46,12 +53,12 @@ MARGIN = 0.7
 # model that did not see them, and left out.
 NOISY = ("safety_aart", "safety_harmfulqa", "safety_gptfuzz_resp", "safety_davidson")
 NOISE_BELOW = 0.25
-FOLDS = 5
+FOLDS = 3
 SEED = 20_260
 # What one request written for this counts, of each side.
-WRITTEN = 0.8
+WRITTEN = 1.2
 REGULARISATION = 1.5
-ITERATIONS = 40
+ITERATIONS = 35
 OPENAI = {"S": "sexual", "H": "hate", "V": "violence", "HR": "harassment", "SH": "selfharm",
           "S3": "minors", "H2": "hate", "V2": "violence"}  # fmt: skip
 HARMBENCH = {"harassment_bullying": "harassment"}
