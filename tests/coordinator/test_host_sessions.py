@@ -1,0 +1,213 @@
+import io
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+
+import pytest
+import trio
+from simulated_host import COORDINATOR, DIGEST, NOW_US, new_registry
+from trio.testing import MockClock, memory_stream_one_way_pair
+
+from peerllm.coordinator.accounts import Seat
+from peerllm.coordinator.event_log import EventLog
+from peerllm.coordinator.host_sessions import HELLO_SECONDS, HostSessions
+from peerllm.coordinator.metrics import Metrics
+from peerllm.coordinator.registry import Registry
+from peerllm.crypto.certificate import SealingKey, certify
+from peerllm.crypto.identity import Identity
+from peerllm.overlay.framing import FrameDecoder, to_frame
+from peerllm.overlay.messages import (
+    PROTOCOL_VERSION,
+    CoordinatorMessage,
+    Goodbye,
+    Hello,
+    HostMessage,
+    ModelOffer,
+    Refused,
+    Slots,
+    Welcome,
+    coordinator_message,
+    to_bytes,
+)
+
+HOST = Identity.from_seed(b"h" * 32)
+OTHER = Identity.from_seed(b"o" * 32)
+WEEK_US = 7 * 24 * 3600 * 1_000_000
+
+
+class Pipe:
+    """One end of a stream in memory, authenticated as the host."""
+
+    peer_id = HOST.peer_id
+    remote_address: str | None = "192.0.2.7"
+
+    def __init__(
+        self, reads: trio.testing.MemoryReceiveStream, writes: trio.testing.MemorySendStream
+    ) -> None:
+        self._reads, self._writes = reads, writes
+
+    async def read(self, maximum: int) -> bytes:
+        return bytes(await self._reads.receive_some(maximum))
+
+    async def write(self, data: bytes) -> None:
+        await self._writes.send_all(data)
+
+    async def close(self) -> None:
+        self._writes.close()
+
+
+@dataclass
+class Caller:
+    """A host at the other end, speaking the protocol by hand."""
+
+    pipe: Pipe
+    registry: Registry
+    log: io.StringIO
+    frames: FrameDecoder = field(default_factory=lambda: FrameDecoder(maximum_bytes=1 << 21))
+
+    async def say(self, message: HostMessage) -> None:
+        await self.pipe.write(to_frame(to_bytes(message)))
+
+    async def hear(self) -> CoordinatorMessage | None:
+        while (body := self.frames.pop()) is None:
+            data = await self.pipe.read(65536)
+            if not data:
+                return None
+            self.frames.push(data)
+        return coordinator_message(body)
+
+
+def seats(*digests: bytes) -> dict[str, Seat]:
+    seat = Seat(HOST.peer_id, "ada", "community", frozenset(digests), "default", NOW_US)
+    return {HOST.peer_id: seat}
+
+
+@asynccontextmanager
+async def session(known: dict[str, Seat]) -> AsyncIterator[Caller]:
+    to_host, from_host = memory_stream_one_way_pair(), memory_stream_one_way_pair()
+    registry, log = new_registry(), io.StringIO()
+    sessions = HostSessions(
+        registry,
+        seats=lambda: known,
+        coordinator=COORDINATOR.peer_id,
+        now_us=lambda: NOW_US,
+        metrics=Metrics(),
+        log=EventLog(lambda: NOW_US, log),
+    )
+    assert sessions.admits(HOST.peer_id) is bool(known)
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(sessions.serve, Pipe(from_host[1], to_host[0]))
+        yield Caller(Pipe(to_host[1], from_host[0]), registry, log)
+        await trio.testing.wait_all_tasks_blocked()
+        nursery.cancel_scope.cancel()
+    assert registry.hosts == ()
+
+
+def hello(*, by: Identity = HOST, issued_at_us: int = NOW_US, digest: bytes = DIGEST) -> Hello:
+    return Hello(
+        protocol_version=PROTOCOL_VERSION,
+        software="test",
+        sealing_certificate=certify(
+            by,
+            SealingKey.generate().public_bytes,
+            issued_at_us=issued_at_us,
+            expires_at_us=issued_at_us + WEEK_US,
+        ),
+        models=[
+            ModelOffer(
+                digest=digest, name="toy", context_tokens=4096, slots=2, tokens_per_second_milli=1
+            )
+        ],
+    )
+
+
+async def test_a_seated_host_is_welcomed_and_can_take_work(autojump_clock: MockClock) -> None:
+    async with session(seats(DIGEST)) as caller:
+        await caller.say(hello())
+        welcome = await caller.hear()
+        assert isinstance(welcome, Welcome)
+        assert welcome.coordinator == COORDINATOR.peer_id
+        (candidate,) = caller.registry.candidates(DIGEST, 100)
+        assert (candidate.host, candidate.network) == (HOST.peer_id, "192.0.2.0/24")
+        await caller.say(Slots(digest=DIGEST, free=0))
+        await trio.testing.wait_all_tasks_blocked()
+        assert caller.registry.candidates(DIGEST, 100)[0].free_slots == 0
+
+
+@pytest.mark.parametrize(
+    ("known", "said", "reason"),
+    [
+        ({}, hello(), "no seat"),
+        (seats(DIGEST), hello(by=OTHER), "sealing certificate refused: bad_signature"),
+        (
+            seats(DIGEST),
+            hello(issued_at_us=NOW_US - 2 * WEEK_US),
+            "sealing certificate refused: expired",
+        ),
+        (seats(bytes(32)), hello(), "the seat covers none of the models offered"),
+    ],
+)
+async def test_a_hello_that_proves_too_little_is_refused_with_a_reason(
+    autojump_clock: MockClock, known: dict[str, Seat], said: Hello, reason: str
+) -> None:
+    async with session(known) as caller:
+        await caller.say(said)
+        assert await caller.hear() == Refused(reason=reason)
+        assert isinstance(await caller.hear(), Goodbye)
+        assert await caller.hear() is None
+        assert caller.registry.hosts == ()
+
+
+async def test_who_does_not_greet_is_let_go(autojump_clock: MockClock) -> None:
+    async with session(seats(DIGEST)) as caller:
+        began = trio.current_time()
+        while await caller.hear() is not None:
+            pass
+        assert trio.current_time() - began <= HELLO_SECONDS + 1
+
+
+async def test_a_message_before_the_greeting_ends_the_session(autojump_clock: MockClock) -> None:
+    async with session(seats(DIGEST)) as caller:
+        await caller.say(Slots(digest=DIGEST, free=1))
+        assert await caller.hear() == Goodbye(reason="a message before hello")
+        assert await caller.hear() is None
+        await trio.testing.wait_all_tasks_blocked()
+        assert "violation" in caller.log.getvalue()
+
+
+async def test_a_second_hello_renews_the_key(autojump_clock: MockClock) -> None:
+    async with session(seats(DIGEST)) as caller:
+        await caller.say(hello())
+        assert isinstance(await caller.hear(), Welcome)
+        (live,) = caller.registry.hosts
+        before = live.sealing_key
+        await caller.say(hello())
+        assert isinstance(await caller.hear(), Welcome)
+        assert caller.registry.hosts == (live,)
+        assert live.sealing_key != before
+
+
+async def test_a_renewal_that_proves_too_little_ends_the_session(
+    autojump_clock: MockClock,
+) -> None:
+    async with session(seats(DIGEST)) as caller:
+        await caller.say(hello())
+        assert isinstance(await caller.hear(), Welcome)
+        await caller.say(hello(by=OTHER))
+        assert isinstance(await caller.hear(), Refused)
+        assert isinstance(await caller.hear(), Goodbye)
+        await trio.testing.wait_all_tasks_blocked()
+        assert caller.registry.hosts == ()
+
+
+@pytest.mark.parametrize("raw", [b"", b"\xc1", b"\x80", b"canary prompt", bytes(3000)])
+async def test_garbage_ends_the_session_and_is_not_logged(
+    autojump_clock: MockClock, raw: bytes
+) -> None:
+    async with session(seats(DIGEST)) as caller:
+        await caller.pipe.write(to_frame(raw))
+        while await caller.hear() is not None:
+            pass
+        await trio.testing.wait_all_tasks_blocked()
+        assert '"reason": "malformed"' in caller.log.getvalue()
+        assert "canary" not in caller.log.getvalue()
