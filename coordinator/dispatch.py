@@ -146,6 +146,7 @@ class _ChunkRace:
         self._release = release
         self._race = Race(order.deadlines(), started_at=trio.current_time())
         self._runs: dict[bytes, _Run] = {}
+        self._nobody_at: tuple[int, int] | None = None
         self._message_bound = order.max_tokens + MESSAGES_BESIDE_TOKENS
         self._events, self._arrivals = trio.open_memory_channel[_Event](
             (self._message_bound + 1) * MAXIMUM_DISPATCHES
@@ -174,9 +175,17 @@ class _ChunkRace:
         return True
 
     async def _fill(self) -> None:
-        """Enter hosts until the race has its size, as far as hosts are free now."""
-        while self._running() < self._order.race_size and await self._enter():
-            pass
+        """Enter hosts until the race has its size, as far as hosts are free now.
+
+        Called after every token: it looks at all hosts only when something changed since the last
+        look found nobody, or a full network would spend its time looking.
+        """
+        while (running := self._running()) < self._order.race_size:
+            looked = (self._tools.registry.changes, running)
+            if looked == self._nobody_at:
+                return
+            if not await self._enter():
+                self._nobody_at = looked
 
     def _running(self) -> int:
         return sum(c.standing is Standing.RUNNING for c in self._race.contestants)

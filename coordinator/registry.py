@@ -102,7 +102,10 @@ class LiveHost:
 
 
 class Registry:
-    """All connected hosts of this coordinator."""
+    """All connected hosts of this coordinator.
+
+    `changes` counts whatever may have made a host eligible: joining, leaving, a slot more.
+    """
 
     def __init__(self, clock: Callable[[], float], now_us: Callable[[], int]) -> None:
         self._clock = clock
@@ -110,6 +113,7 @@ class Registry:
         self._hosts: dict[str, LiveHost] = {}
         self._records: dict[str, Record] = {}
         self._changed = trio.Event()
+        self.changes = 0
 
     @property
     def hosts(self) -> tuple[LiveHost, ...]:
@@ -214,6 +218,7 @@ class Registry:
             await self._changed.wait()
 
     def _notify(self) -> None:
+        self.changes += 1
         self._changed.set()
         self._changed = trio.Event()
 

@@ -248,6 +248,22 @@ async def test_the_dedicated_host_serves_when_the_community_does_not(
         assert ours.tasks[-1].assistant_prefix != ""
 
 
+async def test_a_race_that_cannot_be_filled_does_not_look_at_all_hosts_for_every_token(
+    autojump_clock: MockClock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with stage() as here:
+        here.host("only", answer=echo("word " * 200))
+        looks: list[int] = []
+        candidates = here.registry.candidates
+        monkeypatch.setattr(
+            here.registry,
+            "candidates",
+            lambda digest, tokens: looks.append(tokens) or candidates(digest, tokens),
+        )
+        assert isinstance(await here.run(order(max_tokens=250)), ChunkServed)
+        assert len(looks) < 5
+
+
 async def test_all_failed_is_an_answer(autojump_clock: MockClock) -> None:
     async with stage() as here:
         here.host("a", Faults(dies_after=2))
