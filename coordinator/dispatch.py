@@ -7,27 +7,24 @@ cancellation goes on.
 import random
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
-from dataclasses import dataclass
 from typing import Literal, Protocol
 
 import trio
 
+from peerllm.coordinator.dispatch_run import DispatchEvent, DispatchRun
 from peerllm.coordinator.orders import ChunkServed, ChunkUnserved, HostRun, Order
-from peerllm.coordinator.race import Contestant, Failure, Finish, Race, Standing, Step
-from peerllm.coordinator.registry import ChunkMessage, LiveHost, Registry
+from peerllm.coordinator.race import Failure, Finish, Race, Standing, Step
+from peerllm.coordinator.registry import LiveHost, Registry
 from peerllm.coordinator.selection import Candidate, Exposure, RaceRule, choose
 from peerllm.crypto.encoding import decode, encode
 from peerllm.crypto.envelope import EnvelopeBinding, seal
 from peerllm.crypto.errors import DecodingError, ReplyForged
-from peerllm.crypto.receipt import Receipt, verify_receipt
 from peerllm.crypto.reply import REPLY_KEY_BYTES, ReplyOpener
-from peerllm.overlay.errors import SessionClosed, SessionViolation
 from peerllm.overlay.messages import (
     MAXIMUM_PIECE_BYTES,
     Cancel,
     ChatMessage,
     ChunkTask,
-    CoordinatorMessage,
     Dispatch,
     Failed,
     Piece,
@@ -93,51 +90,6 @@ class Dispatcher:
         return await _ChunkRace(self, order, log, release).run()
 
 
-@dataclass(frozen=True, kw_only=True)
-class _Event:
-    dispatch: bytes
-    at: float
-    message: ChunkMessage | None  # None: the session ended
-
-
-@dataclass(kw_only=True, eq=False)
-class _Run:
-    """One dispatch in flight; the registry's `Route` to it."""
-
-    live: LiveHost
-    candidate: Candidate
-    binding: EnvelopeBinding
-    nonce: bytes
-    opener: ReplyOpener
-    events: trio.MemorySendChannel[_Event]
-    message_bound: int
-    started_at: float
-    tokens: int = 0
-    characters: int = 0
-    messages: int = 0
-    receipt: Receipt | None = None
-    signed_receipt: bytes | None = None
-    session_lost: bool = False
-    refusal: str | None = None
-    ended_at: float | None = None
-
-    def deliver(self, message: ChunkMessage) -> None:
-        self.messages += 1
-        if self.messages > self.message_bound:
-            raise SessionViolation("more messages about a chunk than it may have tokens")
-        self._post(message)
-
-    def lost(self) -> None:
-        if not self.session_lost:
-            self.session_lost = True
-            self._post(None)
-
-    def _post(self, message: ChunkMessage | None) -> None:
-        event = _Event(dispatch=self.binding.dispatch_id, at=trio.current_time(), message=message)
-        # The channel holds everything that the bound above lets through.
-        self.events.send_nowait(event)
-
-
 class _ChunkRace:
     def __init__(self, tools: Dispatcher, order: Order, log: ExposureLog, release: Release) -> None:
         self._tools = tools
@@ -145,10 +97,10 @@ class _ChunkRace:
         self._log = log
         self._release = release
         self._race = Race(order.deadlines(), started_at=trio.current_time())
-        self._runs: dict[bytes, _Run] = {}
+        self._runs: dict[bytes, DispatchRun] = {}
         self._nobody_at: tuple[int, int] | None = None
         self._message_bound = order.max_tokens + MESSAGES_BESIDE_TOKENS
-        self._events, self._arrivals = trio.open_memory_channel[_Event](
+        self._events, self._arrivals = trio.open_memory_channel[DispatchEvent](
             (self._message_bound + 1) * MAXIMUM_DISPATCHES
         )
 
@@ -230,7 +182,7 @@ class _ChunkRace:
             seed=order.seed,
         )
         reply_key = tools.random_bytes(REPLY_KEY_BYTES)
-        run = _Run(
+        run = DispatchRun(
             live=live,
             candidate=candidate,
             binding=binding,
@@ -243,8 +195,7 @@ class _ChunkRace:
         self._runs[binding.dispatch_id] = run
         self._race.enter(binding.dispatch_id, candidate.host, now=run.started_at)
         tools.registry.open_route(live, binding.dispatch_id, order.model.digest, run)
-        sent = await _tell(
-            live,
+        sent = await run.tell(
             Dispatch(
                 dispatch_id=binding.dispatch_id,
                 model_digest=order.model.digest,
@@ -296,7 +247,7 @@ class _ChunkRace:
         # answer was judged, no host was late.
         with suppress(trio.WouldBlock):
             return self._apply(self._arrivals.receive_nowait())
-        event: _Event | None = None
+        event: DispatchEvent | None = None
         with trio.move_on_at(self._race.next_deadline()):
             event = await self._arrivals.receive()
         return self._race.on_time(trio.current_time()) if event is None else self._apply(event)
@@ -315,13 +266,13 @@ class _ChunkRace:
         if step.release:
             await self._release(step.release)
 
-    def _apply(self, event: _Event) -> Step:
+    def _apply(self, event: DispatchEvent) -> Step:
         run = self._runs[event.dispatch]
         match event.message:
             case Piece() as piece:
                 return self._apply_piece(run, piece, event.at)
             case ReceiptMessage() as message:
-                self._keep_receipt(run, message)
+                run.keep_receipt(message, self._tools.coordinator, self._tools.now_us())
                 return Step()
             case Failed(reason=reason):
                 run.refusal = reason
@@ -331,12 +282,12 @@ class _ChunkRace:
             case _:
                 return Step()
 
-    def _end(self, run: _Run, failure: Failure, at: float) -> Step:
+    def _end(self, run: DispatchRun, failure: Failure, at: float) -> Step:
         if run.ended_at is None:
             run.ended_at = at
         return self._race.on_failure(run.binding.dispatch_id, failure)
 
-    def _apply_piece(self, run: _Run, piece: Piece, at: float) -> Step:
+    def _apply_piece(self, run: DispatchRun, piece: Piece, at: float) -> Step:
         dispatch = run.binding.dispatch_id
         try:
             opened = run.opener.open(piece.sealed, final=piece.final)
@@ -362,34 +313,18 @@ class _ChunkRace:
             outcome=last.outcome,
         )
 
-    def _keep_receipt(self, run: _Run, message: ReceiptMessage) -> None:
-        verified = verify_receipt(
-            message.receipt,
-            host=run.candidate.host,
-            coordinator=self._tools.coordinator,
-            dispatch_id=run.binding.dispatch_id,
-            nonce=run.nonce,
-            model_digest=run.binding.model_digest,
-            now_us=self._tools.now_us(),
-        )
-        if isinstance(verified, Receipt):
-            run.receipt, run.signed_receipt = verified, message.receipt
-
-    async def _cancel(self, run: _Run) -> None:
+    async def _cancel(self, run: DispatchRun) -> None:
         if run.ended_at is None:
             run.ended_at = trio.current_time()
         # Shielded: the customer's leaving must not leave a host at work.
         with trio.move_on_after(CANCEL_SECONDS, shield=True):
-            await _tell(run.live, Cancel(dispatch_id=run.binding.dispatch_id))
+            await run.tell(Cancel(dispatch_id=run.binding.dispatch_id))
 
     async def _collect_receipts(self) -> None:
         """Wait for the receipts of the hosts that are still there; the money waits no longer."""
         with trio.move_on_after(RECEIPT_SECONDS):
-            while any(self._owes_receipt(run) for run in self._runs.values()):
+            while any(run.owes_receipt for run in self._runs.values()):
                 self._apply(await self._arrivals.receive())
-
-    def _owes_receipt(self, run: _Run) -> bool:
-        return run.receipt is None and not run.session_lost and run.refusal is None
 
     async def _close(self) -> None:
         with trio.CancelScope(shield=True):
@@ -397,69 +332,22 @@ class _ChunkRace:
                 run = self._runs[contestant.dispatch]
                 if contestant.standing is Standing.RUNNING and run.ended_at is None:
                     await self._cancel(run)
-                self._remember(run, contestant)
+                run.remember(contestant)
                 self._tools.registry.close_route(
                     run.live, contestant.dispatch, run.binding.model_digest
                 )
 
-    def _remember(self, run: _Run, contestant: Contestant) -> None:
-        """Let the outcome count in the host's record. Being full is no fault."""
-        now, first_token = trio.current_time(), _first_token_seconds(contestant)
-        if contestant.failure in (None, Failure.DIVERGED):
-            if first_token is None:
-                run.live.record.outrun(now - contestant.started_at)
-            else:
-                run.live.record.succeeded(first_token)
-        elif run.refusal != "overloaded":
-            run.live.record.failed(now)
-
     def _host_runs(self) -> tuple[HostRun, ...]:
         return tuple(
-            self._host_run(contestant, self._runs[contestant.dispatch])
+            self._runs[contestant.dispatch].summary(
+                contestant,
+                released=self._race.released_by(contestant.dispatch),
+                won=contestant.dispatch == self._race.leader,
+                count=self._order.model.vocabulary.count,
+            )
             for contestant in self._race.contestants
         )
-
-    def _host_run(self, contestant: Contestant, run: _Run) -> HostRun:
-        """Tokens are the canonical count of the text, and never more than tokens were sent.
-
-        A host that spells words letter by letter sends more tokens and earns nothing by it.
-        """
-        count = self._order.model.vocabulary.count
-        own = contestant.text[contestant.base :]
-        counted = min(run.tokens, count(own))
-        released = self._race.released_by(contestant.dispatch)
-        ended = run.ended_at if run.ended_at is not None else trio.current_time()
-        return HostRun(
-            host=contestant.host,
-            operator=run.candidate.operator,
-            dedicated=run.candidate.dedicated,
-            dispatch=contestant.dispatch,
-            won=contestant.dispatch == self._race.leader,
-            failure=contestant.failure.value if contestant.failure else None,
-            counted_tokens=counted,
-            released_tokens=min(counted, count(released)),
-            receipt=run.receipt,
-            signed_receipt=run.signed_receipt,
-            started_at=contestant.started_at,
-            first_token_seconds=_first_token_seconds(contestant),
-            duration_seconds=ended - contestant.started_at,
-        )
-
-
-def _first_token_seconds(contestant: Contestant) -> float | None:
-    if contestant.first_token_at is None:
-        return None
-    return contestant.first_token_at - contestant.started_at
 
 
 def _and_cancel(step: Step, dispatch: bytes) -> Step:
     return Step(release=step.release, cancel=(*step.cancel, dispatch), outcome=step.outcome)
-
-
-async def _tell(live: LiveHost, message: CoordinatorMessage) -> bool:
-    """Send to a host; False when its session is gone, which its session's end will also report."""
-    try:
-        await live.send(message)
-    except SessionClosed:
-        return False
-    return True
