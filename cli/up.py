@@ -4,7 +4,7 @@ import signal
 import sys
 import time
 from pathlib import Path
-from typing import Annotated, NoReturn
+from typing import Annotated
 
 import httpx
 import msgspec
@@ -30,6 +30,7 @@ from peerllm.coordinator.errors import CoordinatorError
 from peerllm.coordinator.service import refuse_taken_port
 from peerllm.coordinator.statement import HostLine, Statement
 from peerllm.crypto.errors import CryptoError
+from peerllm.privacy.endings import clear_endings
 
 FIRST_QUESTION = "Name three primary colours."
 # Coordinator 300 MB, three engines of 500 MB each with their caches, and room to breathe.
@@ -49,17 +50,8 @@ def up(
     ),
 ) -> None:
     """Start, ask, show who raced and what it cost, and serve until Ctrl-C."""
-    try:
+    with clear_endings(UpError, CoordinatorError, CryptoError):
         trio.run(_up, once, port, directory)
-    except* (UpError, CoordinatorError, CryptoError) as group:
-        _fail(group)
-
-
-def _fail(problem: BaseException) -> NoReturn:
-    while isinstance(problem, BaseExceptionGroup):
-        problem = problem.exceptions[0]
-    Console(stderr=True).print(f"peerllm: {problem}", markup=False, soft_wrap=True)
-    sys.exit(1)
 
 
 async def _up(once: str | None, port: int, directory: Path) -> None:

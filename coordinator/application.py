@@ -23,9 +23,10 @@ from peerllm.coordinator.accounts import ApiKey
 from peerllm.coordinator.api_errors import ApiError
 from peerllm.coordinator.chat_schema import MAXIMUM_BODY_BYTES, ChatRequest, parse_chat
 from peerllm.coordinator.chat_stream import AnswerStream
-from peerllm.coordinator.event_log import EventLog
+from peerllm.coordinator.events import CoordinatorEvent
 from peerllm.coordinator.house import House
 from peerllm.coordinator.request import Answered, answer
+from peerllm.privacy.event_log import EventLog
 
 # A megabyte arrives in this time at 300 kbit/s; slower senders hold a connection for an attack.
 BODY_SECONDS = 30
@@ -40,7 +41,7 @@ _json = msgspec.json.Encoder()
 @dataclass(frozen=True)
 class _Api:
     house: House
-    log: EventLog
+    log: EventLog[CoordinatorEvent]
     new_request_id: Callable[[], str]
     created_at: int = field(default_factory=lambda: int(time.time()))
     in_flight: Counter[str] = field(default_factory=Counter)
@@ -215,7 +216,9 @@ def _respond(body: object, status: int = 200, headers: dict[str, str] | None = N
     )
 
 
-def create_application(house: House, log: EventLog, new_request_id: Callable[[], str]) -> Starlette:
+def create_application(
+    house: House, log: EventLog[CoordinatorEvent], new_request_id: Callable[[], str]
+) -> Starlette:
     """The whole HTTP API over one house."""
     api = _Api(house, log, new_request_id)
     return Starlette(

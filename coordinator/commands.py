@@ -1,24 +1,28 @@
 """The operator's command line: run a coordinator, keep its customers, keys and seats."""
 
 import json
+import logging
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Annotated, NoReturn
+from typing import Annotated
 
 import trio
 import typer
-from rich.console import Console
 
 from peerllm.charter.errors import CharterError
 from peerllm.coordinator.accounts import Tier
 from peerllm.coordinator.errors import CoordinatorError
-from peerllm.coordinator.event_log import EventLog
+from peerllm.coordinator.events import CoordinatorEvent
 from peerllm.coordinator.service import CoordinatorSettings, now_us, run_coordinator
 from peerllm.coordinator.storage_file import StorageFile
 from peerllm.crypto.errors import CryptoError
 from peerllm.crypto.identity import Identity
 from peerllm.overlay.errors import OverlayError
+from peerllm.privacy.endings import clear_endings
+from peerllm.privacy.event_log import EventLog, LibraryLog
+from peerllm.privacy.process_memory import forbid_memory_dumps
+from peerllm.safety.errors import SafetyError
 
 coordinator_app = typer.Typer(
     name="coordinator",
@@ -28,6 +32,7 @@ coordinator_app = typer.Typer(
 
 Data = Annotated[Path, typer.Option("--data-directory", help="Folder of the coordinator's state.")]
 _NANO_PER_USD = 1_000_000_000
+_EXPECTED = (CoordinatorError, CharterError, CryptoError, OverlayError, SafetyError)
 
 
 @coordinator_app.command()
@@ -46,7 +51,10 @@ def run(
     ] = None,
 ) -> None:
     """Serve until interrupted. Events go to standard error, one JSON object a line."""
-    with clear_errors():
+    log = EventLog[CoordinatorEvent](now_us)
+    logging.getLogger().addHandler(LibraryLog(log, "library_warning"))
+    forbid_memory_dumps()
+    with clear_endings(*_EXPECTED, crashed=lambda place: log.event("crashed", place=place)):
         settings = CoordinatorSettings(
             data_directory=data_directory,
             charter_directory=charter_directory,
@@ -57,13 +65,13 @@ def run(
             overlay_port=overlay_port,
             model_files=dict(_model_file(text) for text in model or ()),
         )
-        trio.run(run_coordinator, settings, EventLog(now_us))
+        trio.run(run_coordinator, settings, log)
 
 
 @coordinator_app.command()
 def identity(data_directory: Data) -> None:
     """Print the coordinator's peer id, creating its identity when there is none."""
-    with clear_errors():
+    with clear_endings(*_EXPECTED):
         data_directory.mkdir(parents=True, exist_ok=True, mode=0o700)
         settings = CoordinatorSettings(
             data_directory=data_directory, charter_directory=data_directory
@@ -112,7 +120,7 @@ def revoke(key_id: str, data_directory: Data) -> None:
     """Withdraw an API key at once and for good."""
     with _storage(data_directory) as storage:
         if storage.revoke_api_key(key_id) is None:
-            _fail(f"there is no key {key_id}")
+            raise CoordinatorError(f"there is no key {key_id}")
         typer.echo(f"key {key_id} is revoked")
 
 
@@ -148,7 +156,7 @@ def unseat(peer_id: str, data_directory: Data) -> None:
     """Take a host's seat; a connected host is disconnected within seconds."""
     with _storage(data_directory) as storage:
         if not storage.unseat(peer_id):
-            _fail(f"{peer_id} holds no seat")
+            raise CoordinatorError(f"{peer_id} holds no seat")
         typer.echo(f"{peer_id} holds no seat any more")
 
 
@@ -176,29 +184,12 @@ def ledger(data_directory: Data) -> None:
 
 
 @contextmanager
-def clear_errors() -> Iterator[None]:
-    """End with one sentence and status 1 for everything an operator can put right."""
-    problem: BaseException | None = None
-    try:
-        yield
-    except* (CoordinatorError, CharterError, CryptoError, OverlayError) as group:
-        problem = group
-    while isinstance(problem, BaseExceptionGroup):
-        problem = problem.exceptions[0]
-    if problem is not None:
-        _fail(str(problem))
-
-
-@contextmanager
 def _storage(data_directory: Path) -> Iterator[StorageFile]:
     settings = CoordinatorSettings(data_directory=data_directory, charter_directory=data_directory)
-    with clear_errors():
+    with clear_endings(*_EXPECTED):
         data_directory.mkdir(parents=True, exist_ok=True, mode=0o700)
-        storage = StorageFile(settings.database_file, clock=now_us)
-        try:
+        with StorageFile(settings.database_file, clock=now_us) as storage:
             yield storage
-        finally:
-            storage.close()
 
 
 def _model_file(text: str) -> tuple[str, Path]:
@@ -216,8 +207,3 @@ def _digest(text: str) -> bytes:
     if len(digest) != 32:
         raise CoordinatorError(f"a model digest is 64 hexadecimal digits, not {text!r}")
     return digest
-
-
-def _fail(message: str) -> NoReturn:
-    Console(stderr=True).print(f"peerllm: {message}", markup=False, soft_wrap=True)
-    raise typer.Exit(1)

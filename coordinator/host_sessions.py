@@ -7,7 +7,7 @@ from typing import Protocol
 import trio
 
 from peerllm.coordinator.accounts import Seat
-from peerllm.coordinator.event_log import EventLog
+from peerllm.coordinator.events import CoordinatorEvent
 from peerllm.coordinator.metrics import Metrics
 from peerllm.coordinator.registry import (
     LiveHost,
@@ -19,6 +19,7 @@ from peerllm.crypto.certificate import CertificateRefused, read_certificate
 from peerllm.overlay.errors import SessionViolation
 from peerllm.overlay.framing import ByteStream
 from peerllm.overlay.messages import (
+    MAXIMUM_HOST_FRAME_BYTES,
     Accepted,
     Failed,
     Goodbye,
@@ -34,6 +35,7 @@ from peerllm.overlay.messages import (
     host_message,
 )
 from peerllm.overlay.session import Session
+from peerllm.privacy.event_log import EventLog
 
 HEARTBEAT_SECONDS = 10
 # A host that connects and says nothing holds a connection for nothing.
@@ -63,7 +65,7 @@ class HostSessions:
         coordinator: str,
         now_us: Callable[[], int],
         metrics: Metrics,
-        log: EventLog,
+        log: EventLog[CoordinatorEvent],
     ) -> None:
         self._registry = registry
         self._seats = seats
@@ -80,7 +82,11 @@ class HostSessions:
         """Carry one session to its end."""
         conversation = _Conversation(self, stream.peer_id, network_of(stream.remote_address))
         session = Session(
-            stream, host_message, conversation.on_message, heartbeat_seconds=HEARTBEAT_SECONDS
+            stream,
+            host_message,
+            conversation.on_message,
+            heartbeat_seconds=HEARTBEAT_SECONDS,
+            maximum_frame_bytes=MAXIMUM_HOST_FRAME_BYTES,
         )
         conversation.session = session
         try:

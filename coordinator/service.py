@@ -23,7 +23,7 @@ from peerllm.coordinator.accounts import Seat
 from peerllm.coordinator.application import create_application
 from peerllm.coordinator.dispatch import Dispatcher
 from peerllm.coordinator.errors import CoordinatorError
-from peerllm.coordinator.event_log import EventLog
+from peerllm.coordinator.events import CoordinatorEvent
 from peerllm.coordinator.host_sessions import HostSessions
 from peerllm.coordinator.house import House, Terms
 from peerllm.coordinator.metrics import Metrics
@@ -37,6 +37,7 @@ from peerllm.coordinator.storage import Storage, open_storage
 from peerllm.crypto.identity import Identity
 from peerllm.overlay.messages import SESSION_PROTOCOL
 from peerllm.overlay.node import Node, open_node
+from peerllm.privacy.event_log import EventLog
 from peerllm.safety.identifiers import IdentifierFinder
 from peerllm.safety.judge import Judge, SafetyThresholds, load_judge
 
@@ -108,7 +109,7 @@ def terms_of(charter: Charter) -> Terms:
     )
 
 
-async def run_coordinator(settings: CoordinatorSettings, log: EventLog) -> None:
+async def run_coordinator(settings: CoordinatorSettings, log: EventLog[CoordinatorEvent]) -> None:
     """Serve until SIGTERM or SIGINT. Raises a `CoordinatorError` that says why it cannot start."""
     settings.data_directory.mkdir(parents=True, exist_ok=True, mode=0o700)
     refuse_taken_port(settings.http_address, settings.http_port)
@@ -167,7 +168,7 @@ async def _serve(
     house: House,
     sessions: HostSessions,
     seats: "_Seats",
-    log: EventLog,
+    log: EventLog[CoordinatorEvent],
 ) -> None:
     stopping = trio.Event()
     listen = f"/ip4/{settings.overlay_address}/tcp/{settings.overlay_port}"
@@ -196,7 +197,7 @@ async def _serve(
         nursery.cancel_scope.cancel()
 
 
-async def _signalled(log: EventLog) -> None:
+async def _signalled(log: EventLog[CoordinatorEvent]) -> None:
     with trio.open_signal_receiver(signal.SIGTERM, signal.SIGINT) as signals:
         async for received in signals:
             log.event("stopping", signal=signal.Signals(received).name)

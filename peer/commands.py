@@ -1,8 +1,6 @@
 """The operator's command line: run a host, show who it is."""
 
 import logging
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Annotated, Final
 
@@ -19,9 +17,11 @@ from peerllm.peer.configuration import (
     identity_path,
 )
 from peerllm.peer.errors import PeerError
-from peerllm.peer.event_log import EventLog, LibraryLog
-from peerllm.peer.privacy import forbid_memory_dumps, place_of
+from peerllm.peer.events import HostEvent
 from peerllm.peer.service import now_us, run_host
+from peerllm.privacy.endings import clear_endings
+from peerllm.privacy.event_log import EventLog, LibraryLog
+from peerllm.privacy.process_memory import forbid_memory_dumps
 
 # A traceback in a terminal may show what a host works on; none is ever printed.
 host_app = typer.Typer(
@@ -34,8 +34,7 @@ host_app = typer.Typer(
 DataDirectory = Annotated[
     Path, typer.Option("--data-directory", help="Folder of the host's key and state.")
 ]
-_FAILED: Final = 1
-_CRASHED: Final = 70  # EX_SOFTWARE of sysexits.h
+_EXPECTED: Final = (PeerError, CryptoError, OverlayError)
 
 
 @host_app.command()
@@ -63,8 +62,8 @@ def run(
     ] = 30,
 ) -> None:
     """Serve until interrupted. Events go to standard error, one JSON object a line."""
-    log = EventLog(now_us)
-    with _clear_errors(log):
+    log = EventLog[HostEvent](now_us)
+    with clear_endings(*_EXPECTED, crashed=lambda place: log.event("crashed", place=place)):
         configuration = HostConfiguration(
             data_directory=data_directory,
             coordinator=coordinator,
@@ -76,7 +75,7 @@ def run(
             threads=threads,
             drain_seconds=drain_seconds,
         )
-        logging.getLogger().addHandler(LibraryLog(log))
+        logging.getLogger().addHandler(LibraryLog(log, "library_warning"))
         forbid_memory_dumps()
         end = trio.run(run_host, configuration, log)
         if end is not None:
@@ -86,35 +85,6 @@ def run(
 @host_app.command()
 def identity(data_directory: DataDirectory) -> None:
     """Print the host's peer id, creating its identity when there is none."""
-    with _clear_errors(EventLog(now_us)):
+    with clear_endings(*_EXPECTED):
         data_directory.mkdir(parents=True, exist_ok=True, mode=0o700)
         typer.echo(Identity.load_or_create(identity_path(data_directory)).peer_id)
-
-
-@contextmanager
-def _clear_errors(log: EventLog) -> Iterator[None]:
-    """Turn what an operator can mend into one sentence, and a bug into its place."""
-    try:
-        yield
-    except typer.Exit:
-        raise
-    # Broad on purpose: an exception left to Python would be printed with its message,
-    # which may quote what the host was working on.
-    except Exception as error:
-        expected = _expected(error)
-        if expected is None:
-            log.event("crashed", place=place_of(error))
-            raise typer.Exit(_CRASHED) from None
-        typer.echo(f"peerllm host: {expected}", err=True)
-        raise typer.Exit(_FAILED) from None
-
-
-def _expected(error: BaseException) -> str | None:
-    """The sentence of an error that was raised on purpose; nurseries wrap some in groups."""
-    while isinstance(error, BaseExceptionGroup) and len(error.exceptions) == 1:
-        error = error.exceptions[0]
-    if isinstance(error, PeerError | CryptoError | OverlayError):
-        return str(error)
-    if isinstance(error, OSError) and error.filename:
-        return f"{error.filename}: {error.strerror}"
-    return None

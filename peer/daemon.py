@@ -32,10 +32,11 @@ from peerllm.overlay.messages import (
     coordinator_message,
 )
 from peerllm.overlay.session import Session
-from peerllm.peer.event_log import EventLog
+from peerllm.peer.events import HostEvent
 from peerllm.peer.generation import Engine, EngineReady, EngineState, EngineUnavailable
 from peerllm.peer.replay import ReplayGuard
 from peerllm.peer.work import Workplace, perform
+from peerllm.privacy.event_log import EventLog
 
 SOFTWARE: Final = f"peerllm/{version('peerllm')}"
 # Long enough to cost nothing, short enough that a stolen sealing key soon opens nothing.
@@ -59,7 +60,7 @@ class DaemonParts:
     coordinator: str
     engine: Engine
     dial: Callable[[], Awaitable[ByteStream]]
-    log: EventLog
+    log: EventLog[HostEvent]
     now_us: Callable[[], int]
     randomness: Callable[[], float]
 

@@ -41,7 +41,7 @@ from peerllm.peer.engine_protocol import (
 from peerllm.peer.errors import ModelError, PromptError
 from peerllm.peer.llama import LlamaModel
 from peerllm.peer.models import DigestCache, check_model
-from peerllm.peer.privacy import forbid_memory_dumps, place_of
+from peerllm.privacy.process_memory import forbid_memory_dumps, place_of
 
 # How often a step that shows no token is reported: well below any watchdog, and rare
 # enough to cost nothing.

@@ -13,7 +13,7 @@ from peerllm.overlay.node import open_node
 from peerllm.peer.configuration import HostConfiguration
 from peerllm.peer.daemon import DaemonParts, HostDaemon
 from peerllm.peer.engine import EngineSettings, default_threads, open_engine
-from peerllm.peer.event_log import EventLog
+from peerllm.peer.events import HostEvent
 from peerllm.peer.generation import (
     EngineLoading,
     EngineReady,
@@ -22,6 +22,7 @@ from peerllm.peer.generation import (
     EngineUnavailable,
 )
 from peerllm.peer.models import DigestCache, locate_model
+from peerllm.privacy.event_log import EventLog
 
 # Percent between two lines of the log while a model loads.
 _PROGRESS_STEP = 25
@@ -32,7 +33,9 @@ def now_us() -> int:
     return time.time_ns() // 1000
 
 
-async def run_host(configuration: HostConfiguration, log: EventLog) -> EngineUnavailable | None:
+async def run_host(
+    configuration: HostConfiguration, log: EventLog[HostEvent]
+) -> EngineUnavailable | None:
     """Serve until SIGINT or SIGTERM, then drain; a second signal stops at once.
 
     Gives the reason when the model cannot be served. Raises `ModelError`, `KeyFileError`
@@ -93,7 +96,7 @@ async def run_host(configuration: HostConfiguration, log: EventLog) -> EngineUna
 class _EngineWatch:
     """Logs what the engine does and tells the daemon, once there is one."""
 
-    def __init__(self, log: EventLog) -> None:
+    def __init__(self, log: EventLog[HostEvent]) -> None:
         self._log = log
         self._percent = -_PROGRESS_STEP
         self.daemon: HostDaemon | None = None

@@ -10,14 +10,15 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parent.parent
-ROOMS = ("charter", "cli", "coordinator", "crypto", "overlay", "peer", "safety")
+ROOMS = ("charter", "cli", "coordinator", "crypto", "overlay", "peer", "privacy", "safety")
 MAY_IMPORT = {
     "crypto": set(),
+    "privacy": set(),
     "safety": set(),
     "charter": {"crypto"},
     "overlay": {"crypto"},
-    "peer": {"overlay", "crypto"},
-    "coordinator": {"charter", "crypto", "safety", "overlay"},
+    "peer": {"overlay", "crypto", "privacy"},
+    "coordinator": {"charter", "crypto", "safety", "overlay", "privacy"},
     "cli": set(ROOMS) - {"cli"},
 }
 

@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from peerllm.coordinator.event_log import EventLog
+from peerllm.privacy.event_log import EventLog
 
 
 def logged(**fields: int | float | str | bool | None) -> dict[str, object]:

@@ -9,7 +9,6 @@ from simulated_host import COORDINATOR, DIGEST, NOW_US, new_registry
 from trio.testing import MockClock, memory_stream_one_way_pair
 
 from peerllm.coordinator.accounts import Seat
-from peerllm.coordinator.event_log import EventLog
 from peerllm.coordinator.host_sessions import HELLO_SECONDS, HostSessions
 from peerllm.coordinator.metrics import Metrics
 from peerllm.coordinator.registry import Registry
@@ -29,6 +28,7 @@ from peerllm.overlay.messages import (
     coordinator_message,
     to_bytes,
 )
+from peerllm.privacy.event_log import EventLog
 
 HOST = Identity.from_seed(b"h" * 32)
 OTHER = Identity.from_seed(b"o" * 32)

@@ -1,6 +1,7 @@
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+
 from peerllm.coordinator.errors import LedgerError
 from peerllm.coordinator.ledger import (
     MARGIN_ACCOUNT,

@@ -4,6 +4,7 @@ from random import Random
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+
 from peerllm.coordinator.errors import LedgerError
 from peerllm.coordinator.ledger import UNCLAIMED_ACCOUNT, Reservation, charge_transfers
 from peerllm.coordinator.settlement import (

@@ -4,8 +4,6 @@ Run as a program (`test_storage_crash.py PATH SEED`) this file is the process th
 it serves random requests for ever and prints what the storage has confirmed.
 """
 
-# ruff: noqa: S311  (repeatable chance is the point)
-
 import signal
 import subprocess
 import sys

@@ -27,12 +27,12 @@ from toy_safety import WordFinder, toy_judge
 from peerllm.charter.documents import ModelPrice
 from peerllm.cli.retention import find_content, needles_in
 from peerllm.coordinator.application import create_application
-from peerllm.coordinator.event_log import EventLog
 from peerllm.coordinator.house import House, Terms
 from peerllm.coordinator.metrics import Metrics
 from peerllm.coordinator.settlement import Shares
 from peerllm.coordinator.statement import Statements
 from peerllm.coordinator.storage import Storage, open_storage
+from peerllm.privacy.event_log import EventLog
 from peerllm.safety.vault import Finder
 
 ADA = "customers/ada"

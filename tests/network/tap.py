@@ -13,7 +13,6 @@ from pathlib import Path
 import trio
 
 from peerllm.charter.defaults import FIRST_MODEL
-from peerllm.coordinator.event_log import EventLog as CoordinatorLog
 from peerllm.coordinator.service import CoordinatorSettings, now_us, run_coordinator
 from peerllm.coordinator.storage_file import StorageFile
 from peerllm.crypto.identity import Identity
@@ -21,8 +20,9 @@ from peerllm.overlay.messages import SESSION_PROTOCOL
 from peerllm.overlay.node import open_node
 from peerllm.peer.daemon import DaemonParts, HostDaemon
 from peerllm.peer.engine_protocol import GenerationTask
-from peerllm.peer.event_log import EventLog as HostLog
 from peerllm.peer.generation import EngineReady, GeneratedPiece, Generation
+from peerllm.privacy.event_log import EventLog as CoordinatorLog
+from peerllm.privacy.event_log import EventLog as HostLog
 
 Answering = Callable[[GenerationTask], str]
 

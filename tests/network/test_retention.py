@@ -12,21 +12,25 @@ from tests.network.harness import MODEL, UpNetwork
 REQUESTS = 200
 # Enough to keep three hosts of four slots busy with races of two.
 AT_ONCE = 6
-ANSWER_TOKENS = 24
+ANSWER_TOKENS = 20
 
 
 def canary() -> str:
-    return f"canary{secrets.token_hex(8)}"
+    return f"canary{secrets.token_hex(5)}"
 
 
 def ask(network: UpNetwork, number: int) -> tuple[str, str]:
-    """Ask for a canary's repetition, half of the time as a stream; prompt canary and answer."""
-    planted = canary()
+    """Have a canary repeated, half of the time as a stream; gives the canary and the answer.
+
+    One example before it makes the small model repeat what it is given.
+    """
+    example, planted = canary(), canary()
     answer = network.client().chat.completions.create(
         model=MODEL,
         messages=[
-            {"role": "system", "content": f"You repeat words. Your own word is {canary()}."},
-            {"role": "user", "content": f"Repeat this word three times: {planted}"},
+            {"role": "user", "content": example},
+            {"role": "assistant", "content": example},
+            {"role": "user", "content": planted},
         ],
         max_tokens=ANSWER_TOKENS,
         temperature=0,

@@ -79,7 +79,7 @@ def test_a_model_that_cannot_be_served_is_one_sentence(tmp_path: Path) -> None:
         [*HOST, "run", *settings], capture_output=True, check=False, text=True, timeout=30
     )
     assert done.returncode == 1
-    assert done.stderr == f"peerllm host: {path} is not a GGUF model file\n"
+    assert done.stderr == f"peerllm: {path} is not a GGUF model file\n"
 
 
 class OneHost:

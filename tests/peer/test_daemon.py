@@ -39,13 +39,13 @@ from peerllm.overlay.messages import (
     to_bytes,
 )
 from peerllm.peer.daemon import DaemonParts, HostDaemon
-from peerllm.peer.event_log import EventLog
 from peerllm.peer.generation import (
     EngineLoading,
     EngineReady,
     EngineUnavailable,
     GeneratedPiece,
 )
+from peerllm.privacy.event_log import EventLog
 
 HOST = Identity.from_seed(b"h" * 32)
 COORDINATOR = Identity.from_seed(b"c" * 32).peer_id

@@ -1,6 +1,6 @@
-"""The host's log: named events with numbers and short words, one JSON object a line.
+"""A log of named events with numbers and short words, one JSON object a line.
 
-There is no free text: an event is a name out of a closed list, and a string field with a
+There is no free text: an event is a name out of its room's closed list, and a string field with a
 space in it is not written. So no prompt, answer or exception message can reach the log
 by way of formatting.
 """
@@ -10,41 +10,22 @@ import logging
 import re
 import sys
 from collections.abc import Callable
-from typing import Final, Literal, TextIO
+from typing import Final, Generic, TextIO, TypeVar
 
-EventName = Literal[
-    "starting",
-    "engine_loading",
-    "engine_ready",
-    "engine_restarting",
-    "engine_unavailable",
-    "listening",
-    "unreachable",
-    "connected",
-    "disconnected",
-    "refused_by_coordinator",
-    "certificate_renewed",
-    "chunk_accepted",
-    "chunk_refused",
-    "chunk_finished",
-    "draining",
-    "stopped",
-    "library_warning",
-    "crashed",
-]
+Event = TypeVar("Event", bound=str)
 
 # Peer ids, model names, reasons, places in the code: without a space no sentence fits.
 _WORD: Final = re.compile(r"[A-Za-z0-9_./:+,-]{0,128}")
 
 
-class EventLog:
+class EventLog(Generic[Event]):
     """Writes events to a stream, standard error by default."""
 
     def __init__(self, now_us: Callable[[], int], stream: TextIO | None = None) -> None:
         self._now_us = now_us
         self._stream = stream or sys.stderr
 
-    def event(self, name: EventName, **fields: int | str) -> None:
+    def event(self, name: Event, **fields: int | str) -> None:
         """Write one event; a string that is no single word is replaced, not written."""
         line: dict[str, int | str] = {"at_us": self._now_us(), "event": name}
         for key, value in fields.items():
@@ -54,17 +35,18 @@ class EventLog:
         self._stream.flush()
 
 
-class LibraryLog(logging.Handler):
+class LibraryLog(logging.Handler, Generic[Event]):
     """What libraries log, reduced to who and where: their messages may quote anything."""
 
-    def __init__(self, log: EventLog) -> None:
+    def __init__(self, log: EventLog[Event], event: Event) -> None:
         super().__init__(logging.WARNING)
         self._log = log
+        self._event = event
 
     def emit(self, record: logging.LogRecord) -> None:
         """Write one event with the logger's name, the level and the line in the code."""
         self._log.event(
-            "library_warning",
+            self._event,
             logger=record.name,
             level=record.levelname,
             place=f"{record.module}:{record.lineno}",

@@ -2,7 +2,7 @@ import io
 import json
 import logging
 
-from peerllm.peer.event_log import EventLog, LibraryLog
+from peerllm.privacy.event_log import EventLog, LibraryLog
 
 
 def test_an_event_is_one_line_of_numbers_and_words() -> None:
@@ -25,7 +25,7 @@ def test_a_sentence_is_withheld() -> None:
 
 def test_what_libraries_log_loses_its_message() -> None:
     stream = io.StringIO()
-    handler = LibraryLog(EventLog(lambda: 7, stream))
+    handler = LibraryLog(EventLog(lambda: 7, stream), "library_warning")
     logger = logging.getLogger("some.library")
     logger.addHandler(handler)
     try:

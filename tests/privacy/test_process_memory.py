@@ -3,7 +3,7 @@ import sys
 
 import pytest
 
-from peerllm.peer.privacy import place_of
+from peerllm.privacy.process_memory import place_of
 
 
 def test_an_exception_is_reduced_to_kind_and_place() -> None:
@@ -24,7 +24,7 @@ def test_an_exception_is_reduced_to_kind_and_place() -> None:
 def test_a_process_that_handles_content_leaves_no_core() -> None:
     program = (
         "import ctypes, resource\n"
-        "from peerllm.peer.privacy import forbid_memory_dumps\n"
+        "from peerllm.privacy.process_memory import forbid_memory_dumps\n"
         "forbid_memory_dumps()\n"
         "print(resource.getrlimit(resource.RLIMIT_CORE)[0], ctypes.CDLL(None).prctl(3, 0, 0, 0, 0))"
     )

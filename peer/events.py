@@ -1,0 +1,24 @@
+"""The events a host logs."""
+
+from typing import Literal
+
+HostEvent = Literal[
+    "starting",
+    "engine_loading",
+    "engine_ready",
+    "engine_restarting",
+    "engine_unavailable",
+    "listening",
+    "unreachable",
+    "connected",
+    "disconnected",
+    "refused_by_coordinator",
+    "certificate_renewed",
+    "chunk_accepted",
+    "chunk_refused",
+    "chunk_finished",
+    "draining",
+    "stopped",
+    "library_warning",
+    "crashed",
+]

@@ -1,0 +1,51 @@
+"""How a command ends when something went wrong: one clear sentence, or a bug's place."""
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Final
+
+import typer
+
+from peerllm.privacy.process_memory import place_of
+
+FAILED: Final = 1
+CRASHED: Final = 70  # EX_SOFTWARE of sysexits.h
+
+
+@contextmanager
+def clear_endings(
+    *expected: type[Exception], crashed: Callable[[str], None] | None = None
+) -> Iterator[None]:
+    """Turn what a user can mend into one sentence and status 1, and a bug into status 70.
+
+    `expected` are errors whose message is written for users; an OSError about a file is one too. Of
+    anything else `crashed` is told the kind and place only (standard error, by default): the
+    message may quote what the process was working on, and Python would print it.
+    """
+    try:
+        yield
+    except (typer.Exit, typer.Abort):
+        raise
+    # Broad on purpose: see above.
+    except Exception as error:
+        sentence = _sentence(error, expected)
+        if sentence is not None:
+            typer.echo(f"peerllm: {sentence}", err=True)
+            raise typer.Exit(FAILED) from None
+        (crashed or _say_crashed)(place_of(error))
+        raise typer.Exit(CRASHED) from None
+
+
+def _sentence(error: BaseException, expected: tuple[type[Exception], ...]) -> str | None:
+    """The message of an error raised on purpose; nurseries wrap some in groups."""
+    while isinstance(error, BaseExceptionGroup) and len(error.exceptions) == 1:
+        error = error.exceptions[0]
+    if isinstance(error, expected):
+        return str(error)
+    if isinstance(error, OSError) and error.filename:
+        return f"{error.filename}: {error.strerror}"
+    return None
+
+
+def _say_crashed(place: str) -> None:
+    typer.echo(f"peerllm: this is a bug; please report {place}", err=True)
