@@ -24,7 +24,7 @@ from written_requests import requests
 from peerllm.safety.lexical_gate import BUCKETS, MODEL_PATH, LexicalGate, buckets, stretches
 
 CATEGORIES = ("overall", "illicit", "violence", "hate", "harassment", "sexual", "minors",
-              "selfharm", "jailbreak")  # fmt: skip
+              "self_harm", "jailbreak")  # fmt: skip
 FILES = ("benign_cyber_frr", "benign_gpteacher", "benign_responses", "benign_selfinstruct",
          "harmbench", "hatecheck", "jailbreak_templates", "notinject", "openai_moderation",
          "prompt_injection_cyberseceval", "safety_aart", "safety_advbench", "safety_catqa",
@@ -59,7 +59,7 @@ SEED = 20_260
 WRITTEN = 1.2
 REGULARISATION = 1.5
 ITERATIONS = 35
-OPENAI = {"S": "sexual", "H": "hate", "V": "violence", "HR": "harassment", "SH": "selfharm",
+OPENAI = {"S": "sexual", "H": "hate", "V": "violence", "HR": "harassment", "SH": "self_harm",
           "S3": "minors", "H2": "hate", "V2": "violence"}  # fmt: skip
 HARMBENCH = {"harassment_bullying": "harassment"}
 
