@@ -2,6 +2,10 @@ import io
 import json
 import logging
 
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
 from peerllm.privacy.event_log import EventLog, LibraryLog
 
 
@@ -35,3 +39,40 @@ def test_what_libraries_log_loses_its_message() -> None:
     line = json.loads(stream.getvalue())
     assert line["logger"] == "some.library"
     assert "SECRET" not in stream.getvalue()
+
+
+def written(reason: str) -> object:
+    stream = io.StringIO()
+    EventLog(lambda: 7, stream).event("crashed", reason=reason)
+    (line,) = stream.getvalue().splitlines()
+    return json.loads(line)["reason"]
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "two words",
+        "line\nbreak",
+        "tab\tbed",
+        "geheim\N{LATIN SMALL LETTER U WITH DIAERESIS}",
+        '"quoted"',
+        "a" * 129,
+        "\u2028",
+        "a@b.example",
+    ],
+)
+def test_what_no_id_holds_is_withheld(text: str) -> None:
+    assert written(text) == "<withheld>"
+
+
+@given(st.text(max_size=200))
+def test_any_text_is_written_as_one_word_or_withheld(text: str) -> None:
+    found = written(text)
+    assert found in {text, "<withheld>"}
+    if any(not (c.isascii() and (c.isalnum() or c in "_./:+,-")) for c in text):
+        assert found == "<withheld>"
+
+
+@pytest.mark.parametrize("reason", ["closed_here", "/ip4/127.0.0.1/tcp/80", ""])
+def test_ids_reasons_and_addresses_are_written(reason: str) -> None:
+    assert written(reason) == reason
