@@ -120,11 +120,19 @@ class _ChunkRace:
         """Enter the first hosts: wait for one, take the others if they are free now."""
         with trio.move_on_after(QUEUE_SECONDS):
             while not await self._enter():
+                if not self._community_serves() and await self._enter(dedicated=True):
+                    return True
                 await self._tools.registry.changed()
         if not self._runs:
             return await self._enter(dedicated=True)
         await self._fill()
         return True
+
+    def _community_serves(self) -> bool:
+        """Whether waiting can bring a host of the community: one that is busy or paused now."""
+        order = self._order
+        known = self._tools.registry.candidates(order.model.digest, order.context_tokens)
+        return any(not candidate.dedicated for candidate in known)
 
     async def _fill(self) -> None:
         """Enter hosts until the race has its size, as far as hosts are free now.
@@ -132,7 +140,7 @@ class _ChunkRace:
         Called after every token: it looks at all hosts only when something changed since the last
         look found nobody, or a full network would spend its time looking.
         """
-        while (running := self._running()) < self._order.race_size:
+        while (running := self._running()) + self._departed() < self._order.race_size:
             looked = (self._tools.registry.changes, running)
             if looked == self._nobody_at:
                 return
@@ -141,6 +149,16 @@ class _ChunkRace:
 
     def _running(self) -> int:
         return sum(c.standing is Standing.RUNNING for c in self._race.contestants)
+
+    def _departed(self) -> int:
+        """Hosts whose answer departed from a leader's that still runs.
+
+        They count as entered: on other processors sampled answers always depart, and a further
+        host, started from the released text, would depart as well and be paid for nothing.
+        """
+        if not self._running():
+            return 0
+        return sum(c.failure is Failure.DIVERGED for c in self._race.contestants)
 
     async def _enter(self, *, dedicated: bool = False, departed: bool = False) -> bool:
         """Dispatch to one more host, continuing from what is released. False when none is free.

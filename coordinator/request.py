@@ -101,10 +101,11 @@ async def answer(
             return served
         bill = Bill(key=key, request_id=request_id, prompt=prompt, bound=bound, price=price)
         settlement = settlement_of(work, bill)
+        # Made before the money moves: should it fail, nothing has been charged.
+        statement = statement_of(work, bill, settlement, stopwatch.laps)
         await post(house, bill, settlement, receipts_of(work))
         hold.posted = True
         stopwatch.lap("settle")
-        statement = statement_of(work, bill, settlement, stopwatch.laps)
         house.statements.keep(key.account, statement)
         house.metrics.settled(statement)
         return Answered(finish=served, statement=statement)

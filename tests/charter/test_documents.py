@@ -127,7 +127,7 @@ def test_altered_bytes_are_a_document_or_malformed(data: st.DataObject) -> None:
         (replace(first_tariff(), prices={"A b": _price(1, 1)}), "prices"),
         (
             SafetyStandard(thresholds_milli={"sexual": 500}),
-            "safety-standard: the category 'minors' has no threshold",
+            "safety-standard: the category 'overall' has no threshold",
         ),
         (
             SafetyStandard(thresholds_milli={**first_standard().thresholds_milli, "odd": 500}),

@@ -162,6 +162,20 @@ async def test_a_departed_backup_is_not_asked_again_while_the_leader_speaks(
         assert len(other.cancelled) == 1
 
 
+async def test_a_departed_backup_is_not_replaced_while_the_leader_speaks(
+    autojump_clock: MockClock,
+) -> None:
+    async with stage() as here:
+        here.host("leader")
+        here.host("departing", answer=echo("uno dos tres quatro"), pace=0.06)
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(here.run)
+            await trio.sleep(0.3)
+            late = here.host("late")
+        assert "".join(here.released) == ANSWER
+        assert late.tasks == []
+
+
 async def test_a_dead_host_has_no_receipt_and_delays_nobody(autojump_clock: MockClock) -> None:
     async with stage() as here:
         dead = here.host("dead", Faults(dies_after=3))
@@ -239,6 +253,7 @@ async def test_the_dedicated_host_serves_when_the_community_does_not(
         served = await here.run()
         assert isinstance(served, ChunkServed)
         assert [(run.host, run.dedicated) for run in served.runs] == [(ours.peer_id, True)]
+        assert trio.current_time() < QUEUE_SECONDS, "nobody of the community was to be waited for"
         here.host("bad", Faults(dies_after=4))
         here.released.clear()
         served = await here.run()
