@@ -19,6 +19,11 @@ _ROOMS: Final = {
         "Run a coordinator; customers, keys, seats.",
     ),
     "host": ("peerllm.peer.commands", "host_app", "Serve models from this machine."),
+    "safety": (
+        "peerllm.cli.safety_commands",
+        "safety_app",
+        "What would leave the house for a text, and how well it is known.",
+    ),
     "up": ("peerllm.cli.up", "up_app", "Start a whole network on this machine and ask it."),
 }
 

@@ -5,9 +5,8 @@ deadline, finds the key, hands the request to `request.answer` and writes what c
 """
 
 import time
-from collections import Counter
-from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager, suppress
+from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass, field
 
 import msgspec
@@ -44,7 +43,6 @@ class _Api:
     log: EventLog[CoordinatorEvent]
     new_request_id: Callable[[], str]
     created_at: int = field(default_factory=lambda: int(time.time()))
-    in_flight: Counter[str] = field(default_factory=Counter)
 
     async def models(self, request: Request) -> Response:
         """`GET /v1/models`."""
@@ -87,7 +85,7 @@ class _Api:
         chat = parse_chat(body) if isinstance(body, bytes) else body
         if isinstance(chat, ApiError):
             return self._refuse(chat)
-        if self.in_flight[key.key_id] >= REQUESTS_PER_KEY:
+        if self.house.in_flight.of(key.key_id) >= REQUESTS_PER_KEY:
             return self._refuse(api_errors.too_many_requests(REQUESTS_PER_KEY))
         return _ChatResponse(self, chat, key)
 
@@ -106,19 +104,6 @@ class _Api:
             return found
         return api_errors.unauthorized("This API key is unknown, expired or revoked.")
 
-    @asynccontextmanager
-    async def counted(self, key: ApiKey) -> AsyncIterator[None]:
-        """Count a request of a key while it runs."""
-        self.in_flight[key.key_id] += 1
-        self.house.metrics.in_flight.inc()
-        try:
-            yield
-        finally:
-            self.house.metrics.in_flight.dec()
-            self.in_flight[key.key_id] -= 1
-            if not self.in_flight[key.key_id]:
-                del self.in_flight[key.key_id]
-
 
 class _ChatResponse(Response):
     """Runs the request while the connection lives; the client's leaving cancels it."""
@@ -130,16 +115,21 @@ class _ChatResponse(Response):
         self._key = key
 
     async def __call__(self, _scope: Scope, receive: Receive, send: Send) -> None:
-        request_id = self._api.new_request_id()
+        house, request_id = self._api.house, self._api.new_request_id()
         outcome = "disconnected"
-        try:
-            async with self._api.counted(self._key), trio.open_nursery() as nursery:
-                stream = AnswerStream(_in_time(send, nursery.cancel_scope), self._chat, request_id)
-                nursery.start_soon(_cancel_on_disconnect, receive, nursery.cancel_scope)
-                outcome = await self._run(request_id, stream)
-                nursery.cancel_scope.cancel()
-        finally:
-            self._api.house.metrics.ended(outcome)
+        with (
+            house.in_flight.counted(self._key.key_id),
+            house.metrics.in_flight.track_inprogress(),
+        ):
+            try:
+                async with trio.open_nursery() as nursery:
+                    in_time = _in_time(send, nursery.cancel_scope)
+                    stream = AnswerStream(in_time, self._chat, request_id)
+                    nursery.start_soon(_cancel_on_disconnect, receive, nursery.cancel_scope)
+                    outcome = await self._run(request_id, stream)
+                    nursery.cancel_scope.cancel()
+            finally:
+                house.metrics.ended(outcome)
 
     async def _run(self, request_id: str, stream: AnswerStream) -> str:
         house, log = self._api.house, self._api.log

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 import trio
 
 from peerllm.coordinator.dispatch import Dispatcher
+from peerllm.coordinator.in_flight import InFlight
 from peerllm.coordinator.metrics import Metrics
 from peerllm.coordinator.orders import ServedModel
 from peerllm.coordinator.settlement import Shares, TokenPrice
@@ -47,6 +48,7 @@ class House:
     statements: Statements
     metrics: Metrics
     draw: random.Random
+    in_flight: InFlight = field(default_factory=InFlight)
     finder_turn: trio.Lock = field(default_factory=trio.Lock)
 
 

@@ -192,8 +192,11 @@ async def _serve(
             log.event("listening", http=bound[0], overlay=node.addresses[0])
             await _signalled(log)
             stopping.set()
-            # What is not answered by then is cancelled and not charged.
-            http.cancel_scope.deadline = trio.current_time() + DRAIN_SECONDS
+            # What is not answered by then is cancelled and not charged. Connections that are kept
+            # open between requests are not waited for.
+            with trio.move_on_after(DRAIN_SECONDS):
+                await house.in_flight.idle()
+            http.cancel_scope.cancel()
         nursery.cancel_scope.cancel()
 
 
