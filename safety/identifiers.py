@@ -1,7 +1,8 @@
 """Finding what identifies a person in a text: the union of small detectors and a trained tagger."""
 
 import re
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass
 from functools import cache
 from typing import Final
 
@@ -25,18 +26,20 @@ from peerllm.safety.wordlists import word_list
 
 __all__ = ["KINDS", "Identifier", "IdentifierFinder", "find_identifiers", "find_patterns"]
 
-DETECTORS: Final[tuple[Callable[[str], Iterator[Identifier]], ...]] = (
-    detect_emails,
-    detect_urls,
-    detect_network_addresses,
-    detect_user_names,
-    detect_cards,
-    detect_bank_accounts,
-    detect_official_numbers,
-    detect_birthdays,
-    detect_phones,
-    detect_secrets,
-)
+DETECTORS: Final[Mapping[str, Callable[[str], Iterator[Identifier]]]] = {
+    "e-mail addresses": detect_emails,
+    "web addresses": detect_urls,
+    "network addresses": detect_network_addresses,
+    "user names": detect_user_names,
+    "payment cards": detect_cards,
+    "bank accounts": detect_bank_accounts,
+    "official numbers": detect_official_numbers,
+    "birthdays": detect_birthdays,
+    "phone numbers": detect_phones,
+    "secrets": detect_secrets,
+}
+TAGGER: Final = "names and places (trained)"
+PARTS_OF_NAMES: Final = "parts of names"
 
 
 _NAME: Final = re.compile(r"[^\W\d_]+")
@@ -63,7 +66,7 @@ def united(found: Iterable[Identifier]) -> tuple[Identifier, ...]:
 
 def find_patterns(text: str) -> tuple[Identifier, ...]:
     """What the detectors without a model find, by position, without overlaps."""
-    return united(found for detect in DETECTORS for found in detect(text))
+    return united(found for detect in DETECTORS.values() for found in detect(text))
 
 
 def _may_be_a_name(word: str) -> bool:
@@ -93,6 +96,14 @@ def _parts_of_names(text: str, found: Iterable[Identifier]) -> Iterator[Identifi
             yield Identifier(*word.span(), "PERSON", _PART_SCORE)
 
 
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """What one detector found, and which detector it was."""
+
+    detector: str
+    found: Identifier
+
+
 class IdentifierFinder:
     """Finds identifiers of all `KINDS`. Loads its model once; not for several threads at once."""
 
@@ -101,10 +112,21 @@ class IdentifierFinder:
 
     def find(self, text: str) -> tuple[Identifier, ...]:
         """The identifiers of `text` by position, without overlaps."""
-        patterns = find_patterns(text)
-        tagged = (_with_title(text, found) for found in self._tagger.find(text, patterns))
-        found = united((*patterns, *tagged))
-        return united((*found, *_parts_of_names(text, found)))
+        return united(finding.found for finding in self.findings(text))
+
+    def findings(self, text: str) -> tuple[Finding, ...]:
+        """What each detector found in `text`, in the order they ran; findings may overlap."""
+        matched = [
+            Finding(name, found) for name, detect in DETECTORS.items() for found in detect(text)
+        ]
+        patterns = united(finding.found for finding in matched)
+        tagged = [_with_title(text, found) for found in self._tagger.find(text, patterns)]
+        parts = _parts_of_names(text, united((*patterns, *tagged)))
+        return (
+            *matched,
+            *(Finding(TAGGER, found) for found in tagged),
+            *(Finding(PARTS_OF_NAMES, found) for found in parts),
+        )
 
 
 @cache
