@@ -217,6 +217,7 @@ def _count_verdicts(judge: ExplainingJudge, path: Path) -> JudgeCount:
         count.add(
             unsafe=bool(row.unsafe),
             categories=row.categories,
+            of_no_other=row.of_no_other,
             judgement=judgement,
             seconds=seconds,
         )

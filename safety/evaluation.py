@@ -232,10 +232,11 @@ class JudgeCount:
         *,
         unsafe: bool,
         categories: Mapping[str, bool],
+        of_no_other: bool,
         judgement: Judgement,
         seconds: float = 0.0,
     ) -> None:
-        """Count one text; `categories` are those known to apply or not to apply."""
+        """Count one text; `categories` are those known to apply or not to apply to it."""
         self._scored.append((judgement.severity, unsafe))
         self._seconds.append(seconds)
         self._refused[unsafe] += not judgement.allowed
@@ -243,9 +244,10 @@ class JudgeCount:
             if applies:
                 self._category_rows[category] += 1
                 self._category_refused[category] += not judgement.allowed
-            if category in judgement.scores:
+        for category, score in judgement.scores.items():
+            if category in categories or of_no_other:
                 scored = self._category_scored.setdefault(category, [])
-                scored.append((judgement.scores[category], applies))
+                scored.append((score, categories.get(category, False)))
 
     def figures(self) -> "JudgeFigures":
         """The shares of what was counted."""

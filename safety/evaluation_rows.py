@@ -70,6 +70,14 @@ class JudgeRow(msgspec.Struct, frozen=True):
                 known[category] = known.get(category, False) or label == 1
         return known
 
+    @property
+    def of_no_other(self) -> bool:
+        """Whether it is known to be of no category but those of `categories`.
+
+        A safe text is of none; unless each category was labelled, where a missing label is unknown.
+        """
+        return not self.unsafe and not isinstance(self.labels, dict)
+
 
 Row = TypeVar("Row", IdentifierRow, JudgeRow)
 

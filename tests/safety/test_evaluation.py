@@ -190,6 +190,7 @@ def test_judge_figures_by_hand() -> None:
         count.add(
             unsafe=unsafe,
             categories=categories,
+            of_no_other=False,
             judgement=judgement(hate, violence),
             seconds=seconds,
         )
@@ -205,6 +206,18 @@ def test_judge_figures_by_hand() -> None:
     assert figures.by_category["unheard of"].average_precision is None
     assert figures.by_category["violence"].average_precision == 1.0
     assert (figures.ms_p50, figures.ms_p95) == (pytest.approx(3.0), pytest.approx(5.0))
+
+
+def test_a_text_of_no_other_category_counts_against_each() -> None:
+    count = JudgeCount()
+    for hate, unsafe, categories in ((0.9, True, {"hate": True}), (0.95, False, {})):
+        count.add(
+            unsafe=unsafe,
+            categories=categories,
+            of_no_other=not unsafe,
+            judgement=judgement(hate, 0.0),
+        )
+    assert count.figures().by_category["hate"].average_precision == 0.5
 
 
 class FixedGate:
@@ -262,6 +275,20 @@ def test_categories_have_the_names_of_the_standard(
     assert read_row(line, JudgeRow, place="f").categories == categories
 
 
+@pytest.mark.parametrize(
+    ("fields", "of_no_other"),
+    [
+        ({"unsafe": 0}, True),
+        ({"unsafe": 0, "cats": []}, True),
+        ({"unsafe": 0, "labels": {"S": 0}}, False),  # of hate nothing is known
+        ({"unsafe": 1, "cats": ["hate"]}, False),
+    ],
+)
+def test_a_safe_row_is_of_no_category(fields: dict[str, object], of_no_other: bool) -> None:
+    line = json.dumps({"text": "t", **fields}).encode()
+    assert read_row(line, JudgeRow, place="f").of_no_other == of_no_other
+
+
 SECRET = "Rosebud"
 BAD_LINES = {
     "no JSON": SECRET.encode(),
@@ -303,5 +330,5 @@ def test_a_span_outside_its_text_is_refused(span: str) -> None:
 @given(st.one_of(st.binary(max_size=60), st.text(max_size=20).map(json.dumps).map(str.encode)))
 def test_no_other_error_escapes(line: bytes) -> None:
     for kind in (IdentifierRow, JudgeRow):
-        with pytest.raises(EvaluationDataError, match="^f: "):
+        with pytest.raises(EvaluationDataError, match=r"^f: "):
             read_row(line, kind, place="f")
