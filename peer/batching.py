@@ -4,15 +4,17 @@ A sequence joins when a slot is free and leaves as soon as it is done or cancell
 others never wait for it. A long prompt enters in pieces, so that running answers go on.
 """
 
-import ctypes
 from collections import deque
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import Any, Final, Literal
+from typing import Final, Literal
+
+import numpy as np
 
 from peerllm.peer.errors import EngineError, PromptError
 from peerllm.peer.llama import LlamaModel, new_context
 from peerllm.peer.released_text import ReleasedText
+from peerllm.peer.sampling import Logits, Sampler, Sampling
 
 Finish = Literal["", "stop", "length"]
 
@@ -21,17 +23,6 @@ Finish = Literal["", "stop", "length"]
 # Fixed, whether answers run beside or not: the library's results depend on how a prompt
 # is cut, and an answer must not depend on who else was there.
 PREFILL_TOKENS: Final = 32
-# llama.cpp reads this seed as "draw one from the clock".
-_RANDOM_SEED: Final = 0xFFFFFFFF
-
-
-@dataclass(frozen=True)
-class Sampling:
-    """How tokens are drawn. Temperature 0 is greedy; the seed then means nothing."""
-
-    temperature: float = 0.0
-    top_p: float = 1.0
-    seed: int = 0
 
 
 @dataclass(frozen=True)
@@ -44,20 +35,53 @@ class Produced:
     finish: Finish
 
 
-@dataclass(eq=False)
-class _Sequence:
+@dataclass(frozen=True)
+class ScoredAnswer:
+    """What this model says to a claimed answer, token by token.
+
+    `would_draw`: the same sampling would have drawn that token. `margins`: the largest
+    logit minus the claimed token's, 0 where the claimed token is the likeliest. Where the
+    claim ends with the model's own end, that is the last entry.
+    """
+
     identifier: int
-    prompt: list[int] = field(repr=False)
-    limit: int
-    sampling: Sampling
-    text: ReleasedText
+    would_draw: tuple[bool, ...]
+    margins: tuple[float, ...]
+
+
+Outcome = Produced | ScoredAnswer
+
+
+@dataclass(eq=False, kw_only=True)
+class _Sequence:
+    """What every sequence has, whether its tokens are drawn or given."""
+
+    identifier: int
+    # What enters piece by piece: the prompt, and what follows it if that is known.
+    script: list[int] = field(repr=False)
+    prompt_tokens: int
+    sampler: Sampler
     slot: int = -1
-    sampler: Any = None
     # Tokens of this sequence in its cache.
     held: int = 0
-    # Drawn but not yet decoded.
+    # Decided but not yet decoded.
     drawn: int | None = field(default=None, repr=False)
+
+
+@dataclass(eq=False, kw_only=True)
+class _Answer(_Sequence):
+    limit: int
+    text: ReleasedText
     produced: int = 0
+
+
+@dataclass(eq=False, kw_only=True)
+class _Claim(_Sequence):
+    tokens: list[int] = field(repr=False)
+    ended: bool
+    exact: bool
+    would_draw: list[bool] = field(default_factory=list)
+    margins: list[float] = field(default_factory=list)
 
 
 class BatchingEngine:
@@ -83,8 +107,8 @@ class BatchingEngine:
         self.slots = slots
         # The lowest free slot is taken first: adjacent sequences share one pass.
         self._free = list(range(slots))
-        self._waiting: deque[_Sequence] = deque()
-        self._active: list[_Sequence] = []
+        self._waiting: deque[_Answer | _Claim] = deque()
+        self._active: list[_Answer | _Claim] = []
 
     def __repr__(self) -> str:
         return f"BatchingEngine(active={len(self._active)}, waiting={len(self._waiting)})"
@@ -104,32 +128,64 @@ class BatchingEngine:
         stop: Sequence[str] = (),
     ) -> None:
         """Queue a prompt. Raises `PromptError` when it leaves no room for an answer."""
-        room = self.context_tokens - len(prompt)
-        if room < 1:
-            raise PromptError(
-                "context_exceeded",
-                f"the prompt has {len(prompt)} tokens, "
-                f"the context holds {self.context_tokens} and an answer needs one",
-            )
-        if not prompt:
-            raise PromptError("bad_task", "the prompt has no tokens")
+        self._check_room(prompt, 1)
         self._waiting.append(
-            _Sequence(
+            _Answer(
                 identifier=identifier,
-                prompt=list(prompt),
-                limit=min(max_tokens, room),
-                sampling=sampling,
+                script=list(prompt),
+                prompt_tokens=len(prompt),
+                sampler=Sampler(self._library, sampling),
+                limit=min(max_tokens, self.context_tokens - len(prompt)),
                 text=ReleasedText(stop),
+            )
+        )
+
+    def score(
+        self,
+        identifier: int,
+        prompt: Sequence[int],
+        tokens: Sequence[int],
+        *,
+        sampling: Sampling,
+        ended: bool = False,
+        exact: bool = False,
+    ) -> None:
+        """Queue a claimed answer; `step` gives its `ScoredAnswer`.
+
+        `ended` claims that the model itself ended the answer after these tokens. `exact`
+        takes the tokens one by one, as they were generated, and so computes the very same
+        logits; otherwise they enter in pieces like a prompt, at less cost. Raises
+        `PromptError` when prompt and tokens do not fit or a token is none of this model's.
+        """
+        if not tokens or not all(0 <= t < self._model.vocabulary_size for t in tokens):
+            raise PromptError(
+                "bad_task",
+                f"a claimed answer needs tokens from 0 to {self._model.vocabulary_size - 1}",
+            )
+        self._check_room(prompt, len(tokens))
+        # What follows the last token is of interest only if the answer ended there.
+        known = list(tokens) if ended else list(tokens)[:-1]
+        self._waiting.append(
+            _Claim(
+                identifier=identifier,
+                script=list(prompt) if exact else [*prompt, *known],
+                prompt_tokens=len(prompt),
+                sampler=Sampler(self._library, sampling),
+                tokens=list(tokens),
+                ended=ended,
+                exact=exact,
             )
         )
 
     def cancel(self, identifier: int) -> None:
         """Drop a sequence at once; unknown identifiers are ignored."""
-        self._waiting = deque(s for s in self._waiting if s.identifier != identifier)
+        for sequence in [s for s in self._waiting if s.identifier == identifier]:
+            self._waiting.remove(sequence)
+            sequence.sampler.close()
         for sequence in [s for s in self._active if s.identifier == identifier]:
             self._leave(sequence)
 
-    def step(self) -> list[Produced]:
+    def step(self) -> list[Outcome]:
         """One token for every running answer, then a piece of the oldest waiting prompt.
 
         Two passes, since a pass that mixed them would compute the prompt's first token by
@@ -149,42 +205,68 @@ class BatchingEngine:
         """Free everything but the model. The engine must not be used after."""
         for sequence in list(self._active):
             self._leave(sequence)
+        for sequence in self._waiting:
+            sequence.sampler.close()
         self._waiting.clear()
         if self._context:
             self._library.llama_batch_free(self._batch)
             self._library.llama_free(self._context)
             self._context = None
 
+    def _check_room(self, prompt: Sequence[int], answer_tokens: int) -> None:
+        if not prompt:
+            raise PromptError("bad_task", "the prompt has no tokens")
+        if len(prompt) + answer_tokens > self.context_tokens:
+            raise PromptError(
+                "context_exceeded",
+                f"the prompt has {len(prompt)} tokens and the answer needs {answer_tokens}, "
+                f"the context holds {self.context_tokens} tokens",
+            )
+
     def _seat_waiting(self) -> None:
         while self._waiting and self._free:
             sequence = self._waiting.popleft()
             sequence.slot = self._free.pop(0)
-            sequence.sampler = self._new_sampler(sequence.sampling)
             self._active.append(sequence)
         self._active.sort(key=lambda sequence: sequence.slot)
 
-    def _decode_answers(self) -> list[Produced]:
+    def _decode_answers(self) -> list[Outcome]:
         self._batch.n_tokens = 0
-        rows: list[tuple[_Sequence, int]] = []
+        rows: list[tuple[_Answer | _Claim, int]] = []
         for sequence in self._active:
             if sequence.drawn is not None:
                 rows.append((sequence, self._add(sequence, sequence.drawn, draws=True)))
                 sequence.drawn = None
-        self._decode()
-        return [self._draw(sequence, row) for sequence, row in rows]
+        return self._decode_and_take(rows)
 
-    def _decode_prompt(self) -> list[Produced]:
-        entering = [s for s in self._active if s.held < len(s.prompt)]
+    def _decode_prompt(self) -> list[Outcome]:
+        entering = [s for s in self._active if s.held < len(s.script)]
         if not entering:
             return []
         # Oldest first: finishing one prompt early beats finishing all of them late.
         sequence = min(entering, key=lambda sequence: sequence.identifier)
         self._batch.n_tokens = 0
-        row = 0
-        for token in sequence.prompt[sequence.held : sequence.held + PREFILL_TOKENS]:
-            row = self._add(sequence, token, draws=sequence.held == len(sequence.prompt) - 1)
+        rows: list[tuple[_Answer | _Claim, int]] = []
+        end = sequence.held + PREFILL_TOKENS
+        if sequence.held < sequence.prompt_tokens:
+            # A claimed answer's prompt is cut as it was when the answer was generated.
+            end = min(end, sequence.prompt_tokens)
+        for token in sequence.script[sequence.held : end]:
+            draws = sequence.held >= sequence.prompt_tokens - 1
+            row = self._add(sequence, token, draws=draws)
+            if draws:
+                rows.append((sequence, row))
+        return self._decode_and_take(rows)
+
+    def _decode_and_take(self, rows: Sequence[tuple[_Answer | _Claim, int]]) -> list[Outcome]:
         self._decode()
-        return [self._draw(sequence, row)] if sequence.held == len(sequence.prompt) else []
+        taken = [self._take(sequence, row) for sequence, row in rows]
+        return [result for result in taken if result is not None]
+
+    def _take(self, sequence: _Answer | _Claim, row: int) -> Outcome | None:
+        if isinstance(sequence, _Claim):
+            return self._compare(sequence, row)
+        return self._draw(sequence, row)
 
     def _decode(self) -> None:
         if self._batch.n_tokens == 0:
@@ -206,8 +288,8 @@ class BatchingEngine:
         sequence.held += 1
         return row
 
-    def _draw(self, sequence: _Sequence, row: int) -> Produced:
-        token = int(self._library.llama_sampler_sample(sequence.sampler, self._context, row))
+    def _draw(self, sequence: _Answer, row: int) -> Produced:
+        token = sequence.sampler.draw(self._context, row)
         if self._model.is_end(token):
             return self._end(sequence, (), "stop", "")
         sequence.produced += 1
@@ -220,31 +302,36 @@ class BatchingEngine:
         return Produced(sequence.identifier, (token,), text, "")
 
     def _end(
-        self, sequence: _Sequence, tokens: tuple[int, ...], finish: Finish, text: str
+        self, sequence: _Answer, tokens: tuple[int, ...], finish: Finish, text: str
     ) -> Produced:
         self._leave(sequence)
         return Produced(sequence.identifier, tokens, text + sequence.text.finish(), finish)
 
-    def _leave(self, sequence: _Sequence) -> None:
+    def _compare(self, claim: _Claim, row: int) -> ScoredAnswer | None:
+        logits = self._logits(row)
+        at = len(claim.margins)
+        claimed = claim.tokens[at] if at < len(claim.tokens) else None
+        drawn = claim.sampler.redraw(logits, claimed)
+        if claimed is None:
+            claim.would_draw.append(self._model.is_end(drawn))
+            likeliest = float(logits[self._model.end_tokens].max())
+        else:
+            claim.would_draw.append(drawn == claimed)
+            likeliest = float(logits[claimed])
+        claim.margins.append(float(logits.max()) - likeliest)
+        if len(claim.margins) == len(claim.tokens) + claim.ended:
+            self._leave(claim)
+            return ScoredAnswer(claim.identifier, tuple(claim.would_draw), tuple(claim.margins))
+        if claim.exact:
+            claim.drawn = claimed
+        return None
+
+    def _logits(self, row: int) -> Logits:
+        pointer = self._library.llama_get_logits_ith(self._context, row)
+        return np.ctypeslib.as_array(pointer, (self._model.vocabulary_size,))
+
+    def _leave(self, sequence: _Answer | _Claim) -> None:
         self._active.remove(sequence)
         self._library.llama_memory_seq_rm(self._memory, sequence.slot, -1, -1)
-        self._library.llama_sampler_free(sequence.sampler)
+        sequence.sampler.close()
         self._free = sorted([*self._free, sequence.slot])
-
-    def _new_sampler(self, sampling: Sampling) -> Any:
-        library = self._library
-        chain = library.llama_sampler_chain_init(library.llama_sampler_chain_default_params())
-        if sampling.temperature <= 0:
-            library.llama_sampler_chain_add(chain, library.llama_sampler_init_greedy())
-            return chain
-        if sampling.top_p < 1:
-            library.llama_sampler_chain_add(
-                chain, library.llama_sampler_init_top_p(sampling.top_p, 1)
-            )
-        library.llama_sampler_chain_add(
-            chain, library.llama_sampler_init_temp(ctypes.c_float(sampling.temperature))
-        )
-        library.llama_sampler_chain_add(
-            chain, library.llama_sampler_init_dist(sampling.seed % _RANDOM_SEED)
-        )
-        return chain

@@ -31,6 +31,9 @@ from peerllm.peer.engine_protocol import (
     Progress,
     Ready,
     Refused,
+    Score,
+    Scored,
+    ScoreTask,
     Started,
     Submit,
     ToEngine,
@@ -38,6 +41,7 @@ from peerllm.peer.engine_protocol import (
     frame,
     from_engine,
 )
+from peerllm.peer.engine_tasks import RunningGeneration, RunningScore, RunningTask
 from peerllm.peer.errors import LoadFault
 from peerllm.peer.generation import (
     EngineLoading,
@@ -45,10 +49,8 @@ from peerllm.peer.generation import (
     EngineRestarting,
     EngineState,
     EngineUnavailable,
-    GeneratedPiece,
     GenerationFailed,
-    GenerationRefused,
-    GenerationStep,
+    ScoreOutcome,
 )
 from peerllm.peer.models import ModelFile
 
@@ -62,8 +64,6 @@ WORK_SILENCE_SECONDS: Final = 120.0
 _KILL_SECONDS: Final = 5.0
 # An engine that worked this long did not die of being started.
 _SETTLED_SECONDS: Final = 60.0
-# Keeps a piece far below the wire's bounds for tokens (4096) and text (16384 characters).
-_PIECE_TOKENS: Final = 32
 # What may pass by itself; every other fault lies in the file or the installation.
 _PASSING_FAULTS: Final[frozenset[LoadFault]] = frozenset({"no_memory", "engine_died", "timeout"})
 
@@ -97,7 +97,7 @@ class EngineClient:
         self._state: EngineState = EngineLoading()
         self._changed = trio.Event()
         self._numbers = itertools.count(1)
-        self._running: dict[int, _RunningGeneration] = {}
+        self._running: dict[int, RunningTask] = {}
         self._outbox: trio.MemorySendChannel[ToEngine] | None = None
         self._process: trio.Process | None = None
 
@@ -128,22 +128,33 @@ class EngineClient:
         return self._state
 
     @contextmanager
-    def generate(self, task: GenerationTask) -> Iterator["_RunningGeneration"]:
+    def generate(self, task: GenerationTask) -> Iterator[RunningGeneration]:
         """Begin an answer; leaving the block before its end cancels it."""
-        generation = _RunningGeneration(next(self._numbers))
-        if self._outbox is None or not isinstance(self._state, EngineReady):
-            generation.put(GenerationFailed("engine_unavailable"))
+        generation = RunningGeneration(next(self._numbers))
+        with self._register(generation, Submit(number=generation.number, task=task)):
             yield generation
+
+    async def score(self, task: ScoreTask) -> ScoreOutcome:
+        """Check a claimed answer; beside running answers, on a slot like theirs."""
+        scoring = RunningScore(next(self._numbers))
+        with self._register(scoring, Score(number=scoring.number, task=task)):
+            return await scoring.outcome()
+
+    @contextmanager
+    def _register(self, running: RunningTask, message: Submit | Score) -> Iterator[None]:
+        if self._outbox is None or not isinstance(self._state, EngineReady):
+            running.put(GenerationFailed("engine_unavailable"))
+            yield
             return
         outbox = self._outbox
-        self._running[generation.number] = generation
-        outbox.send_nowait(Submit(number=generation.number, task=task))
+        self._running[running.number] = running
+        outbox.send_nowait(message)
         try:
-            yield generation
+            yield
         finally:
             # Still registered: the engine has not said its last word on it.
-            if self._running.pop(generation.number, None) and outbox is self._outbox:
-                outbox.send_nowait(Cancel(number=generation.number))
+            if self._running.pop(running.number, None) and outbox is self._outbox:
+                outbox.send_nowait(Cancel(number=running.number))
 
     async def supervise(self) -> None:
         """Run engine processes, one after another, until the model proves unservable.
@@ -259,7 +270,7 @@ class EngineClient:
             case Started() | Tokens():
                 if generation := self._running.get(message.number):
                     generation.put(message)
-            case Finished() | Refused():
+            case Finished() | Refused() | Scored():
                 if generation := self._running.pop(message.number, None):
                     generation.put(message)
             case Alive() | LoadFailed() | Crashed():
@@ -289,60 +300,6 @@ class EngineClient:
         self._changed.set()
         self._changed = trio.Event()
         self._on_state(state)
-
-
-class _RunningGeneration:
-    """One answer under way; see `generation.Generation`."""
-
-    def __init__(self, number: int) -> None:
-        self.number = number
-        self.started_at = trio.current_time()
-        self._prompt_tokens = 0
-        self._end: GenerationStep | None = None
-        # Unbounded: an answer is never longer than the model's context.
-        self._put, self._ready = trio.open_memory_channel[
-            Started | Tokens | Finished | Refused | GenerationFailed
-        ](math.inf)
-
-    @property
-    def prompt_tokens(self) -> int:
-        """Tokens of the rendered prompt; 0 until the engine has started on it."""
-        return self._prompt_tokens
-
-    def put(self, message: Started | Tokens | Finished | Refused | GenerationFailed) -> None:
-        """Hand over what the engine said about this answer."""
-        self._put.send_nowait(message)
-
-    async def next(self) -> GenerationStep:
-        """Wait for something to be ready, then give all that is ready."""
-        if self._end is not None:
-            await trio.lowlevel.checkpoint()
-            return self._end
-        tokens: list[int] = []
-        text = ""
-        while len(tokens) < _PIECE_TOKENS:
-            try:
-                message = self._ready.receive_nowait()
-            except trio.WouldBlock:
-                if tokens:
-                    break
-                message = await self._ready.receive()
-            match message:
-                case Started():
-                    self._prompt_tokens = message.prompt_tokens
-                case Tokens():
-                    tokens += message.tokens
-                    text += message.text
-                case Finished():
-                    self._end = GeneratedPiece((), "", message.finish)
-                    return GeneratedPiece(tuple(tokens), text, message.finish)
-                case Refused():
-                    self._end = GenerationRefused(message.reason)
-                    return self._end
-                case GenerationFailed():
-                    self._end = message
-                    return GeneratedPiece(tuple(tokens), text) if tokens else message
-        return GeneratedPiece(tuple(tokens), text)
 
 
 @asynccontextmanager

@@ -15,7 +15,7 @@ import time
 from pathlib import Path
 from typing import Final
 
-from peerllm.peer.batching import BatchingEngine, Produced, Sampling
+from peerllm.peer.batching import BatchingEngine, Outcome, Produced
 from peerllm.peer.chat import ChatTemplate, ChatTurn
 from peerllm.peer.engine_protocol import (
     Alive,
@@ -31,6 +31,9 @@ from peerllm.peer.engine_protocol import (
     Progress,
     Ready,
     Refused,
+    Score,
+    Scored,
+    ScoreTask,
     Started,
     Submit,
     ToEngine,
@@ -41,6 +44,7 @@ from peerllm.peer.engine_protocol import (
 from peerllm.peer.errors import ModelError, PromptError
 from peerllm.peer.llama import LlamaModel
 from peerllm.peer.models import DigestCache, check_model
+from peerllm.peer.sampling import Sampling
 from peerllm.privacy.process_memory import forbid_memory_dumps, place_of
 
 # How often a step that shows no token is reported: well below any watchdog, and rare
@@ -134,8 +138,8 @@ class EngineServer:
     def serve(self) -> None:
         """Take messages and step until the daemon closes its end."""
         while self._take_messages():
-            for produced in self._engine.step():
-                self._report(produced)
+            for outcome in self._engine.step():
+                self._report(outcome)
             self._pipes.send_alive()
 
     def _take_messages(self) -> bool:
@@ -155,45 +159,70 @@ class EngineServer:
             match message:
                 case None:
                     return False
-                case Submit():
+                case Submit() | Score():
                     self._scrubbed = False
-                    self._submit(message.number, message.task)
+                    self._begin(message)
                 case Cancel():
                     self._engine.cancel(message.number)
                 case Load():
                     raise EngineProtocolError("an engine loads one model only")
 
-    def _submit(self, number: int, task: GenerationTask) -> None:
+    def _begin(self, message: Submit | Score) -> None:
+        number, task = message.number, message.task
         try:
-            prompt = self._template.prompt(
-                [ChatTurn(turn.role, turn.content) for turn in task.turns],
-                task.assistant_prefix,
-                self._model,
-            )
-            self._engine.submit(
-                number,
-                prompt,
-                max_tokens=task.max_tokens,
-                sampling=Sampling(
-                    temperature=task.temperature_milli / 1000,
-                    top_p=task.top_p_milli / 1000,
-                    seed=task.seed,
-                ),
-                stop=task.stop,
-            )
+            if isinstance(task, ScoreTask):
+                prompt_tokens = self._score(number, task)
+            else:
+                prompt_tokens = self._submit(number, task)
         except PromptError as refusal:
             self._pipes.send(Refused(number=number, reason=refusal.reason, sentence=str(refusal)))
         else:
-            self._pipes.send(Started(number=number, prompt_tokens=len(prompt)))
+            self._pipes.send(Started(number=number, prompt_tokens=prompt_tokens))
 
-    def _report(self, produced: Produced) -> None:
-        number = produced.identifier
-        if produced.tokens or produced.text:
+    def _submit(self, number: int, task: GenerationTask) -> int:
+        prompt = self._prompt(task)
+        self._engine.submit(
+            number, prompt, max_tokens=task.max_tokens, sampling=_sampling(task), stop=task.stop
+        )
+        return len(prompt)
+
+    def _score(self, number: int, claim: ScoreTask) -> int:
+        prompt = self._prompt(claim.task)
+        self._engine.score(
+            number,
+            prompt,
+            claim.tokens,
+            sampling=_sampling(claim.task),
+            ended=claim.ended,
+            exact=claim.exact,
+        )
+        return len(prompt)
+
+    def _prompt(self, task: GenerationTask) -> list[int]:
+        turns = [ChatTurn(turn.role, turn.content) for turn in task.turns]
+        return self._template.prompt(turns, task.assistant_prefix, self._model)
+
+    def _report(self, outcome: Outcome) -> None:
+        number = outcome.identifier
+        if not isinstance(outcome, Produced):
             self._pipes.send(
-                Tokens(number=number, tokens=list(produced.tokens), text=produced.text)
+                Scored(
+                    number=number,
+                    would_draw=list(outcome.would_draw),
+                    margins=list(outcome.margins),
+                )
             )
-        if produced.finish:
-            self._pipes.send(Finished(number=number, finish=produced.finish))
+            return
+        if outcome.tokens or outcome.text:
+            self._pipes.send(Tokens(number=number, tokens=list(outcome.tokens), text=outcome.text))
+        if outcome.finish:
+            self._pipes.send(Finished(number=number, finish=outcome.finish))
+
+
+def _sampling(task: GenerationTask) -> Sampling:
+    return Sampling(
+        temperature=task.temperature_milli / 1000, top_p=task.top_p_milli / 1000, seed=task.seed
+    )
 
 
 def load_and_serve(pipes: DaemonPipes) -> None:

@@ -18,6 +18,8 @@ from peerllm.peer.errors import LoadFault, PeerError, TaskFault
 # the rest and is still small enough to buffer.
 MAXIMUM_MESSAGE_BYTES: Final = 2 * 1024 * 1024
 _LENGTH_BYTES: Final = 4
+# A list of a message holds 8192 items (peerllm.crypto.encoding), one of them the answer's end.
+MAXIMUM_SCORED_TOKENS: Final = 8191
 
 TaskNumber = Annotated[int, Meta(ge=0, le=2**53)]
 
@@ -76,6 +78,26 @@ class Submit(_Confidential, frozen=True, kw_only=True, tag="submit"):
 
     number: TaskNumber
     task: GenerationTask
+
+
+class ScoreTask(_Confidential, frozen=True, kw_only=True):
+    """A claimed answer to check: `task` is what its host was given, `tokens` its answer.
+
+    `ended` claims that the model itself ended the answer there. `exact` computes each
+    token as it was generated, at the price of generating; see `peerllm.peer.verification`.
+    """
+
+    task: GenerationTask
+    tokens: Annotated[list[int], Meta(min_length=1, max_length=MAXIMUM_SCORED_TOKENS)]
+    ended: bool = False
+    exact: bool = False
+
+
+class Score(_Confidential, frozen=True, kw_only=True, tag="score"):
+    """Check a claimed answer. Answered by `Started` and `Scored`, or by `Refused`."""
+
+    number: TaskNumber
+    task: ScoreTask
 
 
 class Cancel(msgspec.Struct, frozen=True, kw_only=True, tag="cancel"):
@@ -138,6 +160,14 @@ class Finished(msgspec.Struct, frozen=True, kw_only=True, tag="finished"):
     finish: Literal["stop", "length"]
 
 
+class Scored(msgspec.Struct, frozen=True, kw_only=True, tag="scored"):
+    """Per token of a claimed answer: would this model have drawn it, and by how much not."""
+
+    number: TaskNumber
+    would_draw: list[bool]
+    margins: list[float]
+
+
 class Alive(msgspec.Struct, frozen=True, kw_only=True, tag="alive"):
     """Work goes on though there is no token to show, as in a long prompt."""
 
@@ -148,8 +178,10 @@ class Crashed(msgspec.Struct, frozen=True, kw_only=True, tag="crashed"):
     where: str
 
 
-ToEngine = Load | Submit | Cancel
-FromEngine = Progress | Ready | LoadFailed | Started | Refused | Tokens | Finished | Alive | Crashed
+ToEngine = Load | Submit | Score | Cancel
+FromEngine = (
+    Progress | Ready | LoadFailed | Started | Refused | Tokens | Finished | Scored | Alive | Crashed
+)
 
 
 def frame(message: ToEngine | FromEngine) -> bytes:

@@ -41,6 +41,22 @@ class GenerationFailed:
 GenerationStep = GeneratedPiece | GenerationRefused | GenerationFailed
 
 
+@dataclass(frozen=True)
+class AnswerScores:
+    """What a model says to a claimed answer; see `peerllm.peer.verification`.
+
+    One entry per token, and one more for the end where the claim names one. `margins` in
+    logits.
+    """
+
+    prompt_tokens: int
+    would_draw: tuple[bool, ...]
+    margins: tuple[float, ...]
+
+
+ScoreOutcome = AnswerScores | GenerationRefused | GenerationFailed
+
+
 class Generation(Protocol):
     """One answer under way."""
 

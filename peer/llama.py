@@ -9,6 +9,7 @@ import ctypes
 import importlib
 import os
 from collections.abc import Callable
+from functools import cached_property
 from pathlib import Path
 from typing import Any, Final
 
@@ -101,6 +102,16 @@ class LlamaModel:
     def trained_context_tokens(self) -> int:
         """How long a sequence the model was trained on."""
         return int(self.library.llama_model_n_ctx_train(self.pointer))
+
+    @property
+    def vocabulary_size(self) -> int:
+        """How many tokens the model knows: they are numbered from 0."""
+        return int(self.library.llama_vocab_n_tokens(self._vocabulary))
+
+    @cached_property
+    def end_tokens(self) -> list[int]:
+        """The tokens that end an answer; looked for in the whole vocabulary, once."""
+        return [token for token in range(self.vocabulary_size) if self.is_end(token)]
 
     def cache_bytes(self, tokens: int) -> int:
         """Memory that the keys and values of so many tokens take, in 16-bit floats."""

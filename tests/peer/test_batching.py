@@ -1,12 +1,14 @@
 from collections.abc import Iterator
+from typing import Any
 
 import pytest
 
 from peerllm.peer import batching
-from peerllm.peer.batching import BatchingEngine, Produced, Sampling
+from peerllm.peer.batching import BatchingEngine, Produced, ScoredAnswer
 from peerllm.peer.chat import ChatTemplate, ChatTurn
 from peerllm.peer.errors import ModelError, PromptError
 from peerllm.peer.llama import LlamaModel
+from peerllm.peer.sampling import Sampling
 
 DRAWN = Sampling(temperature=0.8, top_p=0.95, seed=7)
 
@@ -166,6 +168,76 @@ def test_too_little_memory_is_one_sentence(model: LlamaModel) -> None:
     with pytest.raises(ModelError, match="not enough memory") as caught:
         BatchingEngine(model, slots=64, context_tokens=16_000_000, threads=1)
     assert caught.value.reason == "no_memory"
+
+
+def score(engine: BatchingEngine, *claim: list[int], **details: Any) -> ScoredAnswer:
+    engine.score(9, *claim, **details)
+    outcomes = []
+    while not engine.idle:
+        outcomes += [outcome for outcome in engine.step() if outcome.identifier == 9]
+    (scored,) = outcomes
+    assert isinstance(scored, ScoredAnswer)
+    return scored
+
+
+@pytest.mark.parametrize("sampling", [Sampling(), DRAWN])
+def test_an_exact_score_draws_every_token_again_even_beside_others(
+    model: LlamaModel, engine: BatchingEngine, sampling: Sampling
+) -> None:
+    question = prompt(model, "Answer with one word: is fire hot or cold?")
+    engine.submit(1, question, max_tokens=40, sampling=sampling)
+    answer = finish_all(engine)[1]
+    assert answer[-1].finish == "stop"
+    engine.submit(2, prompt(model, "Count to ten."), max_tokens=12, sampling=DRAWN)
+    claim = tokens(answer)
+    scored = score(engine, question, claim, sampling=sampling, ended=True, exact=True)
+    # One more than tokens: the answer's end is part of the claim.
+    assert scored.would_draw == (True,) * (len(claim) + 1)
+    if sampling == Sampling():
+        assert scored.margins == (0.0,) * (len(claim) + 1)
+    cut = score(engine, question, claim[:-1], sampling=sampling, ended=True, exact=True)
+    assert not cut.would_draw[-1]
+    assert cut.margins[-1] > 1
+
+
+def test_a_score_by_prefill_comes_close_and_an_altered_token_stands_out(
+    model: LlamaModel, engine: BatchingEngine
+) -> None:
+    # Longer than one piece of a prompt, so that the cuts of prompt and answer both matter.
+    question = prompt(model, "Tell a story about a fox who goes to the sea. " * 4)
+    engine.submit(1, question, max_tokens=40, sampling=Sampling())
+    claim = tokens(finish_all(engine)[1])
+    honest = score(engine, question, claim, sampling=Sampling())
+    assert len(honest.margins) == len(claim)
+    assert sum(honest.margins) / len(claim) < 0.02
+    altered = [*claim[:20], claim[3], *claim[21:]]
+    dishonest = score(engine, question, altered, sampling=Sampling())
+    assert max(dishonest.margins) == dishonest.margins[20] > 5
+    assert not dishonest.would_draw[20]
+    assert dishonest.margins[:20] == honest.margins[:20]
+
+
+def test_claims_that_cannot_be_scored_are_refused_with_the_numbers(
+    model: LlamaModel, engine: BatchingEngine
+) -> None:
+    for claim, said in [([-1], "to 49151"), ([49152], "to 49151"), ([], "to 49151")]:
+        with pytest.raises(PromptError, match=said):
+            engine.score(1, [5], claim, sampling=Sampling())
+    with pytest.raises(PromptError, match="holds 256 tokens"):
+        engine.score(1, [5] * 200, [5] * 57, sampling=Sampling())
+    with pytest.raises(PromptError):
+        engine.score(1, [], [5], sampling=Sampling())
+    assert engine.idle
+
+
+def test_a_score_can_be_cancelled(model: LlamaModel, engine: BatchingEngine) -> None:
+    for number in range(5):
+        engine.score(number, [5] * 100, [5] * 50, sampling=Sampling())
+    engine.step()
+    for number in range(5):
+        engine.cancel(number)
+    assert engine.idle
+    assert engine.step() == []
 
 
 def test_representations_hide_content() -> None:

@@ -4,12 +4,15 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
 
+import msgspec
 import pytest
 import trio
+import trio.testing
 
 from peerllm.peer.engine import EngineClient, EngineSettings, default_threads, open_engine
-from peerllm.peer.engine_protocol import GenerationTask, TaskTurn
+from peerllm.peer.engine_protocol import GenerationTask, ScoreTask, TaskTurn
 from peerllm.peer.generation import (
+    AnswerScores,
     EngineReady,
     EngineRestarting,
     EngineState,
@@ -21,6 +24,7 @@ from peerllm.peer.generation import (
     GenerationStep,
 )
 from peerllm.peer.models import DigestCache, ModelFile, locate_model
+from peerllm.peer.verification import judge_answer
 
 
 def task(max_tokens: int = 6, content: str = "Count to ten.") -> GenerationTask:
@@ -82,6 +86,57 @@ async def test_several_answers_stream_from_one_engine(tmp_path: Path) -> None:
     assert answers[0] == answers[1] == answers[2]
     assert len(answers[0][0]) == 6
     assert answers[0][1]
+
+
+async def judged(engine: EngineClient, claim: ScoreTask) -> str:
+    scores = await engine.score(claim)
+    assert isinstance(scores, AnswerScores)
+    assert scores.prompt_tokens > 10
+    greedy = claim.task.temperature_milli == 0
+    return judge_answer(scores, greedy=greedy, exact=claim.exact).judgement
+
+
+async def test_an_honest_answer_is_told_from_others(tmp_path: Path) -> None:
+    async with ready_engine(tmp_path) as engine:
+        greedy = task(24, "Tell a story about the sea.")
+        for asked in (greedy, msgspec.structs.replace(greedy, temperature_milli=800, seed=5)):
+            with engine.generate(asked) as generation:
+                tokens, _, _ = await collect(generation)
+            exact = asked.temperature_milli > 0
+            honest = ScoreTask(task=asked, tokens=tokens, exact=exact)
+            other_seed = msgspec.structs.replace(asked, temperature_milli=800, seed=6)
+            other_prompt = task(24, "How many legs has a horse?")
+            altered = [*tokens[:9], tokens[2], *tokens[10:]]
+            assert await judged(engine, honest) == "honest"
+            for dishonest in (
+                msgspec.structs.replace(honest, tokens=altered),
+                msgspec.structs.replace(honest, task=other_prompt),
+                *([msgspec.structs.replace(honest, task=other_seed)] if exact else []),
+            ):
+                assert await judged(engine, dishonest) == "foreign"
+
+
+async def test_a_score_is_refused_or_fails_as_an_answer_does(tmp_path: Path) -> None:
+    async with ready_engine(tmp_path) as engine:
+        assert await engine.score(ScoreTask(task=task(), tokens=[10**9])) == GenerationRefused(
+            "bad_task"
+        )
+        long = ScoreTask(task=task(), tokens=[5] * 200, exact=True)
+        with trio.CancelScope() as scope:
+            scope.cancel()
+            await engine.score(long)
+        assert engine.process_id
+        async with trio.open_nursery() as nursery:
+            outcomes: list[object] = []
+
+            async def ask() -> None:
+                outcomes.append(await engine.score(long))
+
+            nursery.start_soon(ask)
+            await trio.testing.wait_all_tasks_blocked()
+            os.kill(engine.process_id, signal.SIGKILL)
+        assert outcomes == [GenerationFailed("engine_died")]
+        assert await engine.score(long) == GenerationFailed("engine_unavailable")
 
 
 async def test_leaving_the_block_frees_the_slot(tmp_path: Path) -> None:

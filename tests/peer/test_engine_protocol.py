@@ -9,6 +9,8 @@ from peerllm.peer.engine_protocol import (
     FrameReader,
     FromEngine,
     GenerationTask,
+    Score,
+    ScoreTask,
     Started,
     Submit,
     TaskTurn,
@@ -60,7 +62,14 @@ def test_an_oversized_message_is_refused_before_it_is_buffered() -> None:
 
 @pytest.mark.parametrize(
     "value",
-    [SUBMIT, SUBMIT.task, SUBMIT.task.turns[0], Tokens(number=1, tokens=[987654], text="SECRET")],
+    [
+        SUBMIT,
+        SUBMIT.task,
+        SUBMIT.task.turns[0],
+        Tokens(number=1, tokens=[987654], text="SECRET"),
+        Score(number=1, task=ScoreTask(task=SUBMIT.task, tokens=[987654])),
+        ScoreTask(task=SUBMIT.task, tokens=[987654]),
+    ],
 )
 def test_representations_hide_content(value: Submit) -> None:
     shown = repr(value) + repr(value.__rich_repr__())
