@@ -2,6 +2,7 @@
 
 import json
 import os
+import signal
 import socket
 import subprocess
 import sys
@@ -12,6 +13,7 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import httpx
+import psutil
 import trio
 
 from peerllm.charter.defaults import (
@@ -88,6 +90,37 @@ def data_directory(root: Path) -> Path:
 def up_file(root: Path) -> Path:
     """Where scripts find their way while the network runs."""
     return root / "up.json"
+
+
+def stop_leftovers(root: Path) -> int:
+    """Stop the processes of an earlier start that was killed; gives how many there were.
+
+    Raises `UpError` when that earlier start still runs.
+    """
+    try:
+        left = json.loads(up_file(root).read_text())
+        starter = int(left["starter"]["pid"])
+        pids = [int(part["pid"]) for part in (left["coordinator"], *left["hosts"])]
+    except (OSError, ValueError, KeyError, TypeError):
+        return 0
+    if _is_ours(starter, "up"):
+        raise UpError(f"this network already runs (process {starter}); stop it or use --directory")
+    stopped = 0
+    for pid in pids:
+        # Its folder is in its command line; another process may have got the number since.
+        if _is_ours(pid, str(data_directory(root))):
+            os.kill(pid, signal.SIGTERM)
+            stopped += 1
+    up_file(root).unlink(missing_ok=True)
+    return stopped
+
+
+def _is_ours(pid: int, word: str) -> bool:
+    try:
+        command = psutil.Process(pid).cmdline()
+    except psutil.Error:
+        return False
+    return any("peerllm" in part for part in command) and any(word in part for part in command)
 
 
 def prepare(root: Path, http_port: int) -> LocalNetwork:
@@ -300,6 +333,7 @@ def write_up_file(network: LocalNetwork, parts: tuple[Part, ...]) -> None:
     """Tell scripts where everything is; readable by this user alone, because of the key."""
     coordinator, *hosts = parts
     content = {
+        "starter": {"pid": os.getpid()},
         "base_url": network.base_url,
         "api_key": network.api_key,
         "data_dir": str(network.data_directory.resolve()),

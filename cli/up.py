@@ -16,18 +16,21 @@ from rich.console import Console
 
 from peerllm.charter.defaults import FIRST_MODEL
 from peerllm.cli.local_network import (
+    POLL_SECONDS,
+    STOP_SECONDS,
     LocalNetwork,
     Part,
     UpError,
     prepare,
     running,
+    stop_leftovers,
     up_file,
     wait_until_ready,
     write_up_file,
 )
 from peerllm.cli.retention import find_content, needles_in
 from peerllm.coordinator.errors import CoordinatorError
-from peerllm.coordinator.service import refuse_taken_port
+from peerllm.coordinator.service import PortInUseError, refuse_taken_port
 from peerllm.coordinator.statement import HostLine, Statement
 from peerllm.crypto.errors import CryptoError
 from peerllm.privacy.endings import clear_endings
@@ -72,6 +75,10 @@ async def _stop_on_signal(scope: trio.CancelScope) -> None:
 async def _run_network(once: str | None, port: int, directory: Path) -> None:
     started = time.monotonic()
     _refuse_small_memory()
+    left = stop_leftovers(directory)
+    if left:
+        print(f"Stopped {left} processes of an earlier start that was killed.")
+        await _until_free(port)
     refuse_taken_port("127.0.0.1", port)
     network = prepare(directory, port)
     console = Console(highlight=False, soft_wrap=True)
@@ -92,6 +99,18 @@ async def _run_network(once: str | None, port: int, directory: Path) -> None:
                 await _serve_on(parts)
     finally:
         up_file(directory).unlink(missing_ok=True)
+
+
+async def _until_free(port: int) -> None:
+    """Wait until a coordinator that was told to stop has let go of its port."""
+    with trio.move_on_after(STOP_SECONDS):
+        while True:
+            try:
+                refuse_taken_port("127.0.0.1", port)
+            except PortInUseError:
+                await trio.sleep(POLL_SECONDS)
+            else:
+                return
 
 
 def _refuse_small_memory() -> None:

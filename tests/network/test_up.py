@@ -59,3 +59,27 @@ def test_an_interrupt_stops_every_process(
     assert stop_network(running) == 0
     assert not (running.directory / "up.json").exists()
     assert all(process_is_gone(pid) for pid in running.pids())
+
+
+def test_a_start_that_was_killed_leaves_nothing_in_the_way(
+    tmp_path: Path, process_is_gone: Callable[[int], bool]
+) -> None:
+    killed = start_network(tmp_path)
+    killed.process.kill()
+    killed.process.wait()
+    done = run_peerllm(
+        "up",
+        "--once=Name a colour.",
+        f"--port={killed.up['coordinator']['http_port']}",
+        f"--directory={killed.directory}",
+    )
+    assert done.returncode == 0, done.stderr
+    assert "Stopped 4 processes" in done.stdout
+    assert all(process_is_gone(pid) for pid in killed.pids())
+
+
+def test_a_network_is_not_started_twice(network: UpNetwork) -> None:
+    done = run_peerllm("up", f"--port={free_port()}", f"--directory={network.directory}")
+    assert done.returncode == 1
+    assert "already runs" in done.stderr
+    assert network.is_alive()
