@@ -45,7 +45,8 @@ def main() -> None:
     _check_machine()
     started = time.monotonic()
     packages = _requirements(LOCKED_PACKAGES)
-    engine = packages.pop(ENGINE)
+    engine = next(package for package in packages if package.startswith(f"{ENGINE}=="))
+    packages.remove(engine)
     if not PYTHON.exists():
         _say("making the environment .venv")
         venv.create(VENV, with_pip=True)
@@ -118,25 +119,20 @@ def _available_memory() -> int | None:
     return None
 
 
-def _requirements(lock: Path) -> dict[str, str]:
-    """A lock's requirements by name and marker, each with its hashes."""
+def _requirements(lock: Path) -> list[str]:
+    """A lock's requirements, each with its markers and hashes."""
     lines = [line for line in lock.read_text().splitlines() if not line.lstrip().startswith("#")]
-    blocks = re.split(r"\n(?=[A-Za-z0-9])", "\n".join(lines).strip())
-    return {block.partition(" ")[0].partition("==")[0] + _marker(block): block for block in blocks}
-
-
-def _marker(block: str) -> str:
-    return block.partition("\n")[0].partition(";")[2].rstrip(" \\")
+    return re.split(r"\n(?=[A-Za-z0-9])", "\n".join(lines).strip())
 
 
 def _pip() -> list[str]:
     return [str(PYTHON), "-m", "pip", "--disable-pip-version-check"]
 
 
-def _pip_install(requirements: dict[str, str]) -> None:
+def _pip_install(requirements: list[str]) -> None:
     """Install by hash; what has no wheel is built with the locked build tools, nothing else."""
     options = ["--no-deps", "--require-hashes", "--no-build-isolation", "--quiet"]
-    with _requirements_file("\n".join(requirements.values())) as file:
+    with _requirements_file("\n".join(requirements)) as file:
         _run("installing packages by hash", [*_pip(), "install", *options, "-r", str(file)])
 
 
