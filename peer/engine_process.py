@@ -15,7 +15,9 @@ import time
 from pathlib import Path
 from typing import Final
 
-from peerllm.peer.batching import BatchingEngine, Outcome, Produced
+import psutil
+
+from peerllm.peer.batching import PREFILL_TOKENS, BatchingEngine, Outcome, Produced
 from peerllm.peer.chat import ChatTemplate, ChatTurn
 from peerllm.peer.engine_protocol import (
     Alive,
@@ -43,6 +45,7 @@ from peerllm.peer.engine_protocol import (
 )
 from peerllm.peer.errors import ModelError, PromptError
 from peerllm.peer.llama import LlamaModel
+from peerllm.peer.memory import predict_memory, refuse_too_little_memory
 from peerllm.peer.models import DigestCache, check_model
 from peerllm.peer.sampling import Sampling
 from peerllm.privacy.process_memory import forbid_memory_dumps, place_of
@@ -234,7 +237,17 @@ def load_and_serve(pipes: DaemonPipes) -> None:
         raise EngineProtocolError("the first message to an engine must be load")
     path = Path(load.path)
     try:
-        check_model(path, load.digest, DigestCache(Path(load.digest_cache)))
+        shape = check_model(path, load.digest, DigestCache(Path(load.digest_cache)))
+        refuse_too_little_memory(
+            predict_memory(
+                shape,
+                slots=load.slots,
+                context_tokens=min(load.context_tokens, shape.trained_context_tokens),
+                batch_tokens=max(PREFILL_TOKENS, load.slots),
+            ),
+            available=psutil.virtual_memory().available,
+            cap=load.memory_cap_bytes,
+        )
         model = LlamaModel(path, lambda percent: pipes.send(Progress(percent=percent)))
         server = EngineServer(pipes, model, ChatTemplate(model.chat_template), load)
     except ModelError as error:

@@ -71,6 +71,8 @@ class Load(msgspec.Struct, frozen=True, kw_only=True, tag="load"):
     slots: Annotated[int, Meta(ge=1, le=256)]
     context_tokens: Annotated[int, Meta(ge=1, le=16_777_216)]
     threads: Annotated[int, Meta(ge=1, le=1024)]
+    # What the owner lets a host take; 0 is whatever is free.
+    memory_cap_bytes: Annotated[int, Meta(ge=0)] = 0
 
 
 class Submit(_Confidential, frozen=True, kw_only=True, tag="submit"):

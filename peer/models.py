@@ -15,10 +15,8 @@ from pathlib import Path
 from typing import Final
 
 from peerllm.peer.errors import ModelError
+from peerllm.peer.gguf import ModelShape, read_shape
 
-GGUF_MAGIC: Final = b"GGUF"
-# What the engine's loader reads; version 1 predates every model in circulation.
-GGUF_VERSIONS: Final = (2, 3)
 # 4 MiB: large enough that the hash, not the system call, is what costs.
 _READ_BYTES: Final = 4 * 1024 * 1024
 # A host serves a handful of models; beyond this the oldest entries are of no use.
@@ -80,13 +78,14 @@ def locate_model(path: Path | None, cache: "DigestCache") -> ModelFile:
         embedded = embedded_model_path()
         check_model(embedded, EMBEDDED_MODEL.digest, cache)
         return ModelFile(EMBEDDED_MODEL.name, embedded, EMBEDDED_MODEL.digest)
-    check_format(path)
+    # Before the hash, which takes long: most wrong files are seen by their first bytes.
+    read_shape(path)
     return ModelFile(_name_of(path), path, cache.digest(path))
 
 
-def check_model(path: Path, digest: bytes, cache: "DigestCache") -> None:
-    """Return when the file is a GGUF with this digest. Raises `ModelError` otherwise."""
-    check_format(path)
+def check_model(path: Path, digest: bytes, cache: "DigestCache") -> ModelShape:
+    """The shape of a whole GGUF file with this digest. Raises `ModelError` otherwise."""
+    shape = read_shape(path)
     found = cache.digest(path)
     if found != digest:
         raise ModelError(
@@ -94,24 +93,7 @@ def check_model(path: Path, digest: bytes, cache: "DigestCache") -> None:
             f"{path} is not the expected model: its SHA-256 is {found.hex()}, "
             f"expected {digest.hex()}; fetch the file again",
         )
-
-
-def check_format(path: Path) -> None:
-    """Return when the file starts as a GGUF does. Raises `ModelError` otherwise."""
-    try:
-        with path.open("rb") as file:
-            head = file.read(8)
-    except OSError as error:
-        raise ModelError(
-            "missing_file", f"the model file {path} cannot be read: {error.strerror}"
-        ) from None
-    if head[:4] != GGUF_MAGIC or len(head) < 8:
-        raise ModelError("not_gguf", f"{path} is not a GGUF model file")
-    version = int.from_bytes(head[4:8], "little")
-    if version not in GGUF_VERSIONS:
-        raise ModelError(
-            "not_gguf", f"{path} is a GGUF of version {version}; versions 2 and 3 can be served"
-        )
+    return shape
 
 
 class DigestCache:

@@ -2,9 +2,10 @@ import os
 import signal
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
+import msgspec
 import pytest
 
 from peerllm.peer.engine_protocol import (
@@ -150,15 +151,49 @@ def test_a_wrong_digest_is_not_loaded(process: RunningProcess) -> None:
     assert failed.reason == "digest_mismatch"
 
 
-def test_a_damaged_model_is_not_loaded(process: RunningProcess, tmp_path: Path) -> None:
-    path = tmp_path / "cut.gguf"
-    with embedded_model_path().open("rb") as file:
-        path.write_bytes(file.read(1_000_000))
+def cut_short(whole: bytes) -> bytes:
+    return whole[:1_900_000]
+
+
+def without_blocks(whole: bytes) -> bytes:
+    # The library ends its process over this one.
+    at = whole.index(b"llama.block_count") + len(b"llama.block_count") + 4
+    return whole[:at] + bytes(4) + whole[at + 4 :]
+
+
+def absurd_count(whole: bytes) -> bytes:
+    return whole[:8] + b"\xff" * 8 + whole[16:]
+
+
+def garbled_metadata(whole: bytes) -> bytes:
+    return whole[:24] + b"\x80" * 400 + whole[424:]
+
+
+@pytest.mark.parametrize("damage", [cut_short, without_blocks, absurd_count, garbled_metadata])
+def test_a_damaged_model_is_not_loaded(
+    process: RunningProcess, tmp_path: Path, damage: Callable[[bytes], bytes]
+) -> None:
+    path = tmp_path / "damaged.gguf"
+    path.write_bytes(damage(embedded_model_path().read_bytes()))
     process.send(load(path, digest=_digest(path)))
     failed = process.receive()
     assert isinstance(failed, LoadFailed)
     assert failed.reason == "unloadable"
+    assert failed.sentence.startswith(f"the model file {path} is damaged: ")
+    assert "\n" not in failed.sentence
     assert process.end() == (0, b"")
+
+
+def test_what_does_not_fit_is_refused_before_loading_with_the_numbers(
+    process: RunningProcess,
+) -> None:
+    wanted = load(embedded_model_path(), slots=4, context_tokens=4096)
+    process.send(msgspec.structs.replace(wanted, memory_cap_bytes=300_000_000))
+    failed = process.receive()
+    assert isinstance(failed, LoadFailed)
+    assert failed.reason == "no_memory"
+    assert "takes 575 MB (weights 97 MB, answers 378 MB" in failed.sentence
+    assert "the memory cap allows 300 MB" in failed.sentence
 
 
 def test_a_missing_library_is_one_sentence(tmp_path: Path) -> None:

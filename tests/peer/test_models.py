@@ -13,8 +13,9 @@ from peerllm.peer.models import (
     embedded_model_path,
     locate_model,
 )
+from tests.peer.gguf_files import tiny_gguf
 
-GGUF_3 = b"GGUF" + (3).to_bytes(4, "little")
+TINY = tiny_gguf()
 
 
 def write(path: Path, content: bytes) -> Path:
@@ -57,7 +58,7 @@ def test_an_absent_file_is_reported(tmp_path: Path) -> None:
 
 
 def test_a_wrong_digest_is_refused_and_both_digests_are_named(tmp_path: Path) -> None:
-    path = write(tmp_path / "model.gguf", GGUF_3)
+    path = write(tmp_path / "model.gguf", TINY)
     with pytest.raises(ModelError) as caught:
         check_model(path, bytes(32), DigestCache(None))
     assert caught.value.reason == "digest_mismatch"
@@ -66,19 +67,19 @@ def test_a_wrong_digest_is_refused_and_both_digests_are_named(tmp_path: Path) ->
 
 def test_a_changed_file_is_hashed_again(tmp_path: Path) -> None:
     cache = DigestCache(tmp_path / "digests.json")
-    path = write(tmp_path / "model.gguf", GGUF_3 + b"one")
+    path = write(tmp_path / "model.gguf", TINY + b"one")
     first = cache.digest(path)
     assert cache.digest(path) == first
-    write(path, GGUF_3 + b"two!")
+    write(path, TINY + b"two!")
     assert cache.digest(path) != first
     check_model(path, DigestCache(None).digest(path), cache)
 
 
 def test_an_unchanged_file_comes_from_the_cache(tmp_path: Path) -> None:
     cache = DigestCache(tmp_path / "digests.json")
-    path = write(tmp_path / "model.gguf", GGUF_3 + b"one")
+    path = write(tmp_path / "model.gguf", TINY + b"one")
     first, status = cache.digest(path), path.stat()
-    write(path, GGUF_3 + b"two")
+    write(path, TINY + b"two")
     os.utime(path, ns=(status.st_atime_ns, status.st_mtime_ns))
     # Same size and time: exactly the case in which the cache answers, not the file.
     assert cache.digest(path) == first
@@ -86,16 +87,16 @@ def test_an_unchanged_file_comes_from_the_cache(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("damage", [b"", b"[1]", b"{", b'{"x": "nonsense"}', b"\xff"])
 def test_a_damaged_cache_costs_time_only(tmp_path: Path, damage: bytes) -> None:
-    path = write(tmp_path / "model.gguf", GGUF_3)
+    path = write(tmp_path / "model.gguf", TINY)
     cache_path = write(tmp_path / "digests.json", damage)
     assert DigestCache(cache_path).digest(path) == DigestCache(None).digest(path)
 
 
 def test_an_unwritable_cache_costs_time_only(tmp_path: Path) -> None:
-    path = write(tmp_path / "model.gguf", GGUF_3)
+    path = write(tmp_path / "model.gguf", TINY)
     assert DigestCache(tmp_path / "absent" / "digests.json").digest(path)
 
 
 def test_a_file_outside_the_catalogue_is_named_after_itself(tmp_path: Path) -> None:
-    path = write(tmp_path / "My Größe Model.gguf", GGUF_3)
+    path = write(tmp_path / "My Größe Model.gguf", TINY)
     assert locate_model(path, DigestCache(None)).name == "my-gr-e-model"
