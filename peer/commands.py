@@ -10,6 +10,7 @@ import typer
 from peerllm.crypto.errors import CryptoError
 from peerllm.crypto.identity import Identity
 from peerllm.overlay.errors import OverlayError
+from peerllm.peer.catalogue import find_model
 from peerllm.peer.configuration import (
     DEFAULT_CONTEXT_TOKENS,
     DEFAULT_SLOTS,
@@ -48,7 +49,8 @@ def run(
         int, typer.Option(min=0, max=65535, help="Port to listen on; 0 picks one.")
     ] = 0,
     model: Annotated[
-        Path | None, typer.Option(help="GGUF file to serve; else the embedded model.")
+        str | None,
+        typer.Option(help="GGUF file, or a model of the catalogue; else the embedded model."),
     ] = None,
     slots: Annotated[int, typer.Option(help="Answers generated at once.")] = DEFAULT_SLOTS,
     context: Annotated[
@@ -69,7 +71,7 @@ def run(
             coordinator=coordinator,
             listen_address=listen_address,
             listen_port=listen_port,
-            model=model,
+            model=find_model(data_directory, model),
             slots=slots,
             context_tokens=context,
             threads=threads,

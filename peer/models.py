@@ -80,7 +80,7 @@ def locate_model(path: Path | None, cache: "DigestCache") -> ModelFile:
         return ModelFile(EMBEDDED_MODEL.name, embedded, EMBEDDED_MODEL.digest)
     # Before the hash, which takes long: most wrong files are seen by their first bytes.
     read_shape(path)
-    return ModelFile(_name_of(path), path, cache.digest(path))
+    return ModelFile(name_of(path), path, cache.digest(path))
 
 
 def check_model(path: Path, digest: bytes, cache: "DigestCache") -> ModelShape:
@@ -165,7 +165,8 @@ def _hash(path: Path) -> bytes:
     return hasher.digest()
 
 
-def _name_of(path: Path) -> str:
+def name_of(path: Path) -> str:
+    """What a model is called after its file."""
     # Model names travel as printable ASCII of at most 128 characters.
     name = re.sub(r"[^A-Za-z0-9._-]+", "-", path.stem).strip("-").lower()
     return name[:128] or "model"

@@ -10,6 +10,8 @@ import trio
 from peerllm.crypto.identity import Identity
 from peerllm.overlay.messages import SESSION_PROTOCOL
 from peerllm.overlay.node import open_node
+from peerllm.peer.benchmark import build
+from peerllm.peer.catalogue import measured_threads
 from peerllm.peer.configuration import HostConfiguration
 from peerllm.peer.daemon import DaemonParts, HostDaemon
 from peerllm.peer.engine import EngineSettings, default_threads, open_engine
@@ -50,7 +52,9 @@ async def run_host(
         digest_cache=configuration.digest_cache_path,
         slots=configuration.slots,
         context_tokens=configuration.context_tokens,
-        threads=configuration.threads or default_threads(),
+        threads=configuration.threads
+        or measured_threads(configuration.data_directory, model.digest, build())
+        or default_threads(),
     )
     log.event(
         "starting",

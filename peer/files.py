@@ -1,0 +1,54 @@
+"""Small state files of a host: written whole or not at all, readable by their owner only."""
+
+import contextlib
+import os
+import tempfile
+from pathlib import Path
+from typing import TypeVar
+
+import msgspec
+
+from peerllm.peer.errors import ConfigurationError
+
+T = TypeVar("T")
+
+# Catalogue, limits and settings are a few kilobytes.
+_MAXIMUM_BYTES = 1024 * 1024
+
+
+def write_private(path: Path, raw: bytes) -> None:
+    """Replace the file at once, with mode 0600. Raises OSError."""
+    path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+    # mkstemp's files have mode 0600.
+    descriptor, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}-")
+    try:
+        with os.fdopen(descriptor, "wb") as file:
+            file.write(raw)
+            file.flush()
+            os.fsync(file.fileno())
+        os.replace(temporary, path)
+    except BaseException:
+        with contextlib.suppress(OSError):
+            os.unlink(temporary)
+        raise
+
+
+def write_state(path: Path, value: msgspec.Struct) -> None:
+    """Write a value as JSON that a person can read. Raises OSError."""
+    write_private(path, msgspec.json.format(msgspec.json.encode(value), indent=2) + b"\n")
+
+
+def read_state(path: Path, kind: type[T]) -> T | None:
+    """The value in a file, or None without a file. Raises `ConfigurationError` if damaged."""
+    try:
+        if path.stat().st_size > _MAXIMUM_BYTES:
+            raise ConfigurationError(
+                f"{path} has {path.stat().st_size} bytes, at most {_MAXIMUM_BYTES} are expected"
+            )
+        return msgspec.json.decode(path.read_bytes(), type=kind)
+    except FileNotFoundError:
+        return None
+    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+        raise ConfigurationError(
+            f"{path} cannot be read ({error}): correct it or remove it"
+        ) from None

@@ -1,0 +1,124 @@
+import os
+from pathlib import Path
+
+import pytest
+
+from peerllm.peer.catalogue import (
+    BenchmarkResult,
+    CatalogueError,
+    LocalCatalogue,
+    find_model,
+    measured_threads,
+)
+from peerllm.peer.errors import ConfigurationError, ModelError
+from tests.peer.gguf_files import tiny_gguf
+
+MEASURED = BenchmarkResult(
+    threads=3, slots=4, prefill_milli=1, decode_milli=2, decode_all_milli=3, build="b"
+)
+
+
+@pytest.fixture
+def catalogue(tmp_path: Path) -> LocalCatalogue:
+    return LocalCatalogue(tmp_path / "data")
+
+
+@pytest.fixture
+def file(tmp_path: Path) -> Path:
+    path = tmp_path / "Tiny One.gguf"
+    path.write_bytes(tiny_gguf())
+    return path
+
+
+def test_a_model_is_entered_by_digest_and_found_by_name_or_digest(
+    catalogue: LocalCatalogue, file: Path, tmp_path: Path
+) -> None:
+    digest, model = catalogue.add(file)
+    assert (model.name, model.architecture, model.parameters) == ("tiny-one", "llama", 16)
+    assert catalogue.find("tiny-one") == catalogue.find(digest[:6].upper()) == (digest, model)
+    assert catalogue.model_file(digest).path == file
+    if os.name == "posix":
+        assert (tmp_path / "data" / "models.json").stat().st_mode & 0o777 == 0o600
+    # Again is no fault, and the name can be changed so.
+    catalogue.add(file, "other")
+    assert [entry.name for entry in catalogue.models().values()] == ["other"]
+
+
+def test_what_is_not_there_is_said_with_what_is(catalogue: LocalCatalogue, file: Path) -> None:
+    with pytest.raises(CatalogueError, match="in the catalogue: none"):
+        catalogue.find("absent")
+    catalogue.add(file, "here")
+    with pytest.raises(CatalogueError, match="in the catalogue: here"):
+        catalogue.find("absent")
+
+
+def test_names_are_words_and_belong_to_one_model(
+    catalogue: LocalCatalogue, file: Path, tmp_path: Path
+) -> None:
+    with pytest.raises(CatalogueError, match="letters, digits"):
+        catalogue.add(file, "two words")
+    catalogue.add(file, "taken")
+    other = tmp_path / "other.gguf"
+    other.write_bytes(tiny_gguf(general__name="another"))
+    with pytest.raises(CatalogueError, match="already called 'taken'"):
+        catalogue.add(other, "taken")
+
+
+def test_an_altered_file_is_noticed_whatever_its_times_say(
+    catalogue: LocalCatalogue, file: Path
+) -> None:
+    digest, _ = catalogue.add(file)
+    assert catalogue.verify(digest)
+    status = file.stat()
+    file.write_bytes(tiny_gguf()[:-1] + b"!")
+    os.utime(file, ns=(status.st_atime_ns, status.st_mtime_ns))
+    assert not catalogue.verify(digest)
+    file.unlink()
+    with pytest.raises(ModelError, match="cannot be read"):
+        catalogue.verify(digest)
+
+
+def test_only_models_are_entered(catalogue: LocalCatalogue, tmp_path: Path) -> None:
+    path = tmp_path / "text.gguf"
+    path.write_text("no model")
+    with pytest.raises(ModelError):
+        catalogue.add(path)
+    assert catalogue.models() == {}
+
+
+def test_measured_threads_count_for_the_same_build_only(
+    catalogue: LocalCatalogue, file: Path, tmp_path: Path
+) -> None:
+    digest, _ = catalogue.add(file)
+    folder, raw = tmp_path / "data", bytes.fromhex(digest)
+    assert measured_threads(folder, raw, "b") is None
+    catalogue.remember(digest, MEASURED)
+    assert measured_threads(folder, raw, "b") == 3
+    assert measured_threads(folder, raw, "c") is None
+    assert measured_threads(folder, bytes(32), "b") is None
+    # Entering the file anew keeps what was measured.
+    assert catalogue.add(file)[1].benchmark == MEASURED
+
+
+def test_a_model_to_serve_is_a_path_or_a_name(
+    catalogue: LocalCatalogue, file: Path, tmp_path: Path
+) -> None:
+    catalogue.add(file, "here")
+    folder = tmp_path / "data"
+    assert find_model(folder, None) is None
+    assert find_model(folder, "here") == file
+    assert find_model(folder, str(tmp_path / "absent.gguf")) == tmp_path / "absent.gguf"
+    with pytest.raises(CatalogueError):
+        find_model(folder, "absent")
+
+
+@pytest.mark.parametrize("damage", [b"", b"{", b"[]", b'{"version": 2}', b'{"models": {"x": 1}}'])
+def test_a_damaged_catalogue_is_not_overwritten(
+    catalogue: LocalCatalogue, file: Path, tmp_path: Path, damage: bytes
+) -> None:
+    (tmp_path / "data").mkdir()
+    path = tmp_path / "data" / "models.json"
+    path.write_bytes(damage)
+    with pytest.raises(ConfigurationError, match=r"models.json cannot be read"):
+        catalogue.add(file)
+    assert path.read_bytes() == damage
