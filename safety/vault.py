@@ -2,11 +2,14 @@
 
 Identifiers leave the prompt before any host sees it and come back into the answer before the
 customer does. `restore(remove(text)) == text` for every text.
+
+A request that names nobody but the publicly known, "What is the capital of France?", is left as it
+is; see `docs/decisions/0004-public-names.md`.
 """
 
 import re
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from itertools import count, product
 from string import ascii_letters, ascii_uppercase, digits
@@ -22,6 +25,7 @@ from peerllm.safety.placeholders import (
     unfinished_pattern,
     written,
 )
+from peerllm.safety.public_names import is_public_name
 from peerllm.safety.wordlists import word_list
 
 # Letters B to Z number the further forms of one identifier.
@@ -66,6 +70,8 @@ class _Memory:
     """What the vault knows; the texts themselves are kept only as keys of spans already found."""
 
     spans: dict[str, tuple[_Span, ...]] = field(default_factory=dict)
+    # Whether anything was found that is no public name; until then nothing is removed.
+    private: bool = False
     words_in_use: set[str] = field(default_factory=set)
     prefixes: dict[str, str] = field(default_factory=dict)
     counters: Counter[str] = field(default_factory=Counter)
@@ -122,20 +128,35 @@ class Vault:
                 for found in self._finder.find(text)
                 if found.kind in self._kinds
             )
-        surfaces = [
-            (text[span.start : span.end], span.kind)
-            for text in new
-            for span in _whole_words(text, self._memory.spans[text])
-        ]
+        surfaces = list(self._surfaces(new))
+        if not self._memory.private:
+            self._memory.private = not all(
+                is_public_name(surface, kind) for surface, kind in surfaces
+            )
+            if not self._memory.private:
+                return
+            # What was public on its own is not beside something private.
+            surfaces = list(self._surfaces(self._memory.spans))
         # Full names first, so that a part on its own finds the person it belongs to.
         for full in (True, False):
             for surface, kind in surfaces:
                 if full == (kind != "PERSON" or len(_name_words(surface)) > 1):
                     self._register(surface, kind)
 
+    def _surfaces(self, texts: Iterable[str]) -> Iterator[tuple[str, str]]:
+        """What was found in `texts`, as it is written there, with its kind."""
+        for text in texts:
+            for span in _whole_words(text, self._memory.spans[text]):
+                yield text[span.start : span.end], span.kind
+
     def remove(self, text: str) -> str:
-        """`text` with a placeholder in place of every identifier."""
+        """`text` with a placeholder in place of every identifier, unless all are public names.
+
+        Only what was prepared before is known by then: prepare all texts first.
+        """
         self.prepare([text])
+        if not self._memory.private:
+            return text
         pieces: list[str] = []
         position = 0
         for span in _whole_words(

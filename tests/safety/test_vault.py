@@ -5,7 +5,7 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from peerllm.safety.errors import StreamOrderError
-from peerllm.safety.identifiers import Identifier
+from peerllm.safety.identifiers import Identifier, IdentifierFinder
 from peerllm.safety.vault import Vault
 
 
@@ -31,6 +31,7 @@ PEOPLE = {
     "John Smith": "PERSON",
     "maria@example.org": "EMAIL",
     "Bonn": "LOCATION",
+    "Rome": "LOCATION",
 }
 
 
@@ -190,10 +191,49 @@ def test_a_great_many_identifiers_take_linear_work() -> None:
     assert safe.restore(safe.remove(text)) == text
 
 
+PUBLIC = {"France": "LOCATION", "Einstein": "PERSON", "Ann": "PERSON", "a@b.org": "EMAIL"}
+
+
+def test_public_names_alone_are_left() -> None:
+    safe = vault(PUBLIC)
+    text = "Was Einstein ever in France, as PERSON_1 says?"
+    assert safe.remove(text) == text
+    assert safe.is_empty
+    assert safe.restore("Einstein, PERSON_1, LOCATION_1") == "Einstein, PERSON_1, LOCATION_1"
+    assert safe.restorer().push("Einstein") == "Einstein"
+
+
+@pytest.mark.parametrize("other", ["Ann", "a@b.org"])
+def test_beside_something_private_public_names_are_removed(other: str) -> None:
+    removed = vault(PUBLIC).remove(f"{other} met Einstein in France")
+    assert not re.search("Ann|a@b|Einstein|France", removed)
+
+
+def test_something_private_in_any_text_of_the_request_hides_public_names_in_all() -> None:
+    safe = vault(PUBLIC)
+    texts = ["How is France?", "Ann was there."]
+    safe.prepare(texts)
+    assert safe.remove(texts[0]) == "How is LOCATION_1?"
+    assert safe.restore("LOCATION_1") == "France"
+
+
+def test_from_the_first_private_text_on_everything_is_removed() -> None:
+    safe = vault(PUBLIC)
+    assert safe.remove("How is France?") == "How is France?"
+    assert safe.remove("Ann knows France") == "PERSON_1 knows LOCATION_1"
+    assert safe.remove("How is France?") == "How is LOCATION_1?"
+
+
+def test_kinds_that_are_not_removed_make_nothing_private() -> None:
+    safe = Vault(ListedFinder(PUBLIC), kinds={"LOCATION"})
+    assert safe.remove("Ann met a@b.org in France") == "Ann met a@b.org in France"
+
+
 FRAGMENTS = st.sampled_from(
     ["Maria Gomez", "maria", "Gomez", "Ann", "Annual", "PERSON_1", "person 1", "PERSON", "_", " ",
      "1", "2", "[", "]", "{", "}", "<", ">", "\\", "EMAIL_1", "EMAIL-2B", "PERSONA_1", "(", ")",
-     "\u017f", "é", "漢", "\ud800", "maria@example.org", "\x00", "-", "A1", "Bonn", "PERSON_1B"]
+     "\u017f", "é", "漢", "\ud800", "maria@example.org", "\x00", "-", "A1", "Bonn", "PERSON_1B",
+     "Rome", "LOCATION_1"]
 )  # fmt: skip
 TEXTS = st.lists(st.one_of(FRAGMENTS, st.text(max_size=4)), max_size=14).map("".join)
 SURFACES = st.dictionaries(
@@ -228,6 +268,24 @@ def test_any_split_of_the_stream_restores_the_same(
     pieces = [answer[a:b] for a, b in zip([0, *cuts], [*cuts, len(answer)], strict=True)]
     restored = "".join([restorer.push(piece) for piece in pieces] + [restorer.finish()])
     assert restored == safe.restore(answer)
+
+
+def test_a_hundred_thousand_emails_are_found_removed_and_restored() -> None:
+    text = ", ".join(f"user{number}@gomez.org" for number in range(100_000))
+    safe = Vault(IdentifierFinder())
+    removed = safe.remove(text)
+    assert "@" not in removed
+    assert len(safe.placeholders) == 100_000
+    assert safe.restore(removed) == text
+
+
+@pytest.mark.parametrize("hostile", ["a" * 1_000_000, "(" * 50_000 + ")" * 50_000, "[{<" * 20_000])
+def test_hostile_text_goes_through_finder_and_vault(hostile: str) -> None:
+    text = f"{hostile} maria@gomez.org {hostile}"
+    safe = Vault(IdentifierFinder())
+    removed = safe.remove(text)
+    assert "gomez" not in removed
+    assert safe.restore(removed) == text
 
 
 def test_hostile_text_is_prepared_in_one_pass() -> None:
