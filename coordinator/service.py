@@ -148,7 +148,7 @@ async def run_coordinator(settings: CoordinatorSettings, log: EventLog[Coordinat
             metrics=metrics,
             draw=draw,
         )
-        seats = _Seats(storage, charter.terms.seat_rule.maximum_seats_per_operator)
+        seats = SeatsInForce(storage, charter.terms.seat_rule.maximum_seats_per_operator)
         await seats.refresh()
         sessions = HostSessions(
             registry,
@@ -167,7 +167,7 @@ async def _serve(
     identity: Identity,
     house: House,
     sessions: HostSessions,
-    seats: "_Seats",
+    seats: "SeatsInForce",
     log: EventLog[CoordinatorEvent],
 ) -> None:
     stopping = trio.Event()
@@ -207,7 +207,7 @@ async def _signalled(log: EventLog[CoordinatorEvent]) -> None:
             return
 
 
-class _Seats:
+class SeatsInForce:
     """The seats in force, by peer id, refreshed from storage.
 
     Beyond the charter's number of seats an operator's newest ones do not count.
@@ -219,6 +219,7 @@ class _Seats:
         self.current: Mapping[str, Seat] = {}
 
     async def refresh(self) -> None:
+        """Read the seats anew."""
         by_operator: dict[str, int] = {}
         current = {}
         for seat in sorted(await self._storage.seats(), key=lambda seat: seat.seated_at_us):

@@ -1,0 +1,162 @@
+"""What a coordinator makes of its charter, its seats and its surroundings before it serves."""
+
+import json
+import socket
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import pytest
+from typer.testing import CliRunner
+
+from peerllm.charter.defaults import (
+    FIRST_MODEL,
+    first_catalogue,
+    first_standard,
+    first_tariff,
+    first_terms,
+)
+from peerllm.charter.documents import CharterTerms
+from peerllm.charter.errors import CharterError
+from peerllm.charter.store import found_network
+from peerllm.coordinator.commands import coordinator_app
+from peerllm.coordinator.service import (
+    CoordinatorSettings,
+    PortInUseError,
+    SeatsInForce,
+    read_charter,
+    refuse_taken_port,
+    terms_of,
+)
+from peerllm.coordinator.storage import open_storage
+from peerllm.crypto.identity import Identity
+
+DIGEST = bytes(32)
+
+
+def founded(folder: Path, terms: CharterTerms | None = None) -> CoordinatorSettings:
+    found_network(
+        folder / "charter",
+        terms=terms or first_terms("tests"),
+        tariff=first_tariff(),
+        catalogue=first_catalogue(),
+        standard=first_standard(),
+        steward_keys_directory=folder / "stewards",
+        expires=datetime.now(UTC) + timedelta(days=1),
+    )
+    data = folder / "data"
+    data.mkdir()
+    return CoordinatorSettings(data_directory=data, charter_directory=folder / "charter")
+
+
+def test_the_charter_is_obeyed(tmp_path: Path) -> None:
+    settings = founded(
+        tmp_path, CharterTerms(network="tests", race_size=3, exposure_basis_points=1)
+    )
+    terms = terms_of(read_charter(settings))
+    assert terms.race_size == 3
+    assert terms.exposure_basis_points == 1
+    assert terms.shares.host_share_basis_points == 9_500
+    assert terms.shares.backup_share_basis_points == 2_000
+    assert terms.prices[FIRST_MODEL].output_nano_usd_per_token == 40
+
+
+def test_an_altered_tariff_is_not_obeyed(tmp_path: Path) -> None:
+    settings = founded(tmp_path)
+    (tariff,) = settings.charter_directory.rglob("*tariff.json")
+    tariff.write_bytes(tariff.read_bytes().replace(b"9500", b"9400"))
+    with pytest.raises(CharterError):
+        read_charter(settings)
+
+
+def test_a_coordinator_with_an_altered_charter_ends_with_one_sentence(tmp_path: Path) -> None:
+    settings = founded(tmp_path)
+    (tariff,) = settings.charter_directory.rglob("*tariff.json")
+    tariff.write_bytes(b"{}")
+    done = CliRunner().invoke(
+        coordinator_app,
+        [
+            "run",
+            f"--data-directory={settings.data_directory}",
+            f"--charter-directory={settings.charter_directory}",
+            f"--http-port={free_port()}",
+        ],
+    )
+    assert done.exit_code == 1
+    assert len(done.stderr.strip().splitlines()) == 1
+    assert "tariff.json" in done.stderr
+
+
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port: int = probe.getsockname()[1]
+        return port
+
+
+def test_a_taken_port_is_named() -> None:
+    with socket.socket() as holder:
+        holder.bind(("127.0.0.1", 0))
+        holder.listen()
+        port = holder.getsockname()[1]
+        with pytest.raises(PortInUseError, match=f"port {port} "):
+            refuse_taken_port("127.0.0.1", port)
+    refuse_taken_port("127.0.0.1", free_port())
+
+
+async def test_an_operators_newest_seats_beyond_the_charters_number_do_not_count(
+    tmp_path: Path,
+) -> None:
+    times = iter(range(1, 100))
+    peers = [Identity.generate().peer_id for _ in range(4)]
+    async with open_storage(tmp_path / "db.sqlite", clock=lambda: next(times)) as storage:
+        for peer in peers[:3]:
+            await storage.seat(peer, "ada", "community", [DIGEST])
+        await storage.seat(peers[3], "bob", "community", [DIGEST])
+        seats = SeatsInForce(
+            storage, SeatRule(maximum_seats_per_operator=2).maximum_seats_per_operator
+        )
+        await seats.refresh()
+        assert set(seats.current) == {peers[0], peers[1], peers[3]}
+        await storage.unseat(peers[0])
+        await seats.refresh()
+        assert set(seats.current) == {peers[1], peers[2], peers[3]}
+
+
+def test_administration_from_the_command_line(tmp_path: Path) -> None:
+    folder = f"--data-directory={tmp_path}"
+
+    def run(*arguments: str) -> str:
+        done = CliRunner().invoke(coordinator_app, [*arguments, folder])
+        assert done.exit_code == 0, done.stderr
+        return done.stdout.strip()
+
+    assert run("customer", "school", "--deposit-usd=2", "--deposit-id=invoice-1") == (
+        "customers/school: 2000000000 nano-USD available"
+    )
+    again = run("customer", "school", "--deposit-usd=2", "--deposit-id=invoice-1")
+    assert again.endswith(" 2000000000 nano-USD available"), "an invoice is credited once"
+    assert run("key", "school").startswith("pk-")
+    peer = Identity.generate().peer_id
+    seated = run("seat", peer, "--operator=ada", f"--model-digest={'00' * 32}")
+    assert seated == f"{peer} holds a community seat of ada"
+    assert run("unseat", peer) == f"{peer} holds no seat any more"
+    assert json.loads(run("ledger"))["balanced"] is True
+
+
+@pytest.mark.parametrize(
+    ("arguments", "sentence"),
+    [
+        (("key", "nobody"), "nobody"),
+        (("revoke", "no-such-key"), "there is no key no-such-key"),
+        (("unseat", "12D3Koo"), "12D3Koo holds no seat"),
+        (("customer", "no/slash"), "no/slash"),
+        (("seat", "x", "--operator=ada", "--model-digest=12"), "64 hexadecimal digits"),
+    ],
+)
+def test_what_an_operator_gets_wrong_is_one_sentence(
+    tmp_path: Path, arguments: tuple[str, ...], sentence: str
+) -> None:
+    done = CliRunner().invoke(coordinator_app, [*arguments, f"--data-directory={tmp_path}"])
+    assert done.exit_code == 1
+    assert len(done.stderr.strip().splitlines()) == 1
+    assert sentence in done.stderr
