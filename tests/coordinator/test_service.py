@@ -112,9 +112,7 @@ async def test_an_operators_newest_seats_beyond_the_charters_number_do_not_count
         for peer in peers[:3]:
             await storage.seat(peer, "ada", "community", [DIGEST])
         await storage.seat(peers[3], "bob", "community", [DIGEST])
-        seats = SeatsInForce(
-            storage, SeatRule(maximum_seats_per_operator=2).maximum_seats_per_operator
-        )
+        seats = SeatsInForce(storage, maximum_per_operator=2)
         await seats.refresh()
         assert set(seats.current) == {peers[0], peers[1], peers[3]}
         await storage.unseat(peers[0])
