@@ -195,6 +195,10 @@ class BatchingEngine:
         self._seat_waiting()
         return self._decode_answers() + self._decode_prompt()
 
+    def use_threads(self, threads: int) -> None:
+        """Compute with so many threads from the next step on; results stay the same."""
+        self._library.llama_set_n_threads(self._context, threads, threads)
+
     def scrub(self) -> None:
         """Overwrite the caches. Only while idle: a finished sequence's cells are freed at
         once, but hold their numbers until something takes their place."""

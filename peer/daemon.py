@@ -63,6 +63,8 @@ class DaemonParts:
     log: EventLog[HostEvent]
     now_us: Callable[[], int]
     randomness: Callable[[], float]
+    # Whether a limit of the owner forbids new work at the moment.
+    holding: Callable[[], bool] = lambda: False
 
 
 class HostDaemon:
@@ -124,11 +126,16 @@ class HostDaemon:
             self._conversation.greet()
         self._conversation.announce_slots()
 
+    def limits_changed(self) -> None:
+        """Tell the coordinator what is granted now; what runs goes on."""
+        if self._conversation is not None:
+            self._conversation.announce_slots()
+
     @property
     def free_slots(self) -> int:
         """How many more dispatches would be taken now."""
         state = self._parts.engine.state
-        if self._draining or not isinstance(state, EngineReady):
+        if self._draining or self._parts.holding() or not isinstance(state, EngineReady):
             return 0
         running = self._conversation.running if self._conversation else 0
         return max(0, state.slots - running)

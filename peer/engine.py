@@ -38,6 +38,8 @@ from peerllm.peer.engine_protocol import (
     Submit,
     ToEngine,
     Tokens,
+    Tune,
+    Tuned,
     frame,
     from_engine,
 )
@@ -79,6 +81,13 @@ class EngineSettings:
     threads: int
 
 
+@dataclass(frozen=True)
+class _Tuning:
+    threads: int = 0
+    nice: int = 0
+    memory_cap_bytes: int = 0
+
+
 class EngineClient:
     """Owns the engine process. Made by `open_engine`; see `generation.Engine`."""
 
@@ -100,6 +109,8 @@ class EngineClient:
         self._running: dict[int, RunningTask] = {}
         self._outbox: trio.MemorySendChannel[ToEngine] | None = None
         self._process: trio.Process | None = None
+        self._wanted = _Tuning()
+        self.tuned: Tuned | None = None
 
     @property
     def name(self) -> str:
@@ -120,6 +131,15 @@ class EngineClient:
     def process_id(self) -> int | None:
         """The engine process, while there is one."""
         return self._process.pid if self._process else None
+
+    def tune(self, *, threads: int, nice: int, memory_cap_bytes: int) -> None:
+        """Take other limits, from now on and for every process that follows.
+
+        `threads` 0 means as many as the engine was started with. The cap is for loading.
+        """
+        self._wanted = _Tuning(threads, nice, memory_cap_bytes)
+        if isinstance(self._state, EngineReady):
+            self._send_tuning()
 
     async def wait_ready(self) -> EngineReady | EngineUnavailable:
         """Wait until work is taken, or until it is known that it never will be."""
@@ -213,6 +233,11 @@ class EngineClient:
             self._process = None
         return failure or self._death(process, loading=not ready_at)
 
+    def _send_tuning(self) -> None:
+        if self._outbox is not None:
+            threads = self._wanted.threads or self._settings.threads
+            self._outbox.send_nowait(Tune(threads=threads, nice=self._wanted.nice))
+
     def _load_message(self) -> Load:
         settings = self._settings
         return Load(
@@ -221,7 +246,8 @@ class EngineClient:
             digest_cache=str(settings.digest_cache),
             slots=settings.slots,
             context_tokens=settings.context_tokens,
-            threads=settings.threads,
+            threads=self._wanted.threads or settings.threads,
+            memory_cap_bytes=self._wanted.memory_cap_bytes,
         )
 
     async def _read_all(
@@ -260,6 +286,7 @@ class EngineClient:
                 self._set_state(EngineLoading(message.percent))
             case Ready():
                 ready_at.append(trio.current_time())
+                self._send_tuning()
                 self._set_state(
                     EngineReady(
                         slots=message.slots,
@@ -273,6 +300,8 @@ class EngineClient:
             case Finished() | Refused() | Scored():
                 if generation := self._running.pop(message.number, None):
                     generation.put(message)
+            case Tuned():
+                self.tuned = message
             case Alive() | LoadFailed() | Crashed():
                 pass
 

@@ -40,6 +40,8 @@ from peerllm.peer.engine_protocol import (
     Submit,
     ToEngine,
     Tokens,
+    Tune,
+    Tuned,
     frame,
     to_engine,
 )
@@ -47,6 +49,7 @@ from peerllm.peer.errors import ModelError, PromptError
 from peerllm.peer.llama import LlamaModel
 from peerllm.peer.memory import predict_memory, refuse_too_little_memory
 from peerllm.peer.models import DigestCache, check_model
+from peerllm.peer.niceness import be_nice, niceness
 from peerllm.peer.sampling import Sampling
 from peerllm.privacy.process_memory import forbid_memory_dumps, place_of
 
@@ -116,6 +119,8 @@ class EngineServer:
             threads=load.threads,
         )
         self._scrubbed = True
+        # Whoever started the host may have made it nice already.
+        self._least_nice = niceness()
 
     def ready(self) -> Ready:
         """Generate a little and say how fast it went."""
@@ -167,6 +172,10 @@ class EngineServer:
                     self._begin(message)
                 case Cancel():
                     self._engine.cancel(message.number)
+                case Tune():
+                    self._engine.use_threads(message.threads)
+                    nice = be_nice(max(message.nice, self._least_nice))
+                    self._pipes.send(Tuned(threads=message.threads, nice=nice))
                 case Load():
                     raise EngineProtocolError("an engine loads one model only")
 

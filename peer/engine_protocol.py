@@ -75,6 +75,13 @@ class Load(msgspec.Struct, frozen=True, kw_only=True, tag="load"):
     memory_cap_bytes: Annotated[int, Meta(ge=0)] = 0
 
 
+class Tune(msgspec.Struct, frozen=True, kw_only=True, tag="tune"):
+    """Go on with so many threads, at this nice level. Running answers are not disturbed."""
+
+    threads: Annotated[int, Meta(ge=1, le=1024)]
+    nice: Annotated[int, Meta(ge=0, le=19)]
+
+
 class Submit(_Confidential, frozen=True, kw_only=True, tag="submit"):
     """Generate. Answered by `Started` or `Refused`, then `Tokens`, then `Finished`."""
 
@@ -170,6 +177,13 @@ class Scored(msgspec.Struct, frozen=True, kw_only=True, tag="scored"):
     margins: list[float]
 
 
+class Tuned(msgspec.Struct, frozen=True, kw_only=True, tag="tuned"):
+    """What is in force now. A nice level can be raised by anyone, but not lowered."""
+
+    threads: int
+    nice: int
+
+
 class Alive(msgspec.Struct, frozen=True, kw_only=True, tag="alive"):
     """Work goes on though there is no token to show, as in a long prompt."""
 
@@ -180,9 +194,19 @@ class Crashed(msgspec.Struct, frozen=True, kw_only=True, tag="crashed"):
     where: str
 
 
-ToEngine = Load | Submit | Score | Cancel
+ToEngine = Load | Tune | Submit | Score | Cancel
 FromEngine = (
-    Progress | Ready | LoadFailed | Started | Refused | Tokens | Finished | Scored | Alive | Crashed
+    Progress
+    | Ready
+    | LoadFailed
+    | Started
+    | Refused
+    | Tokens
+    | Finished
+    | Scored
+    | Tuned
+    | Alive
+    | Crashed
 )
 
 

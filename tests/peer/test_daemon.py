@@ -158,6 +158,7 @@ class Scene:
     sessions: trio.MemoryReceiveChannel[Coordinator]
     output: io.StringIO
     unreachable: int = 0
+    holding: bool = False
     dials: list[float] = field(default_factory=list)
     ends: list[Any] = field(default_factory=list)
 
@@ -196,6 +197,7 @@ def scene_of() -> Callable[[Any], Any]:
                 log=log,
                 now_us=lambda: NOW_US,
                 randomness=lambda: 1.0,
+                holding=lambda: scene.holding,
             )
         )
         scene = Scene(daemon, sessions, output, unreachable)
@@ -377,6 +379,29 @@ async def test_while_the_engine_is_away_no_slot_is_offered(
         engine.state = ready
         scene.daemon.engine_changed(engine.state)
         await coordinator.expect(Hello)
+        assert (await coordinator.expect(Slots)).free == 2
+
+
+async def test_while_a_limit_holds_no_slot_is_granted_and_what_runs_goes_on(
+    engine: Any, scene_of: Any, autojump_clock: MockClock
+) -> None:
+    async with scene_of(engine) as scene:
+        coordinator = await scene.sessions.receive()
+        await coordinator.welcome()
+        await coordinator.dispatch()
+        generation = await engine.generation(0)
+        assert (await coordinator.expect(Slots)).free == 1
+        scene.holding = True
+        scene.daemon.limits_changed()
+        assert (await coordinator.expect(Slots)).free == 0
+        await coordinator.dispatch(b"2")
+        assert (await coordinator.expect(Failed)).reason == "overloaded"
+        generation.feed(GeneratedPiece((5,), "SECRET", "stop"))
+        await coordinator.expect(ReceiptMessage)
+        assert scene.events("chunk_finished")[0]["outcome"] == "complete"
+        assert (await coordinator.expect(Slots)).free == 0
+        scene.holding = False
+        scene.daemon.limits_changed()
         assert (await coordinator.expect(Slots)).free == 2
 
 

@@ -1,5 +1,6 @@
 import os
 import signal
+import sys
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -191,6 +192,36 @@ async def test_an_engine_that_hangs_is_replaced(tmp_path: Path) -> None:
             assert isinstance(await engine.wait_ready(), EngineReady)
     (restart,) = [state for state in states if isinstance(state, EngineRestarting)]
     assert restart.cause == "the engine process stopped responding"
+
+
+async def test_limits_apply_to_a_running_engine_and_to_its_successor(tmp_path: Path) -> None:
+    def levels(process_id: int | None) -> set[int]:
+        tasks = Path(f"/proc/{process_id}/task")
+        return {os.getpriority(os.PRIO_PROCESS, int(task.name)) for task in tasks.iterdir()}
+
+    states: list[EngineState] = []
+    async with ready_engine(tmp_path, states) as engine:
+        with engine.generate(task(12)) as generation:
+            await generation.next()
+            engine.tune(threads=2, nice=19, memory_cap_bytes=0)
+            tokens, _, _ = await collect(generation)
+            assert len(tokens) == 11
+        assert engine.tuned
+        assert (engine.tuned.threads, engine.tuned.nice) == (2, 19)
+        if sys.platform == "linux":
+            assert levels(engine.process_id) == {19}
+        assert engine.process_id
+        engine.tune(threads=0, nice=19, memory_cap_bytes=1_000_000)
+        os.kill(engine.process_id, signal.SIGKILL)
+        # The cap is respected by the next process: it does not load, and tries again.
+        while not any(isinstance(s, EngineRestarting) and "cap" in s.cause for s in states):
+            await trio.sleep(0.01)
+        engine.tune(threads=0, nice=19, memory_cap_bytes=0)
+        assert isinstance(await engine.wait_ready(), EngineReady)
+        with engine.generate(task()) as generation:
+            tokens, _, _ = await collect(generation)
+        assert len(tokens) == 6
+        assert (engine.tuned.threads, engine.tuned.nice) == (1, 19)
 
 
 async def test_a_model_that_cannot_be_served_is_not_tried_again(tmp_path: Path) -> None:

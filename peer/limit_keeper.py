@@ -1,0 +1,93 @@
+"""Keeps the owner's limits: in a file, in force, and true to the machine as it changes."""
+
+import math
+from collections.abc import Awaitable, Callable
+from pathlib import Path
+from typing import Final, Protocol
+
+import trio
+
+from peerllm.peer.files import read_state, write_state
+from peerllm.peer.limits import Conditions, HoldReason, Limits, holds
+
+# Twice in the second that a change of conditions may take.
+_LOOK_SECONDS: Final = 0.5
+
+
+class Tunable(Protocol):
+    """What limits are applied to, besides the granting of slots."""
+
+    def tune(self, *, threads: int, nice: int, memory_cap_bytes: int) -> None:
+        """Use so many threads (0: as started), at this nice level, under this cap."""
+
+
+class LimitKeeper:
+    """Decides when slots are granted. Raises `ConfigurationError` for a damaged file."""
+
+    def __init__(
+        self,
+        path: Path,
+        *,
+        look: Callable[[Limits], Awaitable[Conditions]],
+        on_change: Callable[[frozenset[HoldReason]], None] = lambda _holds: None,
+    ) -> None:
+        self._path = path
+        self._look = look
+        self.on_change = on_change
+        self.limits = read_state(path, Limits) or Limits()
+        self.holds: frozenset[HoldReason] = frozenset()
+        self._engine: Tunable | None = None
+        self._changed = trio.Event()
+
+    def govern(self, engine: Tunable) -> None:
+        """Apply the limits to this engine, now and at every change."""
+        self._engine = engine
+        self._apply()
+
+    async def set(self, limits: Limits) -> None:
+        """Put other limits in force, and only then in the file. Raises OSError."""
+        self.limits = limits
+        self._apply()
+        await self.look_now()
+        self._changed.set()
+        await trio.to_thread.run_sync(write_state, self._path, limits)
+
+    async def look_now(self) -> None:
+        """See whether there is a reason to hold."""
+        limits = self.limits
+        now = await self._look(limits)
+        if limits is not self.limits:
+            # Changed while the machine was looked at: the change looks for itself.
+            return
+        found = holds(limits, now, self.holds)
+        if found != self.holds:
+            self.holds = found
+            self.on_change(found)
+
+    async def run(self) -> None:
+        """Look at the machine for as long as it may matter."""
+        while True:
+            await self.look_now()
+            self._changed = trio.Event()
+            with trio.move_on_after(_LOOK_SECONDS if self._conditional else math.inf):
+                await self._changed.wait()
+
+    @property
+    def _conditional(self) -> bool:
+        """Whether the machine alone can change the answer."""
+        limits = self.limits
+        return bool(
+            limits.schedule
+            or limits.idle_minutes
+            or limits.memory_cap_bytes
+            or limits.maximum_celsius
+            or not limits.on_battery
+        )
+
+    def _apply(self) -> None:
+        if self._engine is not None:
+            self._engine.tune(
+                threads=self.limits.threads,
+                nice=self.limits.nice,
+                memory_cap_bytes=self.limits.memory_cap_bytes,
+            )

@@ -1,0 +1,114 @@
+"""What an owner lets a host take of the machine, and when: the decision alone.
+
+Pure: conditions come in, reasons to hold come out. While there is a reason, no new slot is
+granted; what runs goes on to its end.
+"""
+
+from dataclasses import dataclass
+from typing import Annotated, Final, Literal
+
+import msgspec
+from msgspec import Meta
+
+HoldReason = Literal["paused", "schedule", "owner_active", "battery", "memory", "temperature"]
+
+# A cap below this could not carry a session's heartbeats beside a chunk of 1 MiB in time.
+SLOWEST_BANDWIDTH: Final = 64 * 1024
+# Let go only this far below the limit, so that a host does not flap at its edge.
+_COOLER_CELSIUS: Final = 5.0
+_SMALLER_SHARE: Final = 0.95
+_DAY_MINUTES: Final = 24 * 60
+
+Minute = Annotated[int, Meta(ge=0, le=_DAY_MINUTES)]
+
+
+class ScheduleWindow(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Days (Monday is 0) and minutes of the day, local time, in which a host serves.
+
+    A window that ends before it starts reaches into the next day.
+    """
+
+    days: Annotated[list[Annotated[int, Meta(ge=0, le=6)]], Meta(min_length=1, max_length=7)]
+    start_minute: Minute
+    end_minute: Minute
+
+
+class Limits(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """All limits of one host; 0 or an empty list means no limit."""
+
+    paused: bool = False
+    schedule: Annotated[list[ScheduleWindow], Meta(max_length=64)] = []
+    # Serve only once other programs have been quiet for so long.
+    idle_minutes: Annotated[int, Meta(ge=0, le=_DAY_MINUTES)] = 0
+    on_battery: bool = False
+    # Of the engine.
+    threads: Annotated[int, Meta(ge=0, le=256)] = 0
+    nice: Annotated[int, Meta(ge=0, le=19)] = 0
+    # Daemon and engine together; checked before a model is loaded, too.
+    memory_cap_bytes: Annotated[int, Meta(ge=0)] = 0
+    maximum_celsius: Annotated[int, Meta(ge=0, le=150)] = 0
+    bandwidth_bytes_per_second: Annotated[int, Meta(ge=0)] = 0
+
+    def __post_init__(self) -> None:
+        if 0 < self.bandwidth_bytes_per_second < SLOWEST_BANDWIDTH:
+            raise ValueError(
+                f"the bandwidth cap must be 0 or at least {SLOWEST_BANDWIDTH} bytes/s, "
+                f"got {self.bandwidth_bytes_per_second}"
+            )
+
+
+@dataclass(frozen=True, kw_only=True)
+class Conditions:
+    """How the machine is right now; None where this machine cannot tell."""
+
+    weekday: int
+    minute: int
+    on_battery: bool | None = None
+    # How long other programs have been quiet.
+    idle_seconds: float | None = None
+    memory_bytes: int | None = None
+    celsius: float | None = None
+
+
+def holds(
+    limits: Limits, now: Conditions, before: frozenset[HoldReason] = frozenset()
+) -> frozenset[HoldReason]:
+    """Every reason to grant no slots now. `before`: the reasons that held until now.
+
+    What the machine cannot tell does not hold: a limit that could never be lifted would
+    look like a broken host.
+    """
+    reasons: set[HoldReason] = set()
+    if limits.paused:
+        reasons.add("paused")
+    if limits.schedule and not any(_within(window, now) for window in limits.schedule):
+        reasons.add("schedule")
+    if limits.idle_minutes and _less(now.idle_seconds, 60 * limits.idle_minutes):
+        reasons.add("owner_active")
+    if now.on_battery and not limits.on_battery:
+        reasons.add("battery")
+    memory: float = limits.memory_cap_bytes
+    if _above(now.memory_bytes, memory * (_SMALLER_SHARE if "memory" in before else 1)):
+        reasons.add("memory")
+    celsius = limits.maximum_celsius
+    if _above(now.celsius, celsius and celsius - _COOLER_CELSIUS * ("temperature" in before)):
+        reasons.add("temperature")
+    return frozenset(reasons)
+
+
+def _within(window: ScheduleWindow, now: Conditions) -> bool:
+    start, end = window.start_minute, window.end_minute
+    if start <= end:
+        return now.weekday in window.days and start <= now.minute < end
+    yesterday = (now.weekday - 1) % 7
+    return (now.weekday in window.days and now.minute >= start) or (
+        yesterday in window.days and now.minute < end
+    )
+
+
+def _less(value: float | None, limit: float) -> bool:
+    return value is not None and value < limit
+
+
+def _above(value: float | None, limit: float) -> bool:
+    return value is not None and limit > 0 and value > limit
