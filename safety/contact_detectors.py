@@ -15,12 +15,17 @@ _LOCAL: Final = r"[\w.%+'&=-]"
 _EMAIL: Final = re.compile(rf"(?<!{_LOCAL}){_LOCAL}++@[\w-]++(?:\.[\w-]++)++")
 # Spelled out against harvesters: "name (at) host dot org"; without brackets only with "dot".
 _DOT: Final = r"(?:\s?[(\[{]dot[)\]}]\s?|\sdot\s|\.)"
+_MAIL_HOSTS: Final = (
+    "gmail|googlemail|outlook|hotmail|live|yahoo|ymail|icloud|proton|protonmail|gmx|aol|yandex|zoho"
+    "|fastmail|tutanota"
+)
 _SPELLED_EMAIL: Final = re.compile(
     rf"(?<![\w.+-])[\w+-]{{1,64}}+(?:{_DOT}[\w+-]{{1,64}}+){{0,2}}"
     rf"(?:\s?[(\[{{]at[)\]}}]\s?[\w-]{{1,63}}+(?:{_DOT}[\w-]{{2,63}}+){{1,4}}"
     r"|\sat\s[\w-]{1,63}+(?:(?:\sdot\s|\.)[\w-]{2,63}+){0,3}\sdot\s[\w-]{2,24}+)"
     # Only what cannot be a word of prose is taken before a plain "at host.org".
-    r"|(?<![\w.+-])(?=[a-z]{0,30}[._+0-9])[\w.+]{3,64}+\sat\s[\w-]{1,63}+\.[a-z]{2,24}+",
+    r"|(?<![\w.+-])(?=[a-z]{0,30}[._+0-9])[\w.+]{3,64}+\sat\s[\w-]{1,63}+\.[a-z]{2,24}+"
+    rf"|(?<![\w.+-])[\w.+-]{{2,64}}+\sat\s(?:{_MAIL_HOSTS})\.[a-z]{{2,6}}+(?:\.[a-z]{{2}})?(?!\w)",
     re.IGNORECASE,
 )
 _TOP_LEVEL: Final = (
@@ -32,8 +37,21 @@ _BARE_HOST: Final = re.compile(
     rf"|(?:{_TOP_LEVEL})\.(?=\s|\Z))",
     re.IGNORECASE,
 )
+# Behind "e-mail" a word may stand for the local part: "email reimer at proton.me".
+_NAMED_EMAIL: Final = re.compile(
+    r"\b(?:e-?mails?|mail|mailto|cc|bcc|write to)\b[:\s]{1,3}"
+    r"([\w.+-]{2,64}+\sat\s[\w-]{1,63}+(?:\.[\w-]{2,63}+){1,3})",
+    re.IGNORECASE,
+)
 # "torch.in" and "asp.net" are no hosts unless a path follows.
-_CODE_TOP_LEVEL: Final = re.compile(r"\.(?:in|at|is|no|me|us|it|be|co|net|io|app|dev)\.?$")
+_CODE_TOP_LEVEL: Final = re.compile(
+    r"\.(?:in|at|is|no|me|us|it|be|co|net|io|app|dev)\.?$", re.IGNORECASE
+)
+_SITE_WORDS: Final = re.compile(
+    r"(?<![^\W_])(?:web(?:site|page)?|sites?|blog|domain|homepage|url|link|host|page|visit|at|see)\W{1,3}(?:is\W{1,3})?\Z",
+    re.IGNORECASE,
+)
+_SITE_WORDS_CHARACTERS: Final = 16
 # What these name is documentation, not somebody's.
 _NOBODYS_HOST: Final = re.compile(
     r"(?:^|[.@/])(?:localhost|example\.(?:com|org|net)|[\w-]+\.(?:example|test|invalid|localhost))"
@@ -46,14 +64,21 @@ _URL: Final = re.compile(
 _URL_CREDENTIALS: Final = re.compile(r"://[^/@\s]+@")
 _URL_TRAILING: Final = ".,;:!?)]*_~"
 _IPV4: Final = re.compile(r"(?<![\w.])(?:[0-9]{1,3}\.){3}[0-9]{1,3}(?![\w]|\.[0-9])")
-_IPV6: Final = re.compile(r"(?<![\w:.])[0-9a-f]{0,4}:[0-9a-f:]{2,34}(?![\w:])", re.IGNORECASE)
+_IPV6: Final = re.compile(r"(?<![\w:.])[0-9a-f]{0,4}:[0-9a-f:]{2,40}(?![\w:])", re.IGNORECASE)
 _MAC: Final = re.compile(
     r"(?<![\w:-])[0-9a-f]{2}([:-])(?:[0-9a-f]{2}\1){4}[0-9a-f]{2}(?![\w:-])", re.IGNORECASE
 )
-_HANDLE: Final = re.compile(r"(?<![\w@./+-])@[A-Za-z0-9_][\w.-]{1,38}(?<![.-])(?![\w@])")
+_LONGEST_HANDLE: Final = 40
+# Neither a decorator's call nor a decorator on its own line.
+_HANDLE: Final = re.compile(
+    r"(?<![\w@./+-])@[A-Za-z0-9_]\w*+(?:[.-]\w++)*+(?![\w@(])"
+    r"(?!\n[ \t]{0,32}(?:@|def |class |async |public |private |function ))"
+)
 _NAMED_USER: Final = re.compile(
-    r"\b(?:user(?:[ _-]?(?:name|id))?|login(?:[ _-]?name)?|screen ?name|nick(?:name)?|handle)"
-    r"(?:\s?[:=]\s?|\s(?:is|was)\s)[\"'`]?([A-Za-z0-9_][\w.@+-]{1,63})",
+    r"(?<![\w$.])(?:user(?:[ _-]?(?:name|id))?|login(?:[ _-]?name)?|screen ?name|nick(?:name)?"
+    r"|handle)"
+    # Behind "is" a word of prose is none: "the user is satisfied".
+    r"(?:\s?[:=]\s?|\s(?:is|was)\s(?=[\"'`]|\w{0,24}(?:[0-9_@]|\.\w)))[\"'`]?([A-Za-z0-9_][\w.@+-]{1,63})(?![\w(])",
     re.IGNORECASE,
 )
 _NO_USER: Final = frozenset(
@@ -70,6 +95,8 @@ def detect_emails(text: str) -> Iterator[Identifier]:
             yield Identifier(start, found.end(), "EMAIL", 0.95)
     for found in _SPELLED_EMAIL.finditer(text):
         yield Identifier(*found.span(), "EMAIL", 0.8)
+    for found in _NAMED_EMAIL.finditer(text):
+        yield Identifier(*found.span(1), "EMAIL", 0.8)
 
 
 def detect_urls(text: str) -> Iterator[Identifier]:
@@ -82,19 +109,26 @@ def detect_urls(text: str) -> Iterator[Identifier]:
             yield Identifier(found.start(), found.start() + len(url), "URL", 0.7)
     for found in _BARE_HOST.finditer(text):
         host = found.group().rstrip(_URL_TRAILING)
-        if not (_CODE_TOP_LEVEL.search(host) or _NOBODYS_HOST.search(host[:300])):
+        start = max(0, found.start() - _SITE_WORDS_CHARACTERS)
+        named = _SITE_WORDS.search(text, start, found.start()) is not None
+        code = not named and _CODE_TOP_LEVEL.search(host)
+        if not (code or _NOBODYS_HOST.search(host[:300])):
             yield Identifier(found.start(), found.start() + len(host), "URL", 0.5)
+
+
+def _address(text: str) -> ipaddress.IPv4Address | ipaddress.IPv6Address | None:
+    try:
+        return ipaddress.ip_address(text)
+    except ValueError:
+        return None
 
 
 def detect_network_addresses(text: str) -> Iterator[Identifier]:
     """IPv4, IPv6 and MAC addresses, without the loopback and the unspecified address."""
     for pattern in (_IPV4, _IPV6):
         for found in pattern.finditer(text):
-            try:
-                address = ipaddress.ip_address(found.group())
-            except ValueError:
-                continue
-            if not (address.is_loopback or address.is_unspecified):
+            address = _address(found.group()) or _address(found.group().rpartition(":")[0])
+            if address is not None and not (address.is_loopback or address.is_unspecified):
                 yield Identifier(*found.span(), "IP", 0.9)
     for found in _MAC.finditer(text):
         yield Identifier(*found.span(), "MAC", 0.95)
@@ -103,7 +137,8 @@ def detect_network_addresses(text: str) -> Iterator[Identifier]:
 def detect_user_names(text: str) -> Iterator[Identifier]:
     """Handles (@name) and names introduced as a login."""
     for found in _HANDLE.finditer(text):
-        yield Identifier(*found.span(), "USERNAME", 0.7)
+        if 2 < len(found.group()) <= _LONGEST_HANDLE:
+            yield Identifier(*found.span(), "USERNAME", 0.7)
     for found in _NAMED_USER.finditer(text):
         if found.group(1).casefold() not in _NO_USER:
             yield Identifier(*found.span(1), "USERNAME", 0.7)

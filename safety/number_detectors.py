@@ -4,6 +4,7 @@ A checksum decides where there is one; otherwise the words in front of the numbe
 """
 
 import re
+from bisect import bisect_right
 from collections.abc import Iterator
 from typing import Final
 
@@ -13,7 +14,14 @@ from peerllm.safety.identifier_kinds import Identifier
 
 # How far before a number the words that say what it is may stand.
 _CONTEXT_CHARACTERS: Final = 48
+# How far behind it: what comes later speaks of the next number.
+_CONTEXT_BEHIND: Final = 32
 
+# The line that names the columns of a table; a comma in prose has a space behind it.
+_HEADER_CHARACTERS: Final = 200
+_BETWEEN_COLUMNS: Final = re.compile(r"[|;\t]|,(?![ \n])")
+
+_SHORTEST_CARD: Final = 12  # Maestro's
 _SHORTEST_IBAN: Final = 15  # Norway's
 
 _CARD: Final = re.compile(r"(?<![\w.-])[0-9](?:[ -]?[0-9]){11,18}(?![\w]|-[0-9])")
@@ -27,21 +35,23 @@ _IBAN: Final = re.compile(
 )
 _SSN: Final = re.compile(r"(?<![\w-])[0-9]{3}([- .]?)[0-9]{2}\1[0-9]{4}(?![\w]|-[0-9])")
 _SSN_WORDS: Final = re.compile(
-    r"\b(?:ssn|social security|soc\.? sec|tax ?id|itin)\b", re.IGNORECASE
+    r"(?<![^\W_])(?:ssn|social(?:[ _]security)?|soc\.? sec|tax[ _]?id|itin)(?![^\W_])",
+    re.IGNORECASE,
 )
 _CRYPTO: Final = re.compile(
     r"(?<!\w)(?:0x[0-9a-fA-F]{40}|bc1[02-9ac-hj-np-z]{11,71}|[13][1-9A-HJ-NP-Za-km-z]{25,34})(?!\w)"
 )
 _PASSPORT: Final = re.compile(r"(?<![\w-])(?=[A-Z]{0,8}[0-9])[A-Z0-9]{6,12}(?![\w-])")
 _PASSPORT_WORDS: Final = re.compile(
-    r"\b(?:passports?|driv(?:er|ing)(?:'?s)? licen[cs]e|licen[cs]e (?:no|number)|national id"
-    r"|identity card|id card|visa number)\b",
+    r"(?<![^\W_])(?:passports?|travel document|document (?:no|number)"
+    r"|driv(?:er|ing)(?:'?s)? licen[cs]e|licen[cs]e (?:no|number)|national id"
+    r"|identity card|id card|visa number)(?![^\W_])",
     re.IGNORECASE,
 )
 _ACCOUNT: Final = re.compile(
     r"\b(?:(?:bank |savings |checking |customer )?(?:account|acct|a/c)|routing|sort code|bsb"
     r"|customer|member(?:ship)?|policy|patient|employee|medical record|mrn|vat|nhs|order)"
-    r"\.?(?: (?:number|num|no|id|nr))?\b\.?\s?(?:is\s|[:=#]{1,2}\s?)?#?\s?"
+    r"\.?(?: (?:number|num|no|id|nr))?\b\.? ?(?:is\s|[:=#]{1,2}\s?)?#? ?"
     r"((?=[A-Z-]{0,4}[0-9])[0-9A-Z][0-9A-Z-]{4,24})(?![\w])",
     re.IGNORECASE,
 )
@@ -61,7 +71,8 @@ _DATE: Final = re.compile(
     re.IGNORECASE,
 )
 _BIRTH_WORDS: Final = re.compile(
-    r"\b(?:born|birth|birthday|birthdate|date of birth|d\.?o\.?b|bday|geboren|née?)\b",
+    r"(?<![^\W_])(?:born|birth(?:day|date|dates|days)?|d\.?o\.?b|bday|geboren|geb|née?|naissance"
+    r"|nacid[oa]|nacimiento|nat[oa]|nascita|(?:date|year)ofbirth|geburts(?:datum|tag))(?![^\W_])",
     re.IGNORECASE,
 )
 _PHONE: Final = re.compile(
@@ -70,13 +81,20 @@ _PHONE: Final = re.compile(
     re.IGNORECASE,
 )
 _PHONE_WORDS: Final = re.compile(
-    r"\b(?:tele)?(?:phones?|tel|calls?|called|calling|cell|mobile|fax|dial|sms|text|whatsapp|ring"
+    r"\b(?:tele)?(?:phones?|tel|calls?|called|calling|cell|mobile|fax|dial|sms|text(?:s|ed)?"
+    r"|whatsapp|ring|rang|num[eé]ro|t[eé]l|telefon(?:nummer)?|(?:handy|ruf)nummer|ruf|m[oó]vil"
     r"|reach(?: (?:me|us|him|her))?|contact|answering|hotline|handy)\b",
     re.IGNORECASE,
 )
 _PHONE_WORDS_BEHIND: Final = re.compile(
-    r"[\s(-]{0,3}(?:office|fax|mobile|cell|home|work)\b", re.IGNORECASE
+    r"[\s(-]{0,3}(?:office|fax|mobile|cell|home|work|calls|called|keeps|rang|is (?:my|his|her|the)"
+    r" (?:phone|number|mobile|cell))\b",
+    re.IGNORECASE,
 )
+# "(32) 484-557" and "28-81-33-70": not valid in the regions tried, but written like nothing else.
+_PHONE_SHAPE: Final = re.compile(r"\([0-9]{2,4}\) ?[0-9]{3}-[0-9]{3,4}|[0-9]{2}(?:-[0-9]{2}){3}")
+_UNIX_TIME: Final = re.compile(r"1[4-7][0-9]{8}")  # 2014 to 2027
+_COUNTING: Final = "01234567890123456789 98765432109876543210"
 # More groups than any country writes; a list of small numbers is no phone number.
 _MOST_GROUPS: Final = 8
 _PHONE_REGIONS: Final = ("US", "GB", "DE", "FR", "ES", "IT", "IN")
@@ -89,6 +107,33 @@ _DATE_LIKE: Final = re.compile(
 
 def _follows(words: re.Pattern[str], text: str, position: int) -> bool:
     return words.search(text, max(0, position - _CONTEXT_CHARACTERS), position) is not None
+
+
+def _named(words: re.Pattern[str], text: str, found: re.Match[str]) -> bool:
+    """Whether the words stand before the number, or shortly behind it: "... is my passport"."""
+    behind = words.search(text, found.end(), found.end() + _CONTEXT_BEHIND)
+    return behind is not None or _follows(words, text, found.start())
+
+
+def _columns(words: re.Pattern[str], text: str) -> list[tuple[int, int]]:
+    """Where the rows of tables lie whose header has one of the words: up to the next blank line."""
+    columns: list[tuple[int, int]] = []
+    for found in words.finditer(text):
+        if columns and found.start() < columns[-1][1]:
+            continue
+        before = text[max(0, found.start() - _HEADER_CHARACTERS) : found.start()]
+        behind = text[found.end() : found.end() + _HEADER_CHARACTERS]
+        rest, line_break, _ = behind.partition("\n")
+        if line_break and _BETWEEN_COLUMNS.search(before.rpartition("\n")[2] + " " + rest):
+            start = found.end() + len(rest)
+            end = text.find("\n\n", start)
+            columns.append((start, len(text) if end < 0 else end))
+    return columns
+
+
+def _lies_in(columns: list[tuple[int, int]], position: int) -> bool:
+    index = bisect_right(columns, (position, position)) - 1
+    return index >= 0 and position < columns[index][1]
 
 
 def _digits(text: str) -> str:
@@ -113,11 +158,16 @@ def iban_holds(iban: str) -> bool:
 def detect_cards(text: str) -> Iterator[Identifier]:
     """Payment cards: a right check digit, or 13 digits and more after words that say so."""
     for found in _CARD.finditer(text):
-        digits = _digits(found.group())
-        if luhn_holds(digits) and len(set(digits)) > 1:
-            yield Identifier(*found.span(), "CARD", 0.95)
-        elif _follows(_CARD_WORDS, text, found.start()):
-            yield Identifier(*found.span(), "CARD", 0.6)
+        # Other numbers may stand directly behind: "4111 1111 1111 1111 12/28".
+        ends = (found.start() + group.end() for group in re.finditer("[0-9]+", found.group()))
+        for end in sorted(ends, reverse=True):
+            digits = _digits(text[found.start() : end])
+            if len(digits) >= _SHORTEST_CARD and luhn_holds(digits) and len(set(digits)) > 1:
+                yield Identifier(found.start(), end, "CARD", 0.95)
+                break
+        else:
+            if _follows(_CARD_WORDS, text, found.start()):
+                yield Identifier(*found.span(), "CARD", 0.6)
 
 
 def detect_bank_accounts(text: str) -> Iterator[Identifier]:
@@ -142,21 +192,23 @@ def detect_official_numbers(text: str) -> Iterator[Identifier]:
     for found in _SSN.finditer(text):
         digits = _digits(found.group())
         possible = digits[:3] not in {"000", "666"} and digits[3:5] != "00" and digits[5:] != "0000"
-        if _follows(_SSN_WORDS, text, found.start()):
+        if _named(_SSN_WORDS, text, found):
             yield Identifier(*found.span(), "SSN", 0.95)
         elif found.group(1) in {"-", " "} and possible and digits[0] != "9":
             yield Identifier(*found.span(), "SSN", 0.75)
+    passports = _columns(_PASSPORT_WORDS, text)
     for found in _PASSPORT.finditer(text):
-        if _follows(_PASSPORT_WORDS, text, found.start()):
+        if _lies_in(passports, found.start()) or _named(_PASSPORT_WORDS, text, found):
             yield Identifier(*found.span(), "PASSPORT", 0.8)
     for found in _ZIP.finditer(text):
         yield Identifier(*found.span(1), "ADDRESS", 0.8)
 
 
 def detect_birthdays(text: str) -> Iterator[Identifier]:
-    """Dates that words before them call somebody's birthday."""
+    """Dates that words beside them call somebody's birthday."""
+    birthdays = _columns(_BIRTH_WORDS, text)
     for found in _DATE.finditer(text):
-        if _follows(_BIRTH_WORDS, text, found.start()):
+        if _lies_in(birthdays, found.start()) or _named(_BIRTH_WORDS, text, found):
             yield Identifier(*found.span(), "BIRTHDATE", 0.85)
 
 
@@ -179,6 +231,8 @@ def _phone_score(text: str, start: int, end: int) -> float:
     groups = len(re.findall(r"[0-9]+", number))
     if not 6 <= len(digits) <= 16 or groups > _MOST_GROUPS or _DATE_LIKE.match(written):
         return 0.0
+    if set(digits) <= {"0", "1"}:
+        return 0.0
     if _follows(_PHONE_WORDS, text, start):
         return 0.85
     if number.lstrip("(").startswith(("+", "00")) and len(digits) >= 8:
@@ -190,16 +244,18 @@ def _phone_score(text: str, start: int, end: int) -> float:
 
 def _unannounced_phone_score(written: str, number: str, digits: str, *, grouped: bool) -> float:
     """The score of a number that no word around it calls a phone number."""
-    if len(digits) < 7:
+    lone_digits = len(re.findall(r"(?<![0-9])[0-9](?![0-9])", number))
+    if len(digits) < 7 or lone_digits > 1:
         return 0.0
     if grouped and number != written and len(digits) >= 10:
         return 0.7
     national = grouped or (digits.startswith("0") and 9 <= len(digits) <= 12)
-    if national and _is_valid_number(number):
+    if _PHONE_SHAPE.fullmatch(number) or (national and _is_valid_number(number)):
         return 0.6
     # Nothing but a bare long number: more often somebody's than a quantity, unless it is round.
-    bare = not grouped and 10 <= len(digits) <= 12 and not digits.endswith("000")
-    return 0.5 if bare else 0.0
+    bare = not grouped and 9 <= len(digits) <= 12 and not digits.endswith("000")
+    bare = bare and digits not in _COUNTING
+    return 0.5 if bare and not _UNIX_TIME.fullmatch(digits) else 0.0
 
 
 def detect_phones(text: str) -> Iterator[Identifier]:
@@ -208,6 +264,8 @@ def detect_phones(text: str) -> Iterator[Identifier]:
         start, end = found.span()
         # A number of something else may stand directly in front: "room 5 555-123-4567".
         for group in re.finditer(r"[+(]*[0-9]+", found.group()):
+            if found.group()[: group.start()].endswith("-"):
+                continue
             score = _phone_score(text, start + group.start(), end)
             if score > 0:
                 yield Identifier(start + group.start(), end, "PHONE", score)

@@ -20,7 +20,8 @@ _PRIVATE_KEY: Final = re.compile(
     r"-----BEGIN [A-Z ]{0,30}PRIVATE KEY-----[\w+/=\s:,-]{0,8000}?-----END [A-Z ]{0,30}KEY-----"
 )
 _NAMED: Final = re.compile(
-    r"(?:pass(?:word|wd|phrase|code)?|pwd|secret|token|credential|api[ _-]?key|access[ _-]?key"
+    r"(?:pass(?:word|wd|phrase|code)?|passwort|mot de passe|contrase\u00f1a|pwd"
+    r"|(?<![a-z])pw|secret|token|credential|api[ _-]?key|access[ _-]?key"
     r"|private[ _-]?key|auth[ _-]?key|(?<![a-z])pin(?: code)?|(?<![a-z])cvv2?|(?<![a-z])otp)"
     r"[\"'`]?(?:\s?(?:[:=]{1,2}|=>)\s?|\s(?:is|was)(?: now)?:?\s|\sto\s(?=[\"'`]))"
     r"[\"'`]?([^\s\"'`,;<>]{3,256})",
@@ -28,9 +29,20 @@ _NAMED: Final = re.compile(
 )
 _BEARER: Final = re.compile(r"\b(?:bearer|basic)\s+([^\s\"'`<>,;]{8,4096})", re.IGNORECASE)
 _OPTION: Final = re.compile(
-    r"(?<!\S)(?:-p|--pass(?:word)?|--token|--secret)[ =]([^\s\"'-][^\s\"']{3,255})"
+    r"(?<!\S)(?:(?:-p|--pass(?:word)?|--token|--secret)[ =]|-u ?[^\s:\"']{1,64}:)"
+    r"([^\s\"'-][^\s\"']{3,255})"
 )
-_LONG_TOKEN: Final = re.compile(r"(?<![\w+/=.@-])[\w+/=-]{20,512}(?![\w+/@])")
+_LONG_TOKEN: Final = re.compile(r"(?<![\w+/.@-])[\w+/-]{20,512}={0,2}(?![\w+/@=])")
+# What password generators and careful people make: "Ktowfamb82!xq".
+_PASSWORD_SHAPE: Final = re.compile(
+    r"(?<![\w/+.@#$!-])(?=[A-Za-z]{0,20}[0-9]{1,8}[!#$^][A-Za-z]|[A-Za-z]{0,20}[!#$^][A-Za-z]{0,20}[0-9])"
+    r"[A-Za-z0-9]{3,32}[!#$^][A-Za-z0-9]{1,32}(?![\w/+=.@#$(-])"
+)
+_SECRET_WORDS: Final = re.compile(
+    r"(?<![^\W_])(?:keys?|tokens?|secrets?|passwords?|passphrase|credentials?)\W{0,3}\Z",
+    re.IGNORECASE,
+)
+_SECRET_WORDS_CHARACTERS: Final = 16
 _PLACEHOLDER: Final = re.compile(
     r"\W*(?:x{3,}|\*{3,}|\.{3,}|your|my|\$\{?|os\.|process\.|%|{)", re.IGNORECASE
 )
@@ -46,15 +58,24 @@ def entropy(token: str) -> float:
     return -sum(n / len(token) * math.log2(n / len(token)) for n in counts.values())
 
 
-def _looks_random(token: str) -> bool:
-    kinds = (
+def _kinds_of_characters(token: str) -> int:
+    return (
         any(character.islower() for character in token)
         + any(character.isupper() for character in token)
         + any(character.isdigit() for character in token)
     )
+
+
+def _is_called_a_secret(text: str, found: re.Match[str]) -> bool:
+    start = max(0, found.start() - _SECRET_WORDS_CHARACTERS)
+    called = _SECRET_WORDS.search(text, start, found.start())
+    return called is not None and _kinds_of_characters(found.group()) >= 2
+
+
+def _looks_random(token: str) -> bool:
     # Paths and identifiers are words joined by marks; a key changes between kinds all the time.
     changes = len(re.findall(r"[a-zA-Z][0-9]|[0-9][a-zA-Z]", token))
-    return kinds == 3 and changes >= 3 and entropy(token) >= _RANDOM_ENTROPY
+    return _kinds_of_characters(token) == 3 and changes >= 3 and entropy(token) >= _RANDOM_ENTROPY
 
 
 def detect_secrets(text: str) -> Iterator[Identifier]:
@@ -70,9 +91,16 @@ def detect_secrets(text: str) -> Iterator[Identifier]:
             value = found.group(1).rstrip(".)]}!?")
             if len(value) >= 3 and _is_secret(value):
                 yield Identifier(found.start(1), found.start(1) + len(value), "SECRET", 0.8)
+    yield from _unnamed_secrets(text)
+
+
+def _unnamed_secrets(text: str) -> Iterator[Identifier]:
     for found in _LONG_TOKEN.finditer(text):
-        if _looks_random(found.group()):
+        if _looks_random(found.group()) or _is_called_a_secret(text, found):
             yield Identifier(*found.span(), "SECRET", 0.7)
+    for found in _PASSWORD_SHAPE.finditer(text):
+        if _kinds_of_characters(found.group()) == 3:
+            yield Identifier(*found.span(), "SECRET", 0.6)
 
 
 def _is_secret(value: str) -> bool:

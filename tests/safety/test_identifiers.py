@@ -53,6 +53,26 @@ def patterns(text: str) -> list[tuple[str, str]]:
          "SECRET"),
         ("password: Girwomem85!og", "Girwomem85!og", "SECRET"),
         ("zip code is 86786", "86786", "ADDRESS"),
+        ("email reimer at intern.example.org soon", "reimer at intern.example.org", "EMAIL"),
+        ("ask reimer at proton.me", "reimer at proton.me", "EMAIL"),
+        ("my site is gomez.io, look", "gomez.io", "URL"),
+        ("from 52b3:4289:73d1:7d05:136c:d782:a8b8:740a:8080",
+         "52b3:4289:73d1:7d05:136c:d782:a8b8:740a:8080", "IP"),
+        ("the user name is 'gomez'", "gomez", "USERNAME"),
+        ("4111 1111 1111 1111 12/28", "4111 1111 1111 1111", "CARD"),
+        ("is 462736935 a valid social security number?", "462736935", "SSN"),
+        ("birth_date: 1990-09-14", "1990-09-14", "BIRTHDATE"),
+        ("05 Sep 1944 is her birthday", "05 Sep 1944", "BIRTHDATE"),
+        ("name;dob\nA;01.02.1990\nB;03.04.1991", "03.04.1991", "BIRTHDATE"),
+        ("K84RCVN0P is my passport number", "K84RCVN0P", "PASSPORT"),
+        ("passport_no=K84RCVN0P", "K84RCVN0P", "PASSPORT"),
+        ("name,passport\nA,K84RCVN0P\nB,L95SDWO1Q", "L95SDWO1Q", "PASSPORT"),
+        ("28-81-33-70 keeps ringing", "28-81-33-70", "PHONE"),
+        ("mon num\u00e9ro est le 383589537", "383589537", "PHONE"),
+        ("why is Ktowfamb82!xq rejected", "Ktowfamb82!xq", "SECRET"),
+        ("my key 6ef873c3511c0946be1a49d6edc74a7f leaked", "6ef873c3511c0946be1a49d6edc74a7f",
+         "SECRET"),
+        ("curl -u admin:6ef873c351 host", "6ef873c351", "SECRET"),
     ],
 )  # fmt: skip
 def test_patterns_are_found(text: str, identifier: str, kind: str) -> None:
@@ -71,6 +91,14 @@ def test_patterns_are_found(text: str, identifier: str, kind: str) -> None:
         "commit 3f786850e387550fdab836ed7e6dc881de23001b",
         "It was born out of need in 1990.",
         "Array[0], dict{'a': 1}, x := y @ z",
+        "The user is satisfied and the user ID is prefixed with INS; the handle was lost.",
+        "@app.route('/')\ndef index(): ...\n\n@timed\ndef work(): ...",
+        "if (($handle = fopen($filename, 'r')) !== false)",
+        "3 6 9 12 15 and 9-12-12-21-19-9",
+        "signal 1010 1101 1001 0001 1010 1111",
+        "the time stamp 1618250661",
+        "using System.Net; System.IO",
+        "sort in ascending order.\nfile1.txt and 123456789",
     ],
 )
 def test_ordinary_text_holds_no_pattern(text: str) -> None:
@@ -148,6 +176,10 @@ HOSTILE = {
     "blanks": " \n" * 300_000,
     "iban": ("AA00" + "A" * 40 + " ") * 10_000,
     "entropy": "aB3" * 200_000,
+    "born": "born;\n" * 50_000,
+    "passport": "passport | " * 30_000,
+    "password shapes": "Aa1!" * 100_000,
+    "cards": "4111 1111 1111 1111 " * 10_000,
 }
 
 
