@@ -82,7 +82,7 @@ async def _run_network(once: str | None, port: int, directory: Path) -> None:
     refuse_taken_port("127.0.0.1", port)
     network = prepare(directory, port)
     console = Console(highlight=False, soft_wrap=True)
-    console.print("Starting a coordinator and three hosts, each a process of its own ...")
+    console.print("Starting a coordinator and three hosts, each with an engine of its own ...")
 
     def progress(hosts: int) -> None:
         console.print(f"  {hosts} of {len(network.hosts)} hosts connected")
