@@ -1,6 +1,7 @@
 """The operator's command line: run a host, show who it is."""
 
 import logging
+import sys
 from pathlib import Path
 from typing import Annotated, Final
 
@@ -17,8 +18,12 @@ from peerllm.peer.configuration import (
     HostConfiguration,
     identity_path,
 )
-from peerllm.peer.errors import PeerError
+from peerllm.peer.control_commands import control_app
+from peerllm.peer.detached import is_running
+from peerllm.peer.errors import ConfigurationError, PeerError
 from peerllm.peer.events import HostEvent
+from peerllm.peer.host_settings import HostSettings, save_settings
+from peerllm.peer.recent_log import RecentLog
 from peerllm.peer.service import now_us, run_host
 from peerllm.privacy.endings import clear_endings
 from peerllm.privacy.event_log import EventLog, LibraryLog
@@ -31,6 +36,8 @@ host_app = typer.Typer(
     no_args_is_help=True,
     pretty_exceptions_enable=False,
 )
+
+host_app.add_typer(control_app)
 
 DataDirectory = Annotated[
     Path, typer.Option("--data-directory", help="Folder of the host's key and state.")
@@ -64,7 +71,8 @@ def run(
     ] = 30,
 ) -> None:
     """Serve until interrupted. Events go to standard error, one JSON object a line."""
-    log = EventLog[HostEvent](now_us)
+    recent = RecentLog(sys.stderr)
+    log = EventLog[HostEvent](now_us, recent)
     with clear_endings(*_EXPECTED, crashed=lambda place: log.event("crashed", place=place)):
         configuration = HostConfiguration(
             data_directory=data_directory,
@@ -77,11 +85,31 @@ def run(
             threads=threads,
             drain_seconds=drain_seconds,
         )
+        if is_running(data_directory):
+            raise ConfigurationError(f"a host already runs from {data_directory}")
+        save_settings(
+            data_directory,
+            HostSettings(
+                coordinator=coordinator,
+                listen_address=listen_address,
+                listen_port=listen_port,
+                model=_lasting(model),
+                slots=slots,
+                context=context,
+                threads=threads,
+                drain_seconds=drain_seconds,
+            ),
+        )
         logging.getLogger().addHandler(LibraryLog(log, "library_warning"))
         forbid_memory_dumps()
-        end = trio.run(run_host, configuration, log)
+        end = trio.run(run_host, configuration, log, recent)
         if end is not None:
             raise PeerError(end.sentence)
+
+
+def _lasting(model: str | None) -> str | None:
+    """The model as it can be found from any working directory."""
+    return str(Path(model).absolute()) if model and Path(model).is_file() else model
 
 
 @host_app.command()

@@ -72,6 +72,16 @@ class HostConfiguration:
         return self.data_directory / "model-digests.json"
 
     @property
+    def limits_path(self) -> Path:
+        """Where the owner's limits are kept."""
+        return self.data_directory / "limits.json"
+
+    @property
+    def earnings_path(self) -> Path:
+        """Where is counted what was signed for."""
+        return self.data_directory / "earnings.json"
+
+    @property
     def listen_multiaddr(self) -> str:
         """Where the host listens; port 0 lets the system choose."""
         return f"/ip4/{self.listen_address}/tcp/{self.listen_port}"

@@ -1,5 +1,6 @@
 """The host's daemon: keeps a session with its coordinator and works on what comes over it."""
 
+from collections import Counter
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
 from dataclasses import dataclass
@@ -10,6 +11,7 @@ import trio
 
 from peerllm.crypto.certificate import SealingKey, certify
 from peerllm.crypto.identity import Identity
+from peerllm.crypto.receipt import Receipt
 from peerllm.overlay.backoff import full_jitter
 from peerllm.overlay.errors import AddressError, DialError, SessionClosed, SessionViolation
 from peerllm.overlay.framing import ByteStream
@@ -65,6 +67,7 @@ class DaemonParts:
     randomness: Callable[[], float]
     # Whether a limit of the owner forbids new work at the moment.
     holding: Callable[[], bool] = lambda: False
+    on_receipt: Callable[[Receipt], None] = lambda _receipt: None
 
 
 class HostDaemon:
@@ -78,6 +81,8 @@ class HostDaemon:
         self._conversation: _Conversation | None = None
         self._draining = False
         self._stopped = trio.Event()
+        # Chunks by outcome, tokens and receipts since the start.
+        self.tally: Counter[str] = Counter()
 
     async def run(self) -> EngineUnavailable | None:
         """Keep a session with the coordinator, reconnecting, until `drain` has stopped it.
@@ -105,6 +110,21 @@ class HostDaemon:
             with trio.move_on_after(_FAREWELL_SECONDS):
                 await conversation.over.wait()
         self._stopped.set()
+
+    @property
+    def is_connected(self) -> bool:
+        """Whether the coordinator has welcomed this host in a session that still stands."""
+        return self._conversation is not None and self._conversation.is_welcome
+
+    @property
+    def running(self) -> int:
+        """How many chunks are being worked on."""
+        return self._conversation.running if self._conversation else 0
+
+    def count_receipt(self, receipt: Receipt) -> None:
+        """Take note of a receipt that was just signed."""
+        self.tally["receipts"] += 1
+        self._parts.on_receipt(receipt)
 
     @property
     def is_draining(self) -> bool:
@@ -137,8 +157,7 @@ class HostDaemon:
         state = self._parts.engine.state
         if self._draining or self._parts.holding() or not isinstance(state, EngineReady):
             return 0
-        running = self._conversation.running if self._conversation else 0
-        return max(0, state.slots - running)
+        return max(0, state.slots - self.running)
 
     async def _keep_connected(self) -> None:
         attempt = 0
@@ -238,6 +257,7 @@ class _Conversation:
             sealing_keys=daemon.sealing_keys,
             now_us=parts.now_us,
             send=self._session.send,
+            signed=daemon.count_receipt,
         )
         self._running: dict[bytes, trio.CancelScope] = {}
         self._idle = trio.Event()
@@ -248,6 +268,11 @@ class _Conversation:
     def running(self) -> int:
         """How many dispatches are being worked on."""
         return len(self._running)
+
+    @property
+    def is_welcome(self) -> bool:
+        """Whether the coordinator has answered the hello."""
+        return self._welcomed.is_set()
 
     async def run(self) -> str:
         """Introduce this host and carry the session to its end; gives the reason."""
@@ -322,6 +347,7 @@ class _Conversation:
             )
         if fault is not None:
             self._post(Failed(dispatch_id=dispatch.dispatch_id, reason=fault))
+            self._daemon.tally["refused"] += 1
             self._parts.log.event("chunk_refused", reason=fault)
             return
         scope = trio.CancelScope()
@@ -342,6 +368,9 @@ class _Conversation:
             del self._running[dispatch.dispatch_id]
             self._idle.set()
             self._idle = trio.Event()
+        self._daemon.tally[report.outcome] += 1
+        self._daemon.tally["prompt_tokens"] += report.prompt_tokens
+        self._daemon.tally["completion_tokens"] += report.completion_tokens
         self._parts.log.event(
             "chunk_finished",
             outcome=report.outcome,

@@ -33,7 +33,7 @@ class LimitKeeper:
     ) -> None:
         self._path = path
         self._look = look
-        self.on_change = on_change
+        self._on_change = on_change
         self.limits = read_state(path, Limits) or Limits()
         self.holds: frozenset[HoldReason] = frozenset()
         self._engine: Tunable | None = None
@@ -62,7 +62,7 @@ class LimitKeeper:
         found = holds(limits, now, self.holds)
         if found != self.holds:
             self.holds = found
-            self.on_change(found)
+            self._on_change(found)
 
     async def run(self) -> None:
         """Look at the machine for as long as it may matter."""

@@ -54,6 +54,8 @@ class Workplace:
     sealing_keys: Callable[[], Sequence[SealingKey]]
     now_us: Callable[[], int]
     send: Callable[[HostMessage], Awaitable[None]]
+    # Told of every receipt when it is signed.
+    signed: Callable[[Receipt], None] = lambda _receipt: None
 
 
 @dataclass(frozen=True)
@@ -209,8 +211,10 @@ async def _close(
         if failure is not None:
             await place.send(Failed(dispatch_id=dispatch.dispatch_id, reason=failure))
         if outcome != "failed" or progress.prompt_tokens:
-            receipt = sign_receipt(place.identity, _receipt(dispatch, place, report, outcome))
-            await place.send(ReceiptMessage(dispatch_id=dispatch.dispatch_id, receipt=receipt))
+            receipt = _receipt(dispatch, place, report, outcome)
+            signed = sign_receipt(place.identity, receipt)
+            place.signed(receipt)
+            await place.send(ReceiptMessage(dispatch_id=dispatch.dispatch_id, receipt=signed))
     return report
 
 

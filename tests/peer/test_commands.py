@@ -8,6 +8,7 @@ from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import pytest
 import trio
 from typer.testing import CliRunner
@@ -27,12 +28,16 @@ from peerllm.overlay.messages import (
     Piece,
     ReceiptMessage,
     ReplyPiece,
+    Slots,
     Welcome,
     host_message,
 )
 from peerllm.overlay.node import Stream, open_node
 from peerllm.overlay.session import Session
 from peerllm.peer.commands import host_app
+from peerllm.peer.control_api import LogLines, Status
+from peerllm.peer.control_client import ControlClient, ControlError
+from peerllm.peer.earnings import Earnings
 from peerllm.peer.models import EMBEDDED_MODEL
 
 COORDINATOR = Identity.from_seed(b"c" * 32)
@@ -136,6 +141,11 @@ class OneHost:
             envelope=seal(self.binding, certificate.sealing_key, encode(task)),
         )
 
+    async def slots(self, free: int) -> None:
+        """Wait until so many slots are granted."""
+        while [m.free for m in self.received if isinstance(m, Slots)][-1:] != [free]:
+            await trio.sleep(0.01)
+
     def answer(self) -> tuple[int, str, str]:
         opener = ReplyOpener(REPLY_KEY, self.binding)
         tokens, text, finish = 0, "", ""
@@ -162,6 +172,53 @@ class OneHost:
         )
         assert isinstance(receipt, Receipt)
         return receipt
+
+
+def govern(data_directory: Path) -> None:
+    """Look at the running host and pause it, as its owner would."""
+    client = ControlClient(data_directory)
+    status = client.status()
+    while status.work.complete == 0:
+        status = client.status()
+    assert status.connected
+    assert (status.state, status.holds) == ("serving", [])
+    assert (status.slots, status.running) == (2, 0)
+    assert status.engine.state == "ready"
+    assert status.work.receipts_signed == 1
+    assert status.work.tokens_generated > 0
+    assert min(status.bytes_received, status.bytes_sent) > 500
+    (day,) = client.ask("GET", "/v1/earnings", Earnings).days
+    assert (day.receipts, day.model_digest) == (1, EMBEDDED_MODEL.digest.hex())
+    assert day.completion_tokens == status.work.tokens_generated
+    wanted = ["limits", "--data-directory", str(data_directory), "--nice", "7"]
+    assert "nice 7" in CliRunner().invoke(host_app, wanted).stdout
+    events = client.events()
+    assert next(events)[0] == "status"
+    paused = CliRunner().invoke(host_app, ["pause", "--data-directory", str(data_directory)])
+    assert paused.stdout.startswith("holding (paused), since ")
+    assert any(name == "log" and json.loads(raw)["event"] == "holding" for name, raw in events)
+    assert any(
+        name == "status" and msgspec.json.decode(raw, type=Status).state == "holding"
+        for name, raw in events
+    )
+    while client.status().engine.nice != 7:
+        pass
+    for method, path, said in [
+        ("GET", "/v1/absent", "there is no GET /v1/absent in version 1"),
+        ("POST", "/v1/status", "there is no POST /v1/status in version 1"),
+        ("PUT", "/v1/limits", "the body is not right"),
+        ("POST", "/v1/drain", "the body is not right"),
+    ]:
+        with pytest.raises(ControlError, match=said):
+            client.ask(method, path, Status, LogLines(lines=[]) if method != "GET" else None)
+    with pytest.raises(ControlError, match="already runs"):
+        start_once(data_directory)
+
+
+def start_once(data_directory: Path) -> None:
+    done = CliRunner().invoke(host_app, ["start", "--data-directory", str(data_directory)])
+    assert done.exit_code == 1
+    raise ControlError(done.stderr)
 
 
 async def test_a_host_serves_the_real_model_over_the_real_network_and_stops_when_asked(
@@ -191,6 +248,8 @@ async def test_a_host_serves_the_real_model_over_the_real_network_and_stops_when
             )
             try:
                 await coordinator.done.wait()
+                await trio.to_thread.run_sync(govern, tmp_path)
+                await coordinator.slots(0)
                 os.kill(process.pid, signal.SIGTERM)
                 out, err = await trio.to_thread.run_sync(lambda: process.communicate(timeout=20))
             finally:

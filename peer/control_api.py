@@ -1,0 +1,114 @@
+"""What a host tells and takes over its local control API, version 1.
+
+HTTP/1.1 with JSON bodies on the loopback interface, so that a command line, a script and
+a window's network classes can all speak it. Every request carries the token out of
+`control.json` in the data directory (`Authorization: Bearer ...`), which only the owner
+can read. A change within version 1 only adds fields.
+
+    GET  /v1/status        Status
+    GET  /v1/limits        Limits              PUT replaces them
+    POST /v1/pause, /v1/resume                 take no new work, take it again
+    POST /v1/drain         {"seconds": 30}     let answers end, then stop
+    POST /v1/stop                              stop at once
+    GET  /v1/earnings      Earnings
+    GET  /v1/log           {"lines": [...]}    the last events, oldest first
+    GET  /v1/events        server-sent events: "status" at every change, "log" per event
+"""
+
+from pathlib import Path
+from typing import Annotated, Final, Literal
+
+import msgspec
+from msgspec import Meta
+
+from peerllm.peer.limits import HoldReason, Limits
+
+API_VERSION: Final = 1
+CONTROL_FILE: Final = "control.json"
+# Limits with the longest schedule take 4 KB.
+MAXIMUM_BODY_BYTES: Final = 64 * 1024
+
+
+class ControlFile(msgspec.Struct, frozen=True, kw_only=True):
+    """Where the running host listens and the token to show; mode 0600."""
+
+    version: int = API_VERSION
+    port: Annotated[int, Meta(ge=1, le=65535)]
+    token: str
+    process_id: int
+
+    def __repr__(self) -> str:
+        return f"ControlFile(port={self.port}, process_id={self.process_id})"
+
+
+class EngineStatus(msgspec.Struct, frozen=True, kw_only=True):
+    """The engine process. `detail`: why it restarts or cannot serve, for the owner."""
+
+    state: Literal["loading", "ready", "restarting", "unavailable"]
+    detail: str = ""
+    percent: int = 0
+    process_id: int | None = None
+    tokens_per_second_milli: int = 0
+    context_tokens: int = 0
+    # In force, which limits may take a moment to become; 0 until known.
+    threads: int = 0
+    nice: int = 0
+
+
+class WorkStatus(msgspec.Struct, frozen=True, kw_only=True):
+    """What was done since the host started."""
+
+    complete: int = 0
+    cancelled: int = 0
+    failed: int = 0
+    refused: int = 0
+    prompt_tokens: int = 0
+    tokens_generated: int = 0
+    receipts_signed: int = 0
+
+
+class Status(msgspec.Struct, frozen=True, kw_only=True):
+    """A host at one moment."""
+
+    version: int = API_VERSION
+    software: str
+    peer_id: str
+    coordinator: str
+    started_at_us: int
+    connected: bool
+    # serving: takes work; holding: a limit forbids it; waiting: no engine or no coordinator.
+    state: Literal["serving", "holding", "draining", "waiting"]
+    holds: list[HoldReason]
+    model: str
+    model_digest: str
+    slots: int
+    free_slots: int
+    running: int
+    bytes_received: int
+    bytes_sent: int
+    engine: EngineStatus
+    work: WorkStatus
+    limits: Limits
+
+
+class DrainRequest(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """How long running answers may go on."""
+
+    seconds: Annotated[int, Meta(ge=0, le=3600)] = 30
+
+
+class LogLines(msgspec.Struct, frozen=True, kw_only=True):
+    """Events as they were logged, each a JSON object."""
+
+    lines: list[str]
+
+
+class Fault(msgspec.Struct, frozen=True, kw_only=True):
+    """Why a request was not served, in one sentence."""
+
+    error: str
+
+
+def control_path(data_directory: Path) -> Path:
+    """Where a running host says how to reach it."""
+    return data_directory / CONTROL_FILE

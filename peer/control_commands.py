@@ -1,0 +1,236 @@
+"""The operator's command line for a running host, all of it over the control API."""
+
+import sys
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Annotated, Final
+
+import msgspec
+import typer
+
+from peerllm.peer.control_api import DrainRequest, LogLines, Status
+from peerllm.peer.control_client import ControlClient, NotRunningError
+from peerllm.peer.detached import StartError, is_running, start_detached, wait_for_end
+from peerllm.peer.earnings import Earnings, read_earnings
+from peerllm.peer.errors import ConfigurationError, PeerError
+from peerllm.peer.files import read_state, write_state
+from peerllm.peer.host_settings import saved_settings
+from peerllm.peer.limits import Limits
+from peerllm.peer.schedule import describe_schedule, schedule_window
+from peerllm.privacy.endings import clear_endings
+
+control_app = typer.Typer(pretty_exceptions_enable=False)
+
+DataDirectory = Annotated[
+    Path, typer.Option("--data-directory", help="Folder of the host's key and state.")
+]
+# On top of what running answers may take: for the process to put itself away.
+_FAREWELL_SECONDS: Final = 15
+_MEGABYTE: Final = 1_000_000
+_KIBIBYTE: Final = 1024
+
+
+@control_app.command()
+def start(
+    data_directory: DataDirectory,
+    coordinator: Annotated[
+        str | None, typer.Option(help="Needed the first time; then it is remembered.")
+    ] = None,
+) -> None:
+    """Start the host in the background, with the settings of its last run."""
+    with clear_endings(PeerError):
+        if is_running(data_directory):
+            raise StartError("the host already runs: see peerllm host status")
+        settings = saved_settings(data_directory, coordinator)
+        _print_status(start_detached(settings.command(data_directory), data_directory))
+
+
+@control_app.command()
+def status(
+    data_directory: DataDirectory,
+    as_json: Annotated[bool, typer.Option("--json", help="As the control API gives it.")] = False,
+) -> None:
+    """Show how the host is."""
+    with clear_endings(PeerError):
+        found = ControlClient(data_directory).status()
+        if as_json:
+            typer.echo(msgspec.json.format(msgspec.json.encode(found), indent=2))
+        else:
+            _print_status(found)
+
+
+@control_app.command()
+def pause(data_directory: DataDirectory) -> None:
+    """Take no new work until resumed, also after a restart; what runs goes on."""
+    with clear_endings(PeerError):
+        _print_status(ControlClient(data_directory).ask("POST", "/v1/pause", Status))
+
+
+@control_app.command()
+def resume(data_directory: DataDirectory) -> None:
+    """Take work again."""
+    with clear_endings(PeerError):
+        _print_status(ControlClient(data_directory).ask("POST", "/v1/resume", Status))
+
+
+@control_app.command()
+def drain(
+    data_directory: DataDirectory,
+    seconds: Annotated[
+        int, typer.Option(min=0, max=3600, help="How long running answers may go on.")
+    ] = 30,
+) -> None:
+    """Let running answers end, then stop."""
+    with clear_endings(PeerError):
+        _stop(data_directory, seconds)
+
+
+@control_app.command()
+def stop(data_directory: DataDirectory) -> None:
+    """Stop at once, whatever is running."""
+    with clear_endings(PeerError):
+        _stop(data_directory, 0)
+
+
+@control_app.command()
+def logs(
+    data_directory: DataDirectory,
+    lines: Annotated[int, typer.Option(min=0, max=1000, help="How many of the last ones.")] = 100,
+    follow: Annotated[bool, typer.Option(help="Go on with new ones as they come.")] = False,
+) -> None:
+    """Show what the host logged; there is no content in it."""
+    with clear_endings(PeerError):
+        client = ControlClient(data_directory)
+        for line in client.ask("GET", "/v1/log", LogLines).lines[-lines or 1000 :]:
+            typer.echo(line)
+        if follow:
+            for name, value in client.events():
+                if name == "log":
+                    typer.echo(value.decode("utf-8", "replace"))
+                    sys.stdout.flush()
+
+
+@control_app.command()
+def earnings(data_directory: DataDirectory) -> None:
+    """Show what the host has signed for, by day (UTC). Coordinators pay by their tariff."""
+    with clear_endings(PeerError):
+        try:
+            found = ControlClient(data_directory).ask("GET", "/v1/earnings", Earnings)
+        except NotRunningError:
+            found = read_earnings(data_directory / "earnings.json")
+        for row in found.days:
+            typer.echo(
+                f"{row.day}  {row.receipts} receipts, {row.prompt_tokens} prompt tokens, "
+                f"{row.completion_tokens} answer tokens, model {row.model_digest[:12]}, "
+                f"coordinator {row.coordinator[-6:]}"
+            )
+        receipts = sum(row.receipts for row in found.days)
+        tokens = sum(row.completion_tokens for row in found.days)
+        typer.echo(f"in all  {receipts} receipts, {tokens} answer tokens")
+
+
+@control_app.command()
+def limits(  # noqa: PLR0913, PLR0917 - a parameter is an option of the command line
+    data_directory: DataDirectory,
+    schedule: Annotated[
+        list[str] | None,
+        typer.Option(help='When to serve, e.g. "mon-fri 18:00-08:00"; "always" for no schedule.'),
+    ] = None,
+    idle_minutes: Annotated[int | None, typer.Option(help="Others must be quiet so long.")] = None,
+    on_battery: Annotated[bool | None, typer.Option(help="Serve on battery as well.")] = None,
+    threads: Annotated[int | None, typer.Option(help="Of the engine; 0 as started.")] = None,
+    nice: Annotated[int | None, typer.Option(help="0 to 19; 19 stands back furthest.")] = None,
+    memory_cap_mb: Annotated[int | None, typer.Option(help="0 is no cap.")] = None,
+    maximum_celsius: Annotated[int | None, typer.Option(help="0 is no limit.")] = None,
+    bandwidth_kib: Annotated[int | None, typer.Option(help="KiB a second; 0 is no cap.")] = None,
+) -> None:
+    """Show the limits, or change those given: in force within a second, nothing is dropped."""
+    with clear_endings(PeerError):
+        given: dict[str, object] = {
+            "idle_minutes": idle_minutes,
+            "on_battery": on_battery,
+            "threads": threads,
+            "nice": nice,
+            "memory_cap_bytes": None if memory_cap_mb is None else memory_cap_mb * _MEGABYTE,
+            "maximum_celsius": maximum_celsius,
+            "bandwidth_bytes_per_second": (
+                None if bandwidth_kib is None else bandwidth_kib * _KIBIBYTE
+            ),
+        }
+        if schedule is not None:
+            windows = [schedule_window(text) for text in schedule if text != "always"]
+            given["schedule"] = msgspec.to_builtins(windows)
+        changes = {name: value for name, value in given.items() if value is not None}
+        _print_limits(_change_limits(data_directory, changes))
+
+
+def _change_limits(data_directory: Path, changes: dict[str, object]) -> Limits:
+    path = data_directory / "limits.json"
+    try:
+        client = ControlClient(data_directory)
+        before = client.ask("GET", "/v1/limits", Limits)
+    except NotRunningError:
+        client, before = None, read_state(path, Limits) or Limits()
+    try:
+        wanted = msgspec.convert(msgspec.to_builtins(before) | changes, Limits)
+    except msgspec.ValidationError as error:
+        raise ConfigurationError(f"that limit cannot be: {error}") from None
+    if changes and client is not None:
+        return client.ask("PUT", "/v1/limits", Status, wanted).limits
+    if changes:
+        write_state(path, wanted)
+    return wanted
+
+
+def _stop(data_directory: Path, seconds: int) -> None:
+    client = ControlClient(data_directory)
+    if seconds:
+        client.ask("POST", "/v1/drain", Status, DrainRequest(seconds=seconds))
+    else:
+        client.ask("POST", "/v1/stop", Status)
+    if not wait_for_end(client.process_id, seconds + _FAREWELL_SECONDS):
+        raise StartError(f"the host (process {client.process_id}) has not ended yet")
+    typer.echo("stopped")
+
+
+def _print_status(found: Status) -> None:
+    engine, work = found.engine, found.work
+    reasons = f" ({', '.join(found.holds)})" if found.holds else ""
+    since = datetime.fromtimestamp(found.started_at_us / 1e6, UTC).isoformat(" ", "seconds")
+    typer.echo(f"{found.state}{reasons}, since {since}")
+    typer.echo(f"host         {found.peer_id}")
+    connected = "connected" if found.connected else "not connected"
+    typer.echo(f"coordinator  {found.coordinator}, {connected}")
+    typer.echo(f"model        {found.model} {found.model_digest[:12]}")
+    typer.echo(
+        f"engine       {engine.state}{f': {engine.detail}' if engine.detail else ''}, "
+        f"{engine.tokens_per_second_milli / 1000:.1f} tokens/s when started, "
+        f"{engine.threads} threads, nice {engine.nice}"
+    )
+    typer.echo(f"slots        {found.free_slots} free of {found.slots}, {found.running} running")
+    typer.echo(
+        f"work         {work.complete} complete, {work.cancelled} cancelled, "
+        f"{work.failed} failed, {work.refused} refused; {work.tokens_generated} tokens, "
+        f"{work.receipts_signed} receipts"
+    )
+    typer.echo(f"traffic      {found.bytes_received} bytes in, {found.bytes_sent} bytes out")
+    _print_limits(found.limits)
+
+
+def _print_limits(found: Limits) -> None:
+    rows = [
+        ("paused", found.paused and "yes"),
+        ("schedule", describe_schedule(found.schedule)),
+        ("idle", found.idle_minutes and f"others quiet for {found.idle_minutes} minutes"),
+        ("battery", "serve" if found.on_battery else "do not serve"),
+        ("threads", found.threads),
+        ("nice", found.nice),
+        ("memory", found.memory_cap_bytes and f"{found.memory_cap_bytes // _MEGABYTE} MB"),
+        ("celsius", found.maximum_celsius),
+        ("bandwidth", found.bandwidth_bytes_per_second and _rate(found)),
+    ]
+    typer.echo("limits       " + "; ".join(f"{name} {value}" for name, value in rows if value))
+
+
+def _rate(found: Limits) -> str:
+    return f"{found.bandwidth_bytes_per_second // _KIBIBYTE} KiB/s"

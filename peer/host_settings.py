@@ -1,0 +1,66 @@
+"""What `host run` was last started with, so that the host can be started again without asking."""
+
+import sys
+from pathlib import Path
+from typing import Final
+
+import msgspec
+
+from peerllm.peer.configuration import DEFAULT_CONTEXT_TOKENS, DEFAULT_SLOTS
+from peerllm.peer.errors import ConfigurationError
+from peerllm.peer.files import read_state, write_state
+
+SETTINGS_FILE: Final = "host.json"
+
+
+class HostSettings(msgspec.Struct, frozen=True, kw_only=True):
+    """The options of `host run`, but for the data directory they are kept in."""
+
+    coordinator: str
+    listen_address: str = "0.0.0.0"  # noqa: S104 - admission is by proven peer id
+    listen_port: int = 0
+    model: str | None = None
+    slots: int = DEFAULT_SLOTS
+    context: int = DEFAULT_CONTEXT_TOKENS
+    threads: int = 0
+    drain_seconds: int = 30
+
+    def command(self, data_directory: Path) -> list[str]:
+        """The command line that runs this host in the foreground."""
+        options = {
+            "data-directory": str(data_directory.absolute()),
+            "coordinator": self.coordinator,
+            "listen-address": self.listen_address,
+            "listen-port": self.listen_port,
+            "slots": self.slots,
+            "context": self.context,
+            "threads": self.threads,
+            "drain-seconds": self.drain_seconds,
+        } | ({"model": self.model} if self.model else {})
+        # -P: a file in the working directory must not stand in for a module.
+        start = [sys.executable, "-P", "-m", "peerllm.peer", "run"]
+        return start + [f"--{name}={value}" for name, value in options.items()]
+
+
+def save_settings(data_directory: Path, settings: HostSettings) -> None:
+    """Keep the settings for the next start. Raises OSError."""
+    write_state(data_directory / SETTINGS_FILE, settings)
+
+
+def saved_settings(data_directory: Path, coordinator: str | None) -> HostSettings:
+    """The settings kept, with another coordinator if one is given.
+
+    Raises `ConfigurationError` when there is nothing to start from.
+    """
+    saved = read_state(data_directory / SETTINGS_FILE, HostSettings)
+    if coordinator is not None:
+        return (
+            msgspec.structs.replace(saved, coordinator=coordinator)
+            if saved
+            else HostSettings(coordinator=coordinator)
+        )
+    if saved is None:
+        raise ConfigurationError(
+            f"no host has run from {data_directory} yet: name its --coordinator"
+        )
+    return saved

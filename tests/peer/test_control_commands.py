@@ -1,0 +1,118 @@
+import json
+import os
+from pathlib import Path
+
+import pytest
+from click.testing import Result
+from typer.testing import CliRunner
+
+from peerllm.crypto.identity import Identity
+from peerllm.peer.commands import host_app
+from peerllm.peer.files import read_state
+from peerllm.peer.limits import Limits, ScheduleWindow
+
+COORDINATOR = f"/ip4/127.0.0.1/tcp/1/p2p/{Identity.from_seed(b'c' * 32).peer_id}"
+
+
+def command(tmp_path: Path, name: str, *rest: str) -> Result:
+    return CliRunner().invoke(host_app, [name, "--data-directory", str(tmp_path), *rest])
+
+
+def test_a_host_in_the_background_lives_until_it_is_stopped(tmp_path: Path) -> None:
+    started = command(tmp_path, "start", "--coordinator", COORDINATOR)
+    assert started.exit_code == 0, started.stderr
+    assert started.stdout.startswith("waiting, since ")
+    try:
+        status = json.loads(command(tmp_path, "status", "--json").stdout)
+        process_id = json.loads((tmp_path / "control.json").read_text())["process_id"]
+        os.kill(process_id, 0)
+        assert (status["version"], status["connected"]) == (1, False)
+        assert "already runs" in command(tmp_path, "start").stderr
+        assert "already runs" in command(tmp_path, "run", "--coordinator", COORDINATOR).stderr
+        assert "since" in command(tmp_path, "pause").stdout
+        logged = [json.loads(line) for line in command(tmp_path, "logs").stdout.splitlines()]
+        assert logged[0]["event"] == "starting"
+        assert logged[-1]["event"] == "holding"
+        assert "in all  0 receipts" in command(tmp_path, "earnings").stdout
+    finally:
+        stopped = command(tmp_path, "stop")
+    assert stopped.stdout == "stopped\n"
+    assert not (tmp_path / "control.json").exists()
+    assert "since" not in command(tmp_path, "status").stdout
+    # Paused stays paused, and the settings are remembered.
+    assert read_state(tmp_path / "limits.json", Limits) == Limits(paused=True)
+    settings = json.loads((tmp_path / "host.json").read_text())
+    assert settings["coordinator"] == COORDINATOR
+
+
+@pytest.mark.parametrize("name", ["status", "pause", "resume", "drain", "stop", "logs"])
+def test_without_a_host_it_is_said_how_to_start_one(tmp_path: Path, name: str) -> None:
+    done = command(tmp_path, name)
+    assert done.exit_code == 1
+    assert done.stderr == (
+        f"peerllm: no host runs from {tmp_path}: start it with peerllm host start\n"
+    )
+
+
+def test_a_control_file_left_by_a_crash_is_no_running_host(tmp_path: Path) -> None:
+    (tmp_path / "control.json").write_text('{"port": 1, "token": "t", "process_id": 1}')
+    assert "no host runs from" in command(tmp_path, "status").stderr
+    (tmp_path / "control.json").write_text('{"port": 0}')
+    assert "cannot be read" in command(tmp_path, "status").stderr
+    (tmp_path / "control.json").write_text(
+        '{"version": 2, "port": 1, "token": "t", "process_id": 1}'
+    )
+    assert "version 2" in command(tmp_path, "status").stderr
+
+
+def test_the_first_start_needs_a_coordinator(tmp_path: Path) -> None:
+    assert "name its --coordinator" in command(tmp_path, "start").stderr
+
+
+def test_a_host_that_ends_at_once_says_why(tmp_path: Path) -> None:
+    done = command(tmp_path, "start", "--coordinator", "nowhere")
+    assert done.exit_code == 1
+    assert "the host ended: the coordinator's address must look like" in done.stderr
+    assert done.stderr.count("\n") == 1
+
+
+def test_limits_can_be_set_while_nothing_runs(tmp_path: Path) -> None:
+    done = command(
+        tmp_path,
+        "limits",
+        *("--schedule", "mon-fri 18:00-08:00", "--schedule", "sat,sun 00:00-24:00"),
+        *("--threads", "2", "--memory-cap-mb", "1000", "--on-battery", "--bandwidth-kib", "64"),
+    )
+    assert done.exit_code == 0, done.stderr
+    assert "schedule mon,tue,wed,thu,fri 18:00-08:00, sat,sun 00:00-24:00" in done.stdout
+    assert read_state(tmp_path / "limits.json", Limits) == Limits(
+        schedule=[
+            ScheduleWindow(days=[0, 1, 2, 3, 4], start_minute=1080, end_minute=480),
+            ScheduleWindow(days=[5, 6], start_minute=0, end_minute=1440),
+        ],
+        threads=2,
+        memory_cap_bytes=1_000_000_000,
+        on_battery=True,
+        bandwidth_bytes_per_second=65536,
+    )
+    command(tmp_path, "limits", "--schedule", "always", "--threads", "0")
+    kept = read_state(tmp_path / "limits.json", Limits)
+    assert kept
+    assert (kept.schedule, kept.threads, kept.on_battery) == ([], 0, True)
+
+
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [
+        (["--nice", "20"], "$.nice"),
+        (["--threads", "-1"], "$.threads"),
+        (["--bandwidth-kib", "1"], "at least 65536 bytes/s, got 1024"),
+        (["--schedule", "whenever"], "a schedule reads like"),
+    ],
+)
+def test_a_wrong_limit_is_one_sentence(tmp_path: Path, options: list[str], said: str) -> None:
+    done = command(tmp_path, "limits", *options)
+    assert done.exit_code == 1
+    assert said in done.stderr
+    assert done.stderr.count("\n") == 1
+    assert not (tmp_path / "limits.json").exists()

@@ -1,0 +1,84 @@
+from pathlib import Path
+
+import pytest
+import trio
+from trio.testing import MockClock
+
+from peerllm.crypto.receipt import Receipt
+from peerllm.peer.earnings import Earnings, EarningsBook, read_earnings, with_receipt
+from peerllm.peer.errors import ConfigurationError
+
+DAY_US = 86_400_000_000
+
+
+def receipt(day: int = 0, model: bytes = b"m" * 32, tokens: int = 5) -> Receipt:
+    issued_at_us = 1_700_000_000_000_000 + day * DAY_US
+    return Receipt(
+        dispatch_id=b"d" * 16,
+        host="host",
+        coordinator="coordinator",
+        nonce=b"n" * 16,
+        model_digest=model,
+        prompt_tokens=10,
+        completion_tokens=tokens,
+        first_token_us=1,
+        duration_us=2,
+        outcome="complete",
+        issued_at_us=issued_at_us,
+        expires_at_us=issued_at_us + 1,
+    )
+
+
+def test_receipts_are_summed_by_day_and_model() -> None:
+    earnings = Earnings()
+    for one in (receipt(), receipt(tokens=7), receipt(1), receipt(1, b"x" * 32)):
+        earnings = with_receipt(earnings, one)
+    assert [(row.day, row.receipts, row.completion_tokens) for row in earnings.days] == [
+        ("2023-11-14", 2, 12),
+        ("2023-11-15", 1, 5),
+        ("2023-11-15", 1, 5),
+    ]
+    assert earnings.days[0].prompt_tokens == 20
+
+
+def test_a_year_is_kept() -> None:
+    earnings = Earnings()
+    for day in range(400):
+        earnings = with_receipt(earnings, receipt(day))
+    assert len(earnings.days) == 366
+    assert earnings.days[-1].day == "2024-12-17"
+
+
+async def test_the_count_survives_a_restart(tmp_path: Path) -> None:
+    path = tmp_path / "earnings.json"
+    book = EarningsBook(path)
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(book.run)
+        book.count(receipt())
+        with trio.fail_after(10):
+            while read_earnings(path) != book.earnings:
+                await trio.sleep(0.01)
+        book.count(receipt())
+        nursery.cancel_scope.cancel()
+    assert EarningsBook(path).earnings.days[0].receipts == 2
+
+
+async def test_a_full_disk_costs_the_count_and_not_the_work(
+    tmp_path: Path, autojump_clock: MockClock
+) -> None:
+    (tmp_path / "file").write_text("")
+    path = tmp_path / "earnings.json"
+    book = EarningsBook(path)
+    path.mkdir()
+    book.count(receipt())
+    book.write()
+    path.rmdir()
+    book.write()
+    assert read_earnings(path).days[0].receipts == 1
+
+
+def test_a_damaged_count_is_not_overwritten(tmp_path: Path) -> None:
+    path = tmp_path / "earnings.json"
+    path.write_text("{")
+    with pytest.raises(ConfigurationError):
+        EarningsBook(path)
