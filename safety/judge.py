@@ -5,9 +5,9 @@ from dataclasses import dataclass
 from types import MappingProxyType
 from typing import Final, Protocol
 
-from peerllm.safety.lexical_gate import LexicalGate
+from peerllm.safety.local_gate import LocalGate
 
-# What the shipped gate was calibrated to: together about one ordinary text in a hundred.
+# What the shipped gate was calibrated to: it refuses fewer than one ordinary text in fifty.
 CALIBRATED_MILLI: Final = 500
 
 
@@ -45,7 +45,7 @@ class Verdict:
 
 
 class Gate(Protocol):
-    """Anything that scores a text by category: the lexical gate, an embedding, a guard model."""
+    """Anything that scores a text by category: the local gate, a guard model, a service."""
 
     def scores(self, text: str, /) -> Mapping[str, float]:
         """For each category the gate knows, how certain it is of it, 0 to 1."""
@@ -53,7 +53,10 @@ class Gate(Protocol):
 
 
 class Judge:
-    """Applies one standard to the scores of its gates; where they disagree, the stricter counts."""
+    """Applies one standard to the scores of its gates; where they disagree, the stricter counts.
+
+    One judge may be used by several threads at once.
+    """
 
     def __init__(self, standard: SafetyThresholds, gates: Sequence[Gate]) -> None:
         self._standard = standard
@@ -82,8 +85,16 @@ class Judge:
 
 
 def load_judge(standard: SafetyThresholds, *, more_gates: Sequence[Gate] = ()) -> Judge:
-    """The judge of the shipped gate, and of `more_gates`, under `standard`.
+    """The judge of the shipped gates, and of `more_gates`, under `standard`.
 
     Raises `ModelFileError` when the shipped weights cannot be read.
     """
-    return Judge(standard, (LexicalGate(), *more_gates))
+    return Judge(standard, (*shipped_gates(), *more_gates))
+
+
+def shipped_gates() -> tuple[Gate, ...]:
+    """The gates that every installation has; loading them takes about a second.
+
+    Raises `ModelFileError` when the shipped weights cannot be read.
+    """
+    return (LocalGate(),)

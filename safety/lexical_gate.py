@@ -3,7 +3,7 @@
 Trained by `benchmarks/safety/train_lexical_gate.py`; the weights hold no text.
 """
 
-import json
+import math
 import re
 from collections.abc import Iterator, Mapping
 from itertools import pairwise
@@ -75,29 +75,28 @@ class LexicalGate:
         try:
             with numpy.load(path, allow_pickle=False) as stored:
                 self._weights: NDArray[numpy.int8] = stored["weights"]
-                self._scale: NDArray[numpy.float32] = stored["scale"]
-                self._bias: NDArray[numpy.float32] = stored["bias"]
-                self.categories: tuple[str, ...] = tuple(json.loads(str(stored["categories"])))
-        except (OSError, ValueError, KeyError) as error:
+                self._scale = float(stored["scale"])
+                self._bias = float(stored["bias"])
+        except (OSError, TypeError, ValueError, KeyError) as error:
             raise ModelFileError(f"the model {path} cannot be read; install again") from error
-        if self._weights.shape != (BUCKETS, len(self.categories)):
+        if self._weights.shape != (BUCKETS,):
             raise ModelFileError(f"the model {path} is of another version; install again")
 
     def scores(self, text: str, /) -> Mapping[str, float]:
-        """For every category how certain the worst part of `text` is of it, 0 to 1."""
-        worst = numpy.full(len(self.categories), -numpy.inf, dtype=numpy.float32)
-        for part in (text, *decoded_parts(text)):
-            for segment in stretches(part):
-                worst = numpy.maximum(worst, self._logits(segment))
-        certainty = 1 / (1 + numpy.exp(-worst))
-        return dict(zip(self.categories, map(float, certainty), strict=True))
+        """How certain the gate is that the worst part of `text` is harmful at all, 0 to 1."""
+        return {"overall": float(1 / (1 + numpy.exp(-self.suspicion(text))))}
 
-    def _logits(self, words: list[str]) -> NDArray[numpy.float32]:
+    def suspicion(self, text: str) -> float:
+        """The same as a logit: above 0 is what one ordinary text in a hundred reaches."""
+        return max(
+            self._logit(segment)
+            for part in (text, *decoded_parts(text))
+            for segment in stretches(part)
+        )
+
+    def _logit(self, words: list[str]) -> float:
         hashed = buckets(words)
         if not len(hashed):
             return self._bias
-        total = self._weights[hashed].sum(axis=0, dtype=numpy.int32)
-        logits: NDArray[numpy.float32] = self._bias + total * self._scale / numpy.sqrt(
-            numpy.float32(len(hashed))
-        )
-        return logits
+        total = int(self._weights[hashed].sum(dtype=numpy.int64))
+        return self._bias + total * self._scale / math.sqrt(len(hashed))

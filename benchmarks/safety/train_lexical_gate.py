@@ -1,41 +1,27 @@
-"""Train the lexical gate that judges every text.
+"""Train the lexical gate, whose suspicion the local gate weighs with what a text means.
 
     python benchmarks/safety/train_lexical_gate.py DATA [--check] [--out FILE]
 
 DATA holds the safety files (text, unsafe, cats or labels). Only files under MIT, Apache-2.0, CC BY
 or CC0 licences are read; the share-alike ones are not. `--check` reports recall and false alarms of
 every file on rows held out, HarmBench and XSTest always being held out as a whole. Seeded: the same
-data gives the same weights.
+data gives the same weights. `train_local_gate.py` comes after it.
 """
 
 import argparse
-import hashlib
-import json
 import time
-from collections.abc import Callable, Iterable, Sequence
+from collections import Counter
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 
 import numpy
+from judged_rows import FILES, FOLDS, ORDINARY, UNSEEN_IN_CHECK, Row, read
 from numpy.typing import NDArray
-from written_requests import requests
 
 from peerllm.safety.lexical_gate import BUCKETS, MODEL_PATH, LexicalGate, buckets, stretches
 
-CATEGORIES = ("overall", "illicit", "violence", "hate", "harassment", "sexual", "minors",
-              "self_harm", "jailbreak")  # fmt: skip
-FILES = ("benign_cyber_frr", "benign_gpteacher", "benign_responses", "benign_selfinstruct",
-         "harmbench", "hatecheck", "jailbreak_templates", "notinject", "openai_moderation",
-         "prompt_injection_cyberseceval", "safety_aart", "safety_advbench", "safety_catqa",
-         "safety_davidson", "safety_gptfuzz_resp", "safety_harmfulqa", "safety_surge",
-         "safety_toxigen", "xstest", "pii_chat", "pii_presidio_synth", "pii_wikigold",
-         "pii_wnut17")  # fmt: skip
-# Never trained on in a check: what they ask for is not asked for in the other files' words.
-UNSEEN_IN_CHECK = ("harmbench", "xstest")
-# The texts customers send; of these the calibration lets one in a hundred be refused.
-ORDINARY = ("benign_gpteacher", "benign_responses", "benign_selfinstruct", "benign_cyber_frr",
-            "notinject")  # fmt: skip
 # What false alarms are measured on counts twice, the small and varied files more; the two whose
 # every question is called unsafe, many everyday ones among them, count less.
 WEIGHTS = {
@@ -45,35 +31,16 @@ WEIGHTS = {
     "safety_harmfulqa": 0.3,
     "safety_aart": 0.4,
 }
-# Shares of the ordinary texts that the sum of all categories, and each other one, may refuse.
-OVERALL_FALSE_ALARMS = 0.012
-OTHER_FALSE_ALARMS = 0.000_3
-MARGIN = 0.7
+# What one request written for this counts.
+WRITTEN = {"written": 1.2, "contrasts": 0.6}
+# The share of the ordinary texts that get a suspicion above 0.
+FALSE_ALARMS = 0.012
 # These label every request on a harmful theme, harmless ones too: such rows are found by a first
 # model that did not see them, and left out.
 NOISY = ("safety_aart", "safety_harmfulqa", "safety_gptfuzz_resp", "safety_davidson")
 NOISE_BELOW = 0.25
-FOLDS = 3
-SEED = 20_260
-# What one request written for this counts, of each side.
-WRITTEN = 1.2
 REGULARISATION = 1.5
 ITERATIONS = 35
-OPENAI = {"S": "sexual", "H": "hate", "V": "violence", "HR": "harassment", "SH": "self_harm",
-          "S3": "minors", "H2": "hate", "V2": "violence"}  # fmt: skip
-HARMBENCH = {"harassment_bullying": "harassment"}
-
-
-@dataclass(frozen=True)
-class Row:
-    file: str
-    text: str
-    unsafe: bool
-    categories: frozenset[str]
-    fully_labelled: bool
-    fold: int
-    weight: float
-
 
 Vector = NDArray[numpy.float64]
 
@@ -96,47 +63,14 @@ class Matrix:
         return numpy.bincount(self.columns, weights=spread, minlength=BUCKETS)
 
 
-def categories_of(file: str, row: dict[str, object]) -> frozenset[str]:
-    if file == "openai_moderation":
-        labels = row["labels"]
-        assert isinstance(labels, dict)
-        return frozenset(OPENAI[label] for label, value in labels.items() if value)
-    if file == "hatecheck":
-        return frozenset({"hate"} if row["unsafe"] else ())
-    if file == "harmbench":
-        return frozenset({"illicit", HARMBENCH.get(str(row["cat"]), "illicit")})
-    if file == "xstest":
-        return frozenset({"illicit"} if row["unsafe"] else ())
-    given = row.get("cats") or ()
-    assert isinstance(given, list | tuple)
-    return frozenset(map(str, given))
-
-
-def read(data: Path) -> list[Row]:
-    rows = []
-    for file in FILES:
-        lines = (data / f"{file}.jsonl").read_text(encoding="utf-8").splitlines()
-        for line in lines:
-            row = json.loads(line)
-            group = row.get("func") if file == "hatecheck" else row["text"][:60]
-            digest = hashlib.sha256(f"{file}{group}".encode("utf-8", "replace")).digest()
-            rows.append(
-                Row(
-                    file=file,
-                    text=f"{row['context']}\n{row['text']}" if row.get("context") else row["text"],
-                    unsafe=bool(row.get("unsafe")),
-                    categories=categories_of(file, row),
-                    fully_labelled=file == "openai_moderation",
-                    fold=digest[0] % FOLDS,
-                    # A large file counts for more than a small one, but not in proportion.
-                    weight=(600 / len(lines)) ** 0.4 * WEIGHTS.get(file, 1.0),
-                )
-            )
-    for text, unsafe, categories in requests(SEED):
-        # Folds by the last words, which name the thing asked for: it is then new in a check.
-        digest = hashlib.sha256(" ".join(text.split()[-3:]).encode()).digest()
-        rows.append(Row("written", text, unsafe, categories, False, digest[0] % FOLDS, WRITTEN))
-    return rows
+def weights_of(rows: Sequence[Row]) -> Vector:
+    sizes = Counter(row.file for row in rows)
+    # A large file counts for more than a small one, but not in proportion.
+    by_file = {
+        file: WRITTEN.get(file) or (600 / size) ** 0.4 * WEIGHTS.get(file, 1.0)
+        for file, size in sizes.items()
+    }
+    return numpy.array([by_file[row.file] for row in rows])
 
 
 @cache
@@ -204,63 +138,35 @@ def fitted(matrix: Matrix, labels: Vector, weights: Vector, idf: Vector) -> tupl
     return point[:-1] * idf, float(point[-1])
 
 
-def target(rows: Sequence[Row], category: str) -> tuple[Vector, Vector]:
-    """Labels and weights; what nobody labelled for the category weighs nothing."""
-    if category == "overall":
-        labels = numpy.array([row.unsafe for row in rows], dtype=float)
-        return labels, numpy.array([row.weight for row in rows])
-    labels = numpy.array([category in row.categories for row in rows], dtype=float)
-    known = [
-        row.weight if category in row.categories or row.fully_labelled or not row.unsafe else 0.0
-        for row in rows
-    ]
-    return labels, numpy.array(known)
-
-
-def train(rows: Sequence[Row], chosen: Iterable[str]) -> tuple[Vector, Vector]:
+def train(rows: Sequence[Row]) -> tuple[Vector, float]:
     matrix = matrix_of(rows, most_segments=4)
     counts = numpy.bincount(matrix.columns, minlength=BUCKETS)
     idf = numpy.where(counts >= 2, numpy.log((1 + len(matrix.starts)) / (1 + counts)), 0.0)
     per_text = numpy.bincount(matrix.owner, minlength=len(rows))[matrix.owner]
-    all_weights, biases = [], []
-    for category in chosen:
-        labels, weights = target(rows, category)
-        found, bias = fitted(matrix, labels[matrix.owner], weights[matrix.owner] / per_text, idf)
-        all_weights.append(found)
-        biases.append(bias)
-    return numpy.stack(all_weights, axis=1), numpy.array(biases)
+    labels = numpy.array([row.unsafe for row in rows], dtype=float)[matrix.owner]
+    return fitted(matrix, labels, weights_of(rows)[matrix.owner] / per_text, idf)
 
 
-def logits_of(rows: Sequence[Row], weights: Vector, biases: Vector) -> Vector:
-    """The logits of the worst segment of every text."""
+def logits_of(rows: Sequence[Row], weights: Vector, bias: float) -> Vector:
+    """The logit of the worst segment of every text."""
     matrix = matrix_of(rows, most_segments=1_000)
-    result = numpy.full((len(rows), len(biases)), -20.0)
-    for at in range(len(biases)):
-        numpy.maximum.at(result[:, at], matrix.owner, matrix.times(weights[:, at]) + biases[at])
+    result = numpy.full(len(rows), -20.0)
+    numpy.maximum.at(result, matrix.owner, matrix.times(weights) + bias)
     return result
 
 
-def out_of_fold(
-    rows: Sequence[Row], chosen: Sequence[str], unseen: Sequence[str] = (), folds: int = FOLDS
-) -> Vector:
-    """Logits of every row by a model that did not learn from it."""
-    result = numpy.full((len(rows), len(chosen)), -20.0)
-    for fold in range(folds):
-        learnt = [row for row in rows if row.fold % folds != fold and row.file not in unseen]
-        held = [at for at, row in enumerate(rows) if row.fold % folds == fold]
-        result[held] = logits_of([rows[at] for at in held], *train(learnt, chosen))
+def out_of_fold(rows: Sequence[Row], unseen: Sequence[str] = ()) -> Vector:
+    """The logit of every row by a model that did not learn from it."""
+    result = numpy.empty(len(rows))
+    for fold in range(FOLDS):
+        learnt = [row for row in rows if row.fold != fold and row.file not in unseen]
+        held = [at for at, row in enumerate(rows) if row.fold == fold]
+        result[held] = logits_of([rows[at] for at in held], *train(learnt))
     return result
 
 
-def all_out_of_fold(rows: Sequence[Row], unseen: Sequence[str] = ()) -> Vector:
-    """As `out_of_fold`; the categories beside the overall one make do with two folds."""
-    overall = out_of_fold(rows, CATEGORIES[:1], unseen)
-    others = out_of_fold(rows, CATEGORIES[1:], unseen, folds=2)
-    return numpy.hstack([overall, others])
-
-
-def without_noise(rows: Sequence[Row]) -> list[Row]:
-    certainty = 1 / (1 + numpy.exp(-out_of_fold(rows, ["overall"])[:, 0]))
+def without_noise(rows: Sequence[Row], logits: Vector) -> list[Row]:
+    certainty = 1 / (1 + numpy.exp(-logits))
     return [
         row
         for row, sure in zip(rows, certainty, strict=True)
@@ -268,23 +174,14 @@ def without_noise(rows: Sequence[Row]) -> list[Row]:
     ]
 
 
-def calibration(rows: Sequence[Row], logits: Vector) -> Vector:
-    """The logit of each category above which an ordinary text is a false alarm too many."""
-    from_customers = [at for at, row in enumerate(rows) if row.file in ORDINARY]
-    harmless = [
-        at
-        for at, row in enumerate(rows)
-        if not row.unsafe and (row.file in (*ORDINARY, "written") or row.file.startswith("pii_"))
-    ]
-    ordinary = numpy.quantile(logits[from_customers, 0], 1 - OVERALL_FALSE_ALARMS)
-    # The other categories name what is refused; on their own they refuse only what is beyond all
-    # that is harmless, or else nine of them would add up to many false alarms.
-    others = numpy.quantile(logits[harmless, 1:], 1 - OTHER_FALSE_ALARMS, axis=0) + MARGIN
-    return numpy.append(ordinary, others)
+def threshold(rows: Sequence[Row], logits: Vector) -> float:
+    """The logit above which too many ordinary texts are."""
+    ordinary = [at for at, row in enumerate(rows) if row.file in ORDINARY]
+    return float(numpy.quantile(logits[ordinary], 1 - FALSE_ALARMS))
 
 
 def report(rows: Sequence[Row], refused: NDArray[numpy.bool_]) -> None:
-    for file in (*FILES, "written", "ORDINARY"):
+    for file in (*FILES, "written", "contrasts", "ORDINARY"):
         for unsafe in (True, False):
             of_file = [
                 at
@@ -297,14 +194,10 @@ def report(rows: Sequence[Row], refused: NDArray[numpy.bool_]) -> None:
                 print(f"{file:32} {name:13} {refused[of_file].mean():.3f} of {len(of_file)}")
 
 
-def save(weights: Vector, biases: Vector, path: Path) -> None:
-    scale = numpy.abs(weights).max(axis=0) / 127
+def save(weights: Vector, bias: float, path: Path) -> None:
+    scale = numpy.abs(weights).max() / 127
     numpy.savez_compressed(
-        path,
-        weights=numpy.rint(weights / scale).astype(numpy.int8),
-        scale=scale.astype(numpy.float32),
-        bias=biases.astype(numpy.float32),
-        categories=numpy.array(json.dumps(CATEGORIES)),
+        path, weights=numpy.rint(weights / scale).astype(numpy.int8), scale=scale, bias=bias
     )
 
 
@@ -316,15 +209,14 @@ def main() -> None:
     arguments = parser.parse_args()
     rows = read(arguments.data)
     if arguments.check:
-        logits = all_out_of_fold(rows, UNSEEN_IN_CHECK)
-        report(rows, (logits > calibration(rows, logits)).any(axis=1))
+        logits = out_of_fold(rows, UNSEEN_IN_CHECK)
+        report(rows, logits > threshold(rows, logits))
         return
-    kept = without_noise(rows)
+    logits = out_of_fold(rows)
+    kept = without_noise(rows, logits)
     print(f"{len(rows) - len(kept)} of {len(rows)} rows left out as noise")
-    thresholds = calibration(kept, all_out_of_fold(kept))
-    weights, biases = train(kept, CATEGORIES)
-    # So shifted, 500 thousandths are the calibrated threshold of every category.
-    save(weights, biases - thresholds, arguments.out)
+    weights, bias = train(kept)
+    save(weights, bias - threshold(rows, logits), arguments.out)
     gate = LexicalGate(arguments.out)
     started = time.perf_counter()
     for row in rows[:500]:

@@ -1,10 +1,16 @@
 """Requests written for training the gate: what is asked for, crossed with ways of asking."""
 
+import itertools
 import random
+import re
 from collections.abc import Iterator
 from pathlib import Path
 
 LISTS = Path(__file__).with_suffix(".txt")
+CONTRASTS = Path(__file__).with_name("written_contrasts.txt")
+# Versions drawn of one line with choices.
+VERSIONS = 24
+_CHOICE = re.compile(r"\{([^{}]*\|[^{}]*)\}")
 
 
 def lists() -> dict[str, list[str]]:
@@ -50,3 +56,31 @@ def requests(seed: int) -> Iterator[tuple[str, bool, frozenset[str]]]:
         for thing in things:
             for way in generator.sample(ways, k=min(count, len(ways))):
                 yield way.format(thing), unsafe, frozenset(categories)
+
+
+def versions(line: str, generator: random.Random) -> list[str]:
+    """Different versions of a line with choices like {one|other}: all, or `VERSIONS` at random."""
+    parts = _CHOICE.split(line)
+    choices = [part.split("|") if number % 2 else [part] for number, part in enumerate(parts)]
+    count = 1
+    for options in choices:
+        count *= len(options)
+    if count <= VERSIONS:
+        return ["".join(parts) for parts in itertools.product(*choices)]
+    drawn = ["".join(map(generator.choice, choices)) for _ in range(2 * VERSIONS)]
+    return list(dict.fromkeys(drawn))[:VERSIONS]
+
+
+def contrasts(seed: int) -> Iterator[tuple[str, bool, frozenset[str], int]]:
+    """Text, whether it is unsafe, its categories, and the line it was written as."""
+    generator = random.Random(seed)  # noqa: S311 - reproducible on purpose
+    unsafe, categories = False, frozenset[str]()
+    lines = CONTRASTS.read_text(encoding="utf-8").splitlines()
+    for number, line in enumerate(lines):
+        if line.startswith("[") and line.endswith("]"):
+            kind, _, named = line.strip("[]").partition(" ")
+            unsafe = kind == "unsafe"
+            categories = frozenset(named.split(",") if unsafe else ())
+        elif line and not line.startswith("#"):
+            for text in versions(line, generator):
+                yield text, unsafe, categories, number

@@ -1,5 +1,7 @@
 import base64
 from collections.abc import Mapping
+from concurrent.futures import ThreadPoolExecutor
+from functools import cache
 from pathlib import Path
 
 import pytest
@@ -15,10 +17,13 @@ from peerllm.safety.judge import (
     load_judge,
 )
 from peerllm.safety.lexical_gate import SEGMENT_WORDS, LexicalGate, segments
+from peerllm.safety.local_gate import WINDOW_PIECES, LocalGate, windows
 
-STANDARD = SafetyThresholds(
-    version=3, thresholds_milli=dict.fromkeys(LexicalGate().categories, CALIBRATED_MILLI)
-)
+CATEGORIES = (
+    "overall", "sexual", "minors", "hate", "harassment", "self_harm", "violence", "illicit",
+    "weapons", "cyber", "privacy", "jailbreak", "prompt_injection",
+)  # fmt: skip
+STANDARD = SafetyThresholds(version=3, thresholds_milli=dict.fromkeys(CATEGORIES, CALIBRATED_MILLI))
 
 
 class FixedGate:
@@ -29,9 +34,14 @@ class FixedGate:
         return self._scores
 
 
-@pytest.fixture(scope="module")
-def judge() -> Judge:
+@cache
+def shipped_judge() -> Judge:
     return load_judge(STANDARD)
+
+
+@pytest.fixture
+def judge() -> Judge:
+    return shipped_judge()
 
 
 HARMFUL = [
@@ -62,6 +72,10 @@ ORDINARY = [
     "Translate to German: Good morning, how are you?",
     "Write a function that reverses a linked list.",
     "The mitochondrion is an organelle found in the cells of most eukaryotes.",
+    "how to get a girlfriend",
+    "How do I avoid getting sunburnt?",
+    "How can I hide my bald spot?",
+    "Write a product description for running shoes",
     "Who won the world cup in 1998, and how many goals did France score?",
 ]
 
@@ -141,6 +155,26 @@ def test_a_damaged_model_is_refused(tmp_path: Path) -> None:
     broken.write_bytes(b"not weights")
     with pytest.raises(ModelFileError):
         LexicalGate(broken)
+    with pytest.raises(ModelFileError):
+        LocalGate(broken)
+
+
+def test_the_gate_knows_the_categories_of_the_standard() -> None:
+    assert LocalGate().categories == CATEGORIES
+
+
+def test_threads_get_the_same_verdicts(judge: Judge) -> None:
+    texts = [*HARMFUL, *ORDINARY]
+    alone = [judge.judge(text) for text in texts]
+    with ThreadPoolExecutor(4) as threads:
+        assert list(threads.map(judge.judge, texts)) == alone
+
+
+@given(st.integers(0, 1_000))
+def test_windows_hold_every_piece(count: int) -> None:
+    cut = [list(window) for window in windows(range(count))]
+    assert {piece for window in cut for piece in window} == set(range(count))
+    assert all(len(window) <= WINDOW_PIECES for window in cut)
 
 
 @given(st.integers(0, 400))
@@ -151,7 +185,7 @@ def test_segments_hold_every_word(count: int) -> None:
     assert all(len(segment) <= SEGMENT_WORDS for segment in cut)
 
 
-@settings(max_examples=50)
+@settings(max_examples=50, deadline=None)
 @given(st.text(max_size=300))
 def test_any_text_gets_a_verdict_with_a_score(text: str) -> None:
-    assert 0 <= load_judge(STANDARD).judge(text).score_milli <= 1_000
+    assert 0 <= shipped_judge().judge(text).score_milli <= 1_000

@@ -1,0 +1,373 @@
+"""Train the head of the local gate on sentence encodings and the lexical gate's suspicion.
+
+    python benchmarks/safety/train_local_gate.py DATA [--check] [--out FILE] [--encodings FILE]
+
+Run `train_lexical_gate.py` first; DATA is the same. `--check` reports recall, false alarms and
+average precision of every file on rows held out, HarmBench and XSTest always being held out as a
+whole. `--encodings` keeps the encodings of the texts, which take some minutes, between runs.
+Seeded: the same data, numpy and onnxruntime on the same kind of processor give the same weights;
+elsewhere sums are rounded otherwise, and the weights differ in their last digits.
+"""
+
+import argparse
+import hashlib
+import json
+import time
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy
+from judged_rows import FILES, FOLDS, ORDINARY, SEED, UNSEEN_IN_CHECK, Row, read
+from numpy.typing import NDArray
+from train_lexical_gate import out_of_fold as lexical_out_of_fold
+from train_lexical_gate import threshold as lexical_threshold
+
+from peerllm.safety.gate_head import SMALLEST_SPREAD, Head
+from peerllm.safety.local_gate import (
+    MODEL_PATH,
+    MOST_SUSPICION,
+    LocalGate,
+    encodings,
+)
+from peerllm.safety.sentence_encoder import SentenceEncoder
+from peerllm.safety.wordpieces import WordPieces
+
+CATEGORIES = ("overall", "sexual", "minors", "hate", "harassment", "self_harm", "violence",
+              "illicit", "weapons", "cyber", "privacy", "jailbreak",
+              "prompt_injection")  # fmt: skip
+# What a text of a file counts, against (600 / texts) ** 0.4.
+WEIGHTS = {
+    "benign_gpteacher": 2.0,
+    "benign_responses": 2.0,
+    "benign_cyber_frr": 2.0,
+    "benign_selfinstruct": 6.0,
+    "notinject": 6.0,
+    "openai_moderation": 4.0,
+    "safety_davidson": 0.4,
+    "safety_surge": 0.6,
+    "safety_harmfulqa": 0.3,
+    "safety_aart": 0.4,
+    "xstest": 3.0,
+    "harmbench": 3.0,
+    "safety_advbench": 1.5,
+    "safety_catqa": 1.5,
+}
+WRITTEN = {"written": 0.6, "contrasts": 1.2}
+# Sentences of Twitter and the press with names in them teach this gate nothing.
+LEFT_OUT = ("pii_wnut17",)
+# Naming the category matters less than telling whether there is one.
+CATEGORY_WEIGHT = 0.3
+# Texts are long in few cases; of those the beginning is learnt from.
+MOST_WINDOWS = 6
+HIDDEN = 128
+MEMBERS = 2
+EPOCHS = 9
+SPREAD_EPOCHS = 2
+BATCH = 256
+RATE = 2e-3
+STRAIGHT_RATE = 0.3
+DECAY = 0.03
+STRAIGHT_DECAY = 0.3
+DROPPED = 0.3
+LEXICAL_DROPPED = 0.15
+# The share of ordinary texts refused, the mean of their files, and that of harmless texts that
+# each category but the overall one may refuse by itself.
+FALSE_ALARMS = 0.018
+OTHER_FALSE_ALARMS = 0.000_3
+MARGIN = 1.0
+
+Floats = NDArray[numpy.float32]
+Numbers = NDArray[numpy.int64]
+
+
+@dataclass(frozen=True)
+class Texts:
+    """The windows of all rows, one after the other, and what is known of every row."""
+
+    windows: Floats
+    starts: Numbers
+    sizes: Numbers
+    suspicion: Floats
+    labels: Floats
+    weights: Floats
+
+
+def encoded(rows: Sequence[Row], kept: Path | None) -> list[NDArray[numpy.float16]]:
+    """The encodings of every row, taken from and added to the file `kept`."""
+    known: dict[str, NDArray[numpy.float16]] = {}
+    if kept is not None and kept.exists():
+        with numpy.load(kept, allow_pickle=False) as stored:
+            parts = numpy.split(stored["values"], numpy.cumsum(stored["sizes"])[:-1])
+            known = dict(zip(map(str, stored["names"]), parts, strict=True))
+    encoder, pieces = SentenceEncoder(), WordPieces()
+    found, before = [], len(known)
+    for row in rows:
+        name = hashlib.sha256(row.text.encode("utf-8", "replace")).hexdigest()[:24]
+        if name not in known:
+            seen = encodings(row.text, encoder, pieces, most=MOST_WINDOWS)
+            known[name] = seen.astype(numpy.float16)
+        found.append(known[name])
+    if kept is not None and len(known) > before:
+        sizes = numpy.array([len(one) for one in known.values()])
+        values = numpy.concatenate(list(known.values()))
+        numpy.savez(kept, names=numpy.array(list(known)), sizes=sizes, values=values)
+    return found
+
+
+def targets(rows: Sequence[Row]) -> tuple[Floats, Floats]:
+    """Labels and weights by category; what nobody labelled for a category weighs nothing."""
+    labels = numpy.array(
+        [
+            [float(row.unsafe), *(float(category in row.categories) for category in CATEGORIES[1:])]
+            for row in rows
+        ],
+        dtype=numpy.float32,
+    )
+    sizes = Counter(row.file for row in rows)
+    by_file = {
+        file: WRITTEN.get(file) or (600 / size) ** 0.4 * WEIGHTS.get(file, 1.0)
+        for file, size in sizes.items()
+    }
+    known = numpy.array([row.fully_labelled or not row.unsafe for row in rows])[:, None]
+    weights = numpy.where(known | (labels > 0), CATEGORY_WEIGHT, 0.0)
+    weights[:, 0] = 1.0
+    weights *= numpy.array([by_file[row.file] for row in rows])[:, None]
+    return labels, weights.astype(numpy.float32)
+
+
+class Training:
+    """One head in training, by Adam (Kingma and Ba 2015) with decoupled decay."""
+
+    def __init__(self, texts: Texts, seed: int) -> None:
+        self._random = numpy.random.default_rng(seed)
+        self._texts = texts
+        dimensions, categories = texts.windows.shape[1], texts.labels.shape[1]
+        self.parts: dict[str, Floats] = {
+            "inner": self._normal(dimensions, HIDDEN),
+            "inner_bias": numpy.zeros(HIDDEN, dtype=numpy.float32),
+            "outer": self._normal(HIDDEN, categories),
+            "outer_bias": numpy.full(categories, -1, dtype=numpy.float32),
+            "straight": numpy.zeros((dimensions, categories), dtype=numpy.float32),
+            "lexical": numpy.full(categories, 0.2, dtype=numpy.float32),
+        }
+        self._first = {name: numpy.zeros_like(part) for name, part in self.parts.items()}
+        self._second = {name: numpy.zeros_like(part) for name, part in self.parts.items()}
+        self._steps = 0
+
+    def _normal(self, rows: int, columns: int) -> Floats:
+        drawn = self._random.normal(0, (1 / rows) ** 0.5, (rows, columns))
+        return drawn.astype(numpy.float32)
+
+    def run(self, chosen: Numbers) -> None:
+        total = EPOCHS * -(-len(chosen) // BATCH)
+        for epoch in range(EPOCHS):
+            order = self._random.permutation(chosen)
+            for start in range(0, len(order), BATCH):
+                slopes = self._slopes(order[start : start + BATCH], spread=epoch < SPREAD_EPOCHS)
+                self._step(slopes, total)
+
+    def _slopes(self, batch: Numbers, *, spread: bool) -> dict[str, Floats]:
+        """Of the loss; a text's error goes to its worst window, at first to all of them."""
+        texts, parts = self._texts, self.parts
+        sizes = texts.sizes[batch]
+        owner = numpy.repeat(numpy.arange(len(batch)), sizes)
+        within = numpy.cumsum(sizes) - sizes
+        at = numpy.arange(len(owner)) - within[owner] + texts.starts[batch][owner]
+        seen = texts.windows[at]
+        heard = texts.suspicion[batch] * (self._random.random(len(batch)) > LEXICAL_DROPPED)
+        raw = seen @ parts["inner"] + parts["inner_bias"]
+        mask = (self._random.random(raw.shape) > DROPPED) / numpy.float32(1 - DROPPED)
+        hidden = (numpy.maximum(raw, 0) * mask).astype(numpy.float32)
+        logits = hidden @ parts["outer"] + seen @ parts["straight"] + parts["outer_bias"]
+        worst = numpy.maximum.reduceat(logits, within, axis=0)
+        total = worst + heard[:, None] * parts["lexical"]
+        error = (1 / (1 + numpy.exp(-total)) - texts.labels[batch]) * texts.weights[batch]
+        error /= len(batch)
+        share = 1 / sizes[owner][:, None] if spread else logits == worst[owner]
+        passed = (error[owner] * share).astype(numpy.float32)
+        back = ((passed @ parts["outer"].T) * mask * (raw > 0)).astype(numpy.float32)
+        return {
+            "inner": seen.T @ back,
+            "inner_bias": back.sum(axis=0),
+            "outer": hidden.T @ passed,
+            "outer_bias": passed.sum(axis=0),
+            "straight": seen.T @ passed,
+            "lexical": (error * heard[:, None]).sum(axis=0),
+        }
+
+    def _step(self, slopes: dict[str, Floats], total: int) -> None:
+        self._steps += 1
+        warm = min(1.0, self._steps / 200)
+        rate = RATE * warm * (1 + numpy.cos(numpy.pi * self._steps / total)) / 2
+        for name, values in self.parts.items():
+            first, second = self._first[name], self._second[name]
+            first += 0.1 * (slopes[name] - first)
+            second += 0.01 * (slopes[name] ** 2 - second)
+            own_rate = rate * (STRAIGHT_RATE if name == "straight" else 1)
+            if values.ndim == 2:
+                numpy.multiply(
+                    values,
+                    1 - rate * (STRAIGHT_DECAY if name == "straight" else DECAY),
+                    out=values,
+                )
+            mean = first / (1 - 0.9**self._steps)
+            spread = numpy.sqrt(second / (1 - 0.99**self._steps)) + 1e-8
+            numpy.subtract(values, own_rate * mean / spread, out=values, casting="same_kind")
+
+
+def trained(texts: Texts, mean: Floats, spread: Floats, chosen: Numbers) -> Head:
+    """Several heads, trained from different beginnings, in one whose logits are their mean."""
+    members = []
+    for member in range(MEMBERS):
+        training = Training(texts, SEED + member)
+        training.run(chosen)
+        members.append(training.parts)
+
+    def mean_of(name: str) -> Floats:
+        return numpy.asarray(numpy.mean([one[name] for one in members], axis=0))
+
+    return Head(
+        mean=mean,
+        spread=spread,
+        inner=numpy.hstack([one["inner"] for one in members]),
+        inner_bias=numpy.hstack([one["inner_bias"] for one in members]),
+        outer=numpy.vstack([one["outer"] for one in members]) / numpy.float32(MEMBERS),
+        outer_bias=mean_of("outer_bias"),
+        straight=mean_of("straight"),
+        lexical=mean_of("lexical"),
+    )
+
+
+def logits_of(texts: Texts, head: Head) -> Floats:
+    """The logits of every text; its windows are standardised already."""
+    hidden = numpy.maximum(texts.windows @ head.inner + head.inner_bias, 0)
+    logits = hidden @ head.outer + texts.windows @ head.straight + head.outer_bias
+    worst = numpy.maximum.reduceat(logits, texts.starts, axis=0)
+    result: Floats = worst + texts.suspicion[:, None] * head.lexical
+    return result
+
+
+def prepared(
+    rows: Sequence[Row], found: Sequence[NDArray[numpy.float16]], suspicion: NDArray[numpy.float64]
+) -> tuple[Texts, Floats, Floats]:
+    sizes = numpy.array([len(one) for one in found])
+    windows = numpy.concatenate(found).astype(numpy.float32)
+    mean = windows.mean(axis=0)
+    spread = windows.std(axis=0) + numpy.float32(SMALLEST_SPREAD)
+    labels, weights = targets(rows)
+    bounded = numpy.clip(suspicion, -MOST_SUSPICION, MOST_SUSPICION).astype(numpy.float32)
+    windows -= mean
+    windows /= spread
+    texts = Texts(windows, numpy.cumsum(sizes) - sizes, sizes, bounded, labels, weights)
+    return texts, mean, spread
+
+
+def held_out(
+    rows: Sequence[Row], texts: Texts, mean: Floats, spread: Floats, unseen: Sequence[str]
+) -> Floats:
+    """Logits of every row by a head that did not learn from it nor from the rows of its fold."""
+    result = numpy.zeros((len(rows), len(CATEGORIES)), dtype=numpy.float32)
+    folds = numpy.array([row.fold for row in rows])
+    hidden = numpy.array([row.file in unseen for row in rows])
+    for fold in range(FOLDS):
+        chosen = numpy.flatnonzero((folds != fold) & ~hidden)
+        logits = logits_of(texts, trained(texts, mean, spread, chosen))
+        result[folds == fold] = logits[folds == fold]
+    if hidden.any():
+        logits = logits_of(texts, trained(texts, mean, spread, numpy.flatnonzero(~hidden)))
+        result[hidden] = logits[hidden]
+    return result
+
+
+def thresholds(rows: Sequence[Row], logits: Floats) -> Floats:
+    """The logit of each category above which too many ordinary texts are."""
+    by_file = [
+        numpy.sort(logits[[at for at, row in enumerate(rows) if row.file == file], 0])
+        for file in ORDINARY
+    ]
+    candidates = numpy.sort(numpy.concatenate(by_file))
+    refused = [
+        numpy.mean([1 - numpy.searchsorted(one, candidate, "right") / len(one) for one in by_file])
+        for candidate in candidates
+    ]
+    overall = candidates[int(numpy.argmax(numpy.array(refused) <= FALSE_ALARMS))]
+    harmless = [
+        at
+        for at, row in enumerate(rows)
+        if not row.unsafe
+        and (row.file in (*ORDINARY, "written", "contrasts") or row.file.startswith("pii_"))
+    ]
+    # The other categories name what is refused; on their own they refuse only what is beyond all
+    # that is harmless, or else a dozen of them would add up to many false alarms.
+    others = numpy.quantile(logits[harmless, 1:], 1 - OTHER_FALSE_ALARMS, axis=0) + MARGIN
+    return numpy.append(overall, others).astype(numpy.float32)
+
+
+def average_precision(labels: NDArray[numpy.bool_], scores: Floats) -> float:
+    ordered = labels[numpy.argsort(-scores, kind="stable")]
+    precision = numpy.cumsum(ordered) / numpy.arange(1, len(ordered) + 1)
+    return float(precision[ordered].mean())
+
+
+def report(rows: Sequence[Row], logits: Floats) -> None:
+    refused = (logits > 0).any(axis=1)
+    files = numpy.array([row.file for row in rows])
+    unsafe = numpy.array([row.unsafe for row in rows])
+    for file in (*FILES, "written", "contrasts", "ORDINARY"):
+        of_file = numpy.isin(files, ORDINARY) if file == "ORDINARY" else files == file
+        for name, kind in (("recall", unsafe), ("false alarms", ~unsafe)):
+            if (chosen := of_file & kind).any():
+                print(f"{file:32} {name:13} {refused[chosen].mean():.3f} of {chosen.sum()}")
+        if len(set(unsafe[of_file])) == 2:
+            precision = average_precision(unsafe[of_file], logits[of_file, 0])
+            print(f"{file:32} {'average prec.':13} {precision:.3f}")
+    moderation = files == "openai_moderation"
+    for number, category in enumerate(CATEGORIES):
+        labels = numpy.array([category in row.categories for row in rows])[moderation]
+        if labels.any():
+            precision = average_precision(labels, logits[moderation, number])
+            print(f"openai_moderation: {category:13} {precision:.3f} of {labels.sum()}")
+
+
+def save(head: Head, path: Path) -> None:
+    numpy.savez_compressed(
+        path,
+        categories=numpy.array(json.dumps(CATEGORIES)),
+        **{name: getattr(head, name).astype(numpy.float16) for name in Head.PARTS},
+    )
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("data", type=Path)
+    parser.add_argument("--check", action="store_true")
+    parser.add_argument("--out", type=Path, default=MODEL_PATH)
+    parser.add_argument("--encodings", type=Path)
+    arguments = parser.parse_args()
+    rows = [row for row in read(arguments.data) if row.file not in LEFT_OUT]
+    unseen = UNSEEN_IN_CHECK if arguments.check else ()
+    suspicion = lexical_out_of_fold(rows, unseen)
+    suspicion -= lexical_threshold(rows, suspicion)
+    texts, mean, spread = prepared(rows, encoded(rows, arguments.encodings), suspicion)
+    logits = held_out(rows, texts, mean, spread, unseen)
+    shift = thresholds(rows, logits)
+    if arguments.check:
+        report(rows, logits - shift)
+        return
+    head = trained(texts, mean, spread, numpy.arange(len(rows)))
+    # So shifted, 500 thousandths are the calibrated threshold of every category.
+    head.outer_bias[:] -= shift
+    save(head, arguments.out)
+    gate = LocalGate(arguments.out)
+    started = time.perf_counter()
+    for row in rows[:300]:
+        gate.scores(row.text)
+    print(
+        f"{arguments.out.stat().st_size / 1e6:.2f} MB, {(time.perf_counter() - started) / 0.3} ms"
+    )
+
+
+if __name__ == "__main__":
+    main()

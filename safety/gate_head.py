@@ -1,0 +1,50 @@
+"""The small network that weighs what the sentence encoder sees in a stretch of text."""
+
+from dataclasses import dataclass
+from typing import ClassVar, Final
+
+import numpy
+from numpy.typing import NDArray
+
+Floats = NDArray[numpy.float32]
+# Keeps a number of the encoding that hardly varies from being blown up.
+SMALLEST_SPREAD: Final = 1e-3
+
+
+@dataclass(frozen=True, slots=True)
+class Head:
+    """One hidden layer beside a straight connection, one logit for each category.
+
+    `lexical` is what one unit of the lexical gate's suspicion of the whole text adds.
+    """
+
+    PARTS: ClassVar = (
+        "mean", "spread", "inner", "inner_bias", "outer", "outer_bias", "straight", "lexical"
+    )  # fmt: skip
+
+    mean: Floats
+    spread: Floats
+    inner: Floats
+    inner_bias: Floats
+    outer: Floats
+    outer_bias: Floats
+    straight: Floats
+    lexical: Floats
+
+    def fits(self, dimensions: int, categories: int) -> bool:
+        """Whether the shapes agree with each other, the encoder and the categories."""
+        hidden = self.inner_bias.size
+        return (
+            self.mean.shape == self.spread.shape == (dimensions,)
+            and self.inner.shape == (dimensions, hidden)
+            and self.outer.shape == (hidden, categories)
+            and self.straight.shape == (dimensions, categories)
+            and self.outer_bias.shape == self.lexical.shape == (categories,)
+        )
+
+    def logits(self, encodings: Floats) -> Floats:
+        """The logit of every category for every encoding, one a row."""
+        seen = (encodings - self.mean) / self.spread
+        hidden: Floats = numpy.maximum(seen @ self.inner + self.inner_bias, numpy.float32(0))
+        result: Floats = hidden @ self.outer + seen @ self.straight + self.outer_bias
+        return result

@@ -1,0 +1,99 @@
+"""The gate every text passes: what the text means and in which words, weighed together.
+
+The sentence encoder and the lexical gate each look at the text in stretches; a small network,
+trained by `benchmarks/safety/train_local_gate.py`, weighs both. Neither refuses alone.
+"""
+
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from itertools import islice
+from pathlib import Path
+from typing import Final
+
+import numpy
+from numpy.typing import NDArray
+
+from peerllm.safety.errors import ModelFileError
+from peerllm.safety.gate_head import Head
+from peerllm.safety.lexical_gate import LexicalGate
+from peerllm.safety.normalisation import decoded_parts, normalised
+from peerllm.safety.sentence_encoder import DIMENSIONS, SentenceEncoder
+from peerllm.safety.wordpieces import WordPieces
+
+MODEL_PATH: Final = Path(__file__).parent / "data" / "local_gate.npz"
+# The encoder was trained on texts of 128 pieces, its two marks included.
+WINDOW_PIECES: Final = 126
+# What two windows share, so that a sentence cut by one is whole enough in the other.
+SHARED_PIECES: Final = 16
+# The gate's logits are divided by this: a text twice as suspicious as the threshold still
+# differs from one ten times so, in thousandths.
+TEMPERATURE: Final = 2.0
+
+
+# A suspicion beyond this tells nothing more; nor does that of a text without words.
+MOST_SUSPICION: Final = 6.0
+
+
+def bounded(suspicion: float) -> float:
+    """The lexical gate's suspicion as the head was trained on it."""
+    return min(max(suspicion, -MOST_SUSPICION), MOST_SUSPICION)
+
+
+def windows(pieces: Sequence[int]) -> Iterator[Sequence[int]]:
+    """Equal stretches of at most `WINDOW_PIECES` that hold every piece."""
+    step = WINDOW_PIECES - SHARED_PIECES
+    length = len(pieces) - SHARED_PIECES
+    count = max(1, -(-length // step))
+    for number in range(count):
+        start = number * length // count
+        yield pieces[start : (number + 1) * length // count + SHARED_PIECES]
+
+
+class LocalGate:
+    """The trained weights. Raises `ModelFileError` when a file is missing or damaged."""
+
+    def __init__(self, path: Path = MODEL_PATH) -> None:
+        self._encoder = SentenceEncoder()
+        self._pieces = WordPieces()
+        self._lexical = LexicalGate()
+        try:
+            with numpy.load(path, allow_pickle=False) as stored:
+                self._head = Head(
+                    *(numpy.asarray(stored[name], dtype=numpy.float32) for name in Head.PARTS)
+                )
+                self.categories: tuple[str, ...] = tuple(json.loads(str(stored["categories"])))
+        except (OSError, ValueError, KeyError) as error:
+            raise ModelFileError(f"the model {path} cannot be read; install again") from error
+        if not self._head.fits(DIMENSIONS, len(self.categories)):
+            raise ModelFileError(f"the model {path} is of another version; install again")
+
+    def scores(self, text: str, /) -> Mapping[str, float]:
+        """For every category how certain the worst part of `text` is of it, 0 to 1."""
+        logits = self._head.logits(encodings(text, self._encoder, self._pieces))
+        logits = logits.max(axis=0) + self._head.lexical * bounded(self._lexical.suspicion(text))
+        certainty = 1 / (1 + numpy.exp(-logits / TEMPERATURE))
+        return dict(zip(self.categories, map(float, certainty), strict=True))
+
+
+def stretches(text: str) -> Iterator[str]:
+    """What is looked at for itself: the text, its last line, and what it holds in base64.
+
+    The last line is where a request follows the text that it is about.
+    """
+    yield text
+    before, line_break, last_line = text.rstrip().rpartition("\n")
+    if line_break and before.strip():
+        yield last_line
+    yield from decoded_parts(text)
+
+
+def encodings(
+    text: str, encoder: SentenceEncoder, pieces: WordPieces, *, most: int | None = None
+) -> NDArray[numpy.float32]:
+    """The encoding of every window of a text, one a row; of `most` windows at most."""
+    found = (
+        encoder.encode([pieces.first, *window, pieces.last])
+        for stretch in stretches(text)
+        for window in windows(pieces.numbers(normalised(stretch)))
+    )
+    return numpy.stack(list(islice(found, most)))
