@@ -46,6 +46,9 @@ _NAME: Final = re.compile(r"[^\W\d_]+")
 _SHORTEST_PART: Final = 3
 _TITLE: Final = re.compile(r"\b(?:mr|mrs|ms|miss|dr|prof)\.? \Z", re.IGNORECASE)
 _TITLE_CHARACTERS: Final = 6
+_BEHIND_PARTICLE: Final = re.compile(
+    r" (?:da|de|del|della|der|dos|du|van|von|bin|ibn)(?: (?:la|las|los|den|der|het))? [A-Z][\w'-]+"
+)
 # Below what a detector is sure of, so that "Gomez" inside an address does not rename it.
 _PART_SCORE: Final = 0.3
 
@@ -79,6 +82,13 @@ def _with_title(text: str, found: Identifier) -> Identifier:
     if found.kind != "PERSON" or title is None:
         return found
     return Identifier(title.start(), found.end, found.kind, found.score)
+
+
+def _whole_name(text: str, found: Identifier) -> Identifier:
+    """The name with what a particle ties to it: "Leonardo" is "Leonardo da Vinci"."""
+    rest = _BEHIND_PARTICLE.match(text, found.end) if found.kind == "PERSON" else None
+    end = found.end if rest is None else rest.end()
+    return _with_title(text, Identifier(found.start, end, found.kind, found.score))
 
 
 def _parts_of_names(text: str, found: Iterable[Identifier]) -> Iterator[Identifier]:
@@ -120,7 +130,7 @@ class IdentifierFinder:
             Finding(name, found) for name, detect in DETECTORS.items() for found in detect(text)
         ]
         patterns = united(finding.found for finding in matched)
-        tagged = [_with_title(text, found) for found in self._tagger.find(text, patterns)]
+        tagged = [_whole_name(text, found) for found in self._tagger.find(text, patterns)]
         parts = _parts_of_names(text, united((*patterns, *tagged)))
         return (
             *matched,

@@ -190,7 +190,9 @@ def _trimmed(text: str, found: Identifier) -> Identifier:
 def _names_nobody(value: str, score: float) -> bool:
     words = _NAME.findall(value.casefold())
     doubtful = len(words) == 1 and score < _DOUBTFUL and words[0] in word_list("english_words")
-    return doubtful or all(word in word_list("no_identifiers") for word in words)
+    return doubtful or all(
+        word in word_list("no_identifiers") or word in word_list("not_names") for word in words
+    )
 
 
 def _whole_addresses(text: str, found: Iterable[Identifier]) -> Iterator[Identifier]:

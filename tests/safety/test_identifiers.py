@@ -142,6 +142,7 @@ def test_names_and_places_are_found(text: str, identifier: str, kind: str) -> No
         "Write a short story about a lighthouse keeper who finds a message in a bottle.",
         "Explain the difference between a list and a tuple, with a short example.",
         "What are my options?",
+        "How does a DDoS attack differ from spoofing an IP, and what is CIDR?",
     ],
 )
 def test_ordinary_prompts_name_nobody(text: str) -> None:
@@ -232,6 +233,11 @@ def test_an_address_is_taken_with_its_flat_and_postal_code() -> None:
     text = "Deliver to Flat 3, 12 Baker Street, London NW1 6XE. Thank you."
     found = [text[one.start : one.end] for one in find_identifiers(text)]
     assert found == ["Flat 3, 12 Baker Street, London NW1 6XE"]
+
+
+def test_a_name_is_found_with_its_particle() -> None:
+    text = "When was Leonardo da Vinci born?"
+    assert [text[one.start : one.end] for one in find_identifiers(text)] == ["Leonardo da Vinci"]
 
 
 def test_a_part_of_a_full_name_is_found_elsewhere() -> None:
