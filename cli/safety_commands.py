@@ -34,8 +34,7 @@ from peerllm.safety.evaluation_rows import (
     read_row,
 )
 from peerllm.safety.identifiers import IdentifierFinder
-from peerllm.safety.judge import SafetyThresholds
-from peerllm.safety.lexical_gate import LexicalGate
+from peerllm.safety.judge import SafetyThresholds, shipped_gates
 from peerllm.safety.vault import Vault
 
 safety_app = typer.Typer(
@@ -273,7 +272,7 @@ def _judge(charter: Path | None) -> ExplainingJudge:
     thresholds = SafetyThresholds(
         version=standard.version, thresholds_milli=standard.thresholds_milli
     )
-    return ExplainingJudge(thresholds, [LexicalGate()])
+    return ExplainingJudge(thresholds, shipped_gates())
 
 
 def _verdict_of(judgement: Judgement) -> dict[str, object]:
