@@ -25,6 +25,7 @@ from peerllm.peer.events import HostEvent
 from peerllm.peer.host_settings import HostSettings, save_settings
 from peerllm.peer.recent_log import RecentLog
 from peerllm.peer.service import now_us, run_host
+from peerllm.peer.setup_commands import setup_app
 from peerllm.privacy.endings import clear_endings
 from peerllm.privacy.event_log import EventLog, LibraryLog
 from peerllm.privacy.process_memory import forbid_memory_dumps
@@ -38,6 +39,7 @@ host_app = typer.Typer(
 )
 
 host_app.add_typer(control_app)
+host_app.add_typer(setup_app)
 
 DataDirectory = Annotated[
     Path, typer.Option("--data-directory", help="Folder of the host's key and state.")
