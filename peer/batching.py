@@ -5,7 +5,7 @@ others never wait for it. A long prompt enters in pieces, so that running answer
 """
 
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Final, Literal
 
@@ -129,12 +129,13 @@ class BatchingEngine:
     ) -> None:
         """Queue a prompt. Raises `PromptError` when it leaves no room for an answer."""
         self._check_room(prompt, 1)
+        self._check_tokens(token for token, _ in sampling.logit_bias)
         self._waiting.append(
             _Answer(
                 identifier=identifier,
                 script=list(prompt),
                 prompt_tokens=len(prompt),
-                sampler=Sampler(self._library, sampling),
+                sampler=self._new_sampler(sampling),
                 limit=min(max_tokens, self.context_tokens - len(prompt)),
                 text=ReleasedText(stop),
             )
@@ -157,11 +158,10 @@ class BatchingEngine:
         logits; otherwise they enter in pieces like a prompt, at less cost. Raises
         `PromptError` when prompt and tokens do not fit or a token is none of this model's.
         """
-        if not tokens or not all(0 <= t < self._model.vocabulary_size for t in tokens):
-            raise PromptError(
-                "bad_task",
-                f"a claimed answer needs tokens from 0 to {self._model.vocabulary_size - 1}",
-            )
+        if not tokens:
+            raise PromptError("bad_task", "a claimed answer needs tokens")
+        self._check_tokens(tokens)
+        self._check_tokens(token for token, _ in sampling.logit_bias)
         self._check_room(prompt, len(tokens))
         # What follows the last token is of interest only if the answer ended there.
         known = list(tokens) if ended else list(tokens)[:-1]
@@ -170,7 +170,7 @@ class BatchingEngine:
                 identifier=identifier,
                 script=list(prompt) if exact else [*prompt, *known],
                 prompt_tokens=len(prompt),
-                sampler=Sampler(self._library, sampling),
+                sampler=self._new_sampler(sampling),
                 tokens=list(tokens),
                 ended=ended,
                 exact=exact,
@@ -226,6 +226,16 @@ class BatchingEngine:
                 f"the prompt has {len(prompt)} tokens and the answer needs {answer_tokens}, "
                 f"the context holds {self.context_tokens} tokens",
             )
+
+    def _check_tokens(self, tokens: Iterable[int]) -> None:
+        # A token outside the vocabulary would end the engine.
+        last = self._model.vocabulary_size - 1
+        for token in tokens:
+            if not 0 <= token <= last:
+                raise PromptError("bad_task", f"a token must be from 0 to {last}, got {token}")
+
+    def _new_sampler(self, sampling: Sampling) -> Sampler:
+        return Sampler(self._library, sampling, self._model.vocabulary_size)
 
     def _seat_waiting(self) -> None:
         while self._waiting and self._free:
@@ -312,17 +322,16 @@ class BatchingEngine:
         return Produced(sequence.identifier, tokens, text + sequence.text.finish(), finish)
 
     def _compare(self, claim: _Claim, row: int) -> ScoredAnswer | None:
-        logits = self._logits(row)
         at = len(claim.margins)
         claimed = claim.tokens[at] if at < len(claim.tokens) else None
-        drawn = claim.sampler.redraw(logits, claimed)
+        redrawn = claim.sampler.redraw(self._logits(row), claimed)
         if claimed is None:
-            claim.would_draw.append(self._model.is_end(drawn))
-            likeliest = float(logits[self._model.end_tokens].max())
+            claim.would_draw.append(self._model.is_end(redrawn.token))
+            likeliest = redrawn.logits[self._model.end_tokens].max()
         else:
-            claim.would_draw.append(drawn == claimed)
-            likeliest = float(logits[claimed])
-        claim.margins.append(float(logits.max()) - likeliest)
+            claim.would_draw.append(redrawn.token == claimed)
+            likeliest = redrawn.logits[claimed]
+        claim.margins.append(float(redrawn.logits.max() - likeliest))
         if len(claim.margins) == len(claim.tokens) + claim.ended:
             self._leave(claim)
             return ScoredAnswer(claim.identifier, tuple(claim.would_draw), tuple(claim.margins))

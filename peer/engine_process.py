@@ -233,7 +233,14 @@ class EngineServer:
 
 def _sampling(task: GenerationTask) -> Sampling:
     return Sampling(
-        temperature=task.temperature_milli / 1000, top_p=task.top_p_milli / 1000, seed=task.seed
+        temperature=task.temperature_milli / 1000,
+        top_p=task.top_p_milli / 1000,
+        min_p=task.min_p_milli / 1000,
+        frequency_penalty=task.frequency_penalty_milli / 1000,
+        presence_penalty=task.presence_penalty_milli / 1000,
+        repetition_penalty=task.repetition_penalty_milli / 1000,
+        logit_bias=tuple((one.token, one.bias_milli / 1000) for one in task.logit_bias),
+        seed=task.seed,
     )
 
 

@@ -44,10 +44,17 @@ class TaskTurn(_Confidential, frozen=True, kw_only=True):
     content: str
 
 
+class LogitBias(_Confidential, frozen=True, kw_only=True):
+    """What to add to one token's logit, in thousandths."""
+
+    token: Annotated[int, Meta(ge=0, le=2**31 - 1)]
+    bias_milli: Annotated[int, Meta(ge=-100_000, le=100_000)]
+
+
 class GenerationTask(_Confidential, frozen=True, kw_only=True):
     """What to generate. The answer continues `assistant_prefix` without repeating it.
 
-    Temperature and top-p in thousandths; temperature 0 is greedy.
+    Numbers of sampling in thousandths, see `peerllm.peer.sampling`; temperature 0 is greedy.
     """
 
     turns: list[TaskTurn]
@@ -55,6 +62,12 @@ class GenerationTask(_Confidential, frozen=True, kw_only=True):
     max_tokens: Annotated[int, Meta(ge=1)]
     temperature_milli: Annotated[int, Meta(ge=0)] = 0
     top_p_milli: Annotated[int, Meta(ge=0, le=1000)] = 1000
+    min_p_milli: Annotated[int, Meta(ge=0, le=1000)] = 0
+    # OpenAI's bounds for both.
+    frequency_penalty_milli: Annotated[int, Meta(ge=-2000, le=2000)] = 0
+    presence_penalty_milli: Annotated[int, Meta(ge=-2000, le=2000)] = 0
+    repetition_penalty_milli: Annotated[int, Meta(ge=100, le=10_000)] = 1000
+    logit_bias: Annotated[list[LogitBias], Meta(max_length=1024)] = []
     seed: Annotated[int, Meta(ge=0)] = 0
     stop: list[str] = []
 

@@ -220,13 +220,56 @@ def test_a_score_by_prefill_comes_close_and_an_altered_token_stands_out(
 def test_claims_that_cannot_be_scored_are_refused_with_the_numbers(
     model: LlamaModel, engine: BatchingEngine
 ) -> None:
-    for claim, said in [([-1], "to 49151"), ([49152], "to 49151"), ([], "to 49151")]:
+    for claim, said in [([-1], "to 49151"), ([5, 49152], "got 49152"), ([], "needs tokens")]:
         with pytest.raises(PromptError, match=said):
             engine.score(1, [5], claim, sampling=Sampling())
     with pytest.raises(PromptError, match="holds 256 tokens"):
         engine.score(1, [5] * 200, [5] * 57, sampling=Sampling())
     with pytest.raises(PromptError):
         engine.score(1, [], [5], sampling=Sampling())
+    assert engine.idle
+
+
+def greedy_answer(engine: BatchingEngine, question: list[int], sampling: Sampling) -> list[int]:
+    engine.submit(1, question, max_tokens=16, sampling=sampling)
+    return tokens(finish_all(engine)[1])
+
+
+def test_bias_and_penalties_change_an_answer_and_can_be_checked(
+    model: LlamaModel, engine: BatchingEngine
+) -> None:
+    question = prompt(model, "Say the word yes again and again.")
+    plain = greedy_answer(engine, question, Sampling())
+    unwanted = max(plain, key=plain.count)
+    biased = Sampling(logit_bias=((unwanted, -100.0),))
+    penalized = Sampling(frequency_penalty=2.0, presence_penalty=2.0, repetition_penalty=1.3)
+    for sampling in (biased, penalized):
+        answer = greedy_answer(engine, question, sampling)
+        assert answer.count(unwanted) < plain.count(unwanted)
+        scored = score(engine, question, answer, sampling=sampling, exact=True)
+        assert all(scored.would_draw)
+        # Margins are those of the logits as adjusted: honest answers keep a margin of 0.
+        assert max(scored.margins) == 0
+        assert not all(score(engine, question, answer, sampling=Sampling()).would_draw)
+
+
+def test_min_p_leaves_the_likeliest(model: LlamaModel, engine: BatchingEngine) -> None:
+    question = prompt(model, "Name a colour.")
+    narrow = Sampling(temperature=2.0, min_p=1.0, seed=3)
+    assert greedy_answer(engine, question, narrow) == greedy_answer(engine, question, Sampling())
+    wide = Sampling(temperature=2.0, min_p=0.05, seed=3)
+    answer = greedy_answer(engine, question, wide)
+    assert answer != greedy_answer(engine, question, narrow)
+    assert all(score(engine, question, answer, sampling=wide, exact=True).would_draw)
+
+
+def test_a_bias_for_a_token_that_is_none_is_refused(engine: BatchingEngine) -> None:
+    for token in (-1, 49152):
+        sampling = Sampling(logit_bias=((token, 1.0),))
+        with pytest.raises(PromptError, match=f"got {token}"):
+            engine.submit(1, [5], max_tokens=1, sampling=sampling)
+        with pytest.raises(PromptError, match=f"got {token}"):
+            engine.score(1, [5], [5], sampling=sampling)
     assert engine.idle
 
 
