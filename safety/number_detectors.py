@@ -97,6 +97,7 @@ _UNIX_TIME: Final = re.compile(r"1[4-7][0-9]{8}")  # 2014 to 2027
 _COUNTING: Final = "01234567890123456789 98765432109876543210"
 # More groups than any country writes; a list of small numbers is no phone number.
 _MOST_GROUPS: Final = 8
+_MOST_NATIONAL_DIGITS: Final = 13
 _PHONE_REGIONS: Final = ("US", "GB", "DE", "FR", "ES", "IT", "IN")
 _DATE_LIKE: Final = re.compile(
     r"(?:[0-9]{1,3}\.[0-9]+|(?:19|20)[0-9]{2}[-/. ][0-9]{1,2}[-/. ][0-9]{1,2}(?:[ -][0-9]{1,2})?"
@@ -249,7 +250,9 @@ def _unannounced_phone_score(written: str, number: str, digits: str, *, grouped:
         return 0.0
     if grouped and number != written and len(digits) >= 10:
         return 0.7
-    national = grouped or (digits.startswith("0") and 9 <= len(digits) <= 12)
+    national = len(digits) <= _MOST_NATIONAL_DIGITS and (
+        grouped or (digits.startswith("0") and 9 <= len(digits) <= 12)
+    )
     if _PHONE_SHAPE.fullmatch(number) or (national and _is_valid_number(number)):
         return 0.6
     # Nothing but a bare long number: more often somebody's than a quantity, unless it is round.

@@ -180,7 +180,7 @@ HOSTILE = {
     "born": "born;\n" * 50_000,
     "passport": "passport | " * 30_000,
     "password shapes": "Aa1!" * 100_000,
-    "cards": "4111 1111 1111 1111 " * 10_000,
+    "cards": "4111 1111 1111 1111 " * 2_000,
 }
 
 
