@@ -99,20 +99,19 @@ async def judged(engine: EngineClient, claim: ScoreTask) -> str:
 
 async def test_an_honest_answer_is_told_from_others(tmp_path: Path) -> None:
     async with ready_engine(tmp_path) as engine:
-        greedy = task(24, "Tell a story about the sea.")
+        greedy = task(12, "Tell a story about the sea.")
         for asked in (greedy, msgspec.structs.replace(greedy, temperature_milli=800, seed=5)):
             with engine.generate(asked) as generation:
                 tokens, _, _ = await collect(generation)
             exact = asked.temperature_milli > 0
             honest = ScoreTask(task=asked, tokens=tokens, exact=exact)
             other_seed = msgspec.structs.replace(asked, temperature_milli=800, seed=6)
-            other_prompt = task(24, "How many legs has a horse?")
+            other_prompt = task(12, "How many legs has a horse?")
             altered = [*tokens[:9], tokens[2], *tokens[10:]]
             assert await judged(engine, honest) == "honest"
             for dishonest in (
                 msgspec.structs.replace(honest, tokens=altered),
-                msgspec.structs.replace(honest, task=other_prompt),
-                *([msgspec.structs.replace(honest, task=other_seed)] if exact else []),
+                msgspec.structs.replace(honest, task=other_seed if exact else other_prompt),
             ):
                 assert await judged(engine, dishonest) == "foreign"
 

@@ -4,6 +4,7 @@ import pytest
 from click.testing import Result
 from typer.testing import CliRunner
 
+from peerllm.peer import benchmark
 from peerllm.peer.catalogue import LocalCatalogue
 from peerllm.peer.model_commands import model_app
 from peerllm.peer.models import EMBEDDED_MODEL
@@ -53,7 +54,12 @@ def test_what_goes_wrong_is_one_sentence(tmp_path: Path, arguments: list[str], s
     assert done.stderr.count("\n") == 1
 
 
-def test_the_real_model_is_measured_and_the_figures_are_kept(tmp_path: Path) -> None:
+def test_the_real_model_is_measured_and_the_figures_are_kept(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # Long enough for figures, not for good ones.
+    monkeypatch.setattr(benchmark, "_PROMPT_WORDS", 8)
+    monkeypatch.setattr(benchmark, "_TOKENS", 8)
     assert command(tmp_path, "add").exit_code == 0
     measured = command(tmp_path, "benchmark", EMBEDDED_MODEL.name, "--slots", "2", "--threads", "1")
     assert measured.exit_code == 0, measured.stderr
