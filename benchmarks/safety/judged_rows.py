@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from written_requests import contrasts, requests
+from written_requests import contrasts, everyday, requests
 
 FILES = ("benign_cyber_frr", "benign_gpteacher", "benign_responses", "benign_selfinstruct",
          "harmbench", "hatecheck", "jailbreak_templates", "notinject", "openai_moderation",
@@ -24,7 +24,7 @@ GROUPED_BY = {
 }
 # The texts customers send, on which false alarms are counted.
 ORDINARY = ("benign_gpteacher", "benign_responses", "benign_selfinstruct", "benign_cyber_frr",
-            "notinject")  # fmt: skip
+            "notinject", "everyday")  # fmt: skip
 FOLDS = 3
 SEED = 20_260
 OPENAI = {"S": "sexual", "H": "hate", "V": "violence", "HR": "harassment", "SH": "self_harm",
@@ -100,3 +100,5 @@ def written_rows() -> Iterator[Row]:
         yield Row("written", text, unsafe, categories, False, fold)
     for text, unsafe, categories, line in contrasts(SEED):
         yield Row("contrasts", text, unsafe, categories, True, fold_of(f"line {line}"))
+    for text in everyday():
+        yield Row("everyday", text, False, frozenset(), True, fold_of(text))

@@ -2,11 +2,12 @@
 
     python benchmarks/safety/train_local_gate.py DATA [--check] [--out FILE] [--encodings FILE]
 
-Run `train_lexical_gate.py` first; DATA is the same. `--check` reports recall, false alarms and
-average precision of every file on rows held out, HarmBench and XSTest always being held out as a
-whole. `--encodings` keeps the encodings of the texts, which take some minutes, between runs.
-Seeded: the same data, numpy and onnxruntime on the same kind of processor give the same weights;
-elsewhere sums are rounded otherwise, and the weights differ in their last digits.
+Run `train_lexical_gate.py` first; DATA is the same. Reports recall, false alarms and average
+precision of every file on rows held out, HarmBench and XSTest being held out as a whole, and sets
+the thresholds by the ordinary ones of these rows; then, without `--check`, trains on all rows and
+writes the weights. `--encodings` keeps the encodings of the texts, which take some minutes, between
+runs. Seeded: the same data, numpy and onnxruntime on the same kind of processor give the same
+weights; elsewhere sums are rounded otherwise, and the weights differ in their last digits.
 """
 
 import argparse
@@ -54,7 +55,7 @@ WEIGHTS = {
     "safety_advbench": 1.5,
     "safety_catqa": 1.5,
 }
-WRITTEN = {"written": 0.6, "contrasts": 1.2}
+WRITTEN = {"written": 0.6, "contrasts": 1.2, "everyday": 4.0}
 # Sentences of Twitter and the press with names in them teach this gate nothing.
 LEFT_OUT = ("pii_wnut17",)
 # Naming the category matters less than telling whether there is one.
@@ -62,7 +63,7 @@ CATEGORY_WEIGHT = 0.3
 # Texts are long in few cases; of those the beginning is learnt from.
 MOST_WINDOWS = 6
 HIDDEN = 128
-MEMBERS = 2
+MEMBERS = 1
 EPOCHS = 9
 SPREAD_EPOCHS = 2
 BATCH = 256
@@ -264,20 +265,20 @@ def prepared(
     return texts, mean, spread
 
 
-def held_out(
-    rows: Sequence[Row], texts: Texts, mean: Floats, spread: Floats, unseen: Sequence[str]
-) -> Floats:
-    """Logits of every row by a head that did not learn from it nor from the rows of its fold."""
+def held_out(rows: Sequence[Row], texts: Texts, mean: Floats, spread: Floats) -> Floats:
+    """Logits of every row by a head that did not learn from it nor from the rows of its fold.
+
+    The files of `UNSEEN_IN_CHECK` are learnt from by none.
+    """
     result = numpy.zeros((len(rows), len(CATEGORIES)), dtype=numpy.float32)
     folds = numpy.array([row.fold for row in rows])
-    hidden = numpy.array([row.file in unseen for row in rows])
+    hidden = numpy.array([row.file in UNSEEN_IN_CHECK for row in rows])
     for fold in range(FOLDS):
         chosen = numpy.flatnonzero((folds != fold) & ~hidden)
         logits = logits_of(texts, trained(texts, mean, spread, chosen))
         result[folds == fold] = logits[folds == fold]
-    if hidden.any():
-        logits = logits_of(texts, trained(texts, mean, spread, numpy.flatnonzero(~hidden)))
-        result[hidden] = logits[hidden]
+    logits = logits_of(texts, trained(texts, mean, spread, numpy.flatnonzero(~hidden)))
+    result[hidden] = logits[hidden]
     return result
 
 
@@ -315,7 +316,7 @@ def report(rows: Sequence[Row], logits: Floats) -> None:
     refused = (logits > 0).any(axis=1)
     files = numpy.array([row.file for row in rows])
     unsafe = numpy.array([row.unsafe for row in rows])
-    for file in (*FILES, "written", "contrasts", "ORDINARY"):
+    for file in (*FILES, "written", "contrasts", "everyday", "ORDINARY"):
         of_file = numpy.isin(files, ORDINARY) if file == "ORDINARY" else files == file
         for name, kind in (("recall", unsafe), ("false alarms", ~unsafe)):
             if (chosen := of_file & kind).any():
@@ -347,14 +348,13 @@ def main() -> None:
     parser.add_argument("--encodings", type=Path)
     arguments = parser.parse_args()
     rows = [row for row in read(arguments.data) if row.file not in LEFT_OUT]
-    unseen = UNSEEN_IN_CHECK if arguments.check else ()
-    suspicion = lexical_out_of_fold(rows, unseen)
+    suspicion = lexical_out_of_fold(rows, UNSEEN_IN_CHECK)
     suspicion -= lexical_threshold(rows, suspicion)
     texts, mean, spread = prepared(rows, encoded(rows, arguments.encodings), suspicion)
-    logits = held_out(rows, texts, mean, spread, unseen)
+    logits = held_out(rows, texts, mean, spread)
     shift = thresholds(rows, logits)
+    report(rows, logits - shift)
     if arguments.check:
-        report(rows, logits - shift)
         return
     head = trained(texts, mean, spread, numpy.arange(len(rows)))
     # So shifted, 500 thousandths are the calibrated threshold of every category.

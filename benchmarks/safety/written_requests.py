@@ -8,6 +8,7 @@ from pathlib import Path
 
 LISTS = Path(__file__).with_suffix(".txt")
 CONTRASTS = Path(__file__).with_name("written_contrasts.txt")
+EVERYDAY = Path(__file__).with_name("written_everyday.txt")
 # Versions drawn of one line with choices.
 VERSIONS = 24
 _CHOICE = re.compile(r"\{([^{}]*\|[^{}]*)\}")
@@ -84,3 +85,10 @@ def contrasts(seed: int) -> Iterator[tuple[str, bool, frozenset[str], int]]:
         elif line and not line.startswith("#"):
             for text in versions(line, generator):
                 yield text, unsafe, categories, number
+
+
+def everyday() -> Iterator[str]:
+    """Harmless requests, each written once."""
+    for line in EVERYDAY.read_text(encoding="utf-8").splitlines():
+        if line and not line.startswith("#"):
+            yield line
