@@ -90,10 +90,15 @@ def stretches(text: str) -> Iterator[str]:
 def encodings(
     text: str, encoder: SentenceEncoder, pieces: WordPieces, *, most: int | None = None
 ) -> NDArray[numpy.float32]:
-    """The encoding of every window of a text, one a row; of `most` windows at most."""
-    found = (
-        encoder.encode([pieces.first, *window, pieces.last])
+    """The encoding of every different window of a text, one a row; of `most` at most.
+
+    A window that repeats adds nothing, and hostile texts repeat themselves.
+    """
+    cut = dict.fromkeys(
+        tuple(window)
         for stretch in stretches(text)
         for window in windows(pieces.numbers(normalised(stretch)))
     )
-    return numpy.stack(list(islice(found, most)))
+    return numpy.stack(
+        [encoder.encode([pieces.first, *window, pieces.last]) for window in islice(cut, most)]
+    )
