@@ -31,6 +31,8 @@ from peerllm.privacy.event_log import EventLog
 BODY_SECONDS = 30
 # Answers are kilobytes and buffers hold more: who takes none of it for this long reads no more.
 SEND_SECONDS = 30
+# Twenty times what is accepted: a slip still gets its answer, an attack is cut off.
+DISCARDED_BODY_BYTES = 20 * MAXIMUM_BODY_BYTES
 # A customer's own parallelism; beyond it waiting helps nobody and one key could fill the network.
 REQUESTS_PER_KEY = 32
 
@@ -79,9 +81,9 @@ class _Api:
     async def chat(self, request: Request) -> Response:
         """`POST /v1/chat/completions`."""
         key = await self._authenticate(request)
+        body = await read_body(request)
         if isinstance(key, ApiError):
             return self._refuse(key)
-        body = await read_body(request)
         chat = parse_chat(body) if isinstance(body, bytes) else body
         if isinstance(chat, ApiError):
             return self._refuse(chat)
@@ -176,16 +178,25 @@ def _in_time(send: Send, scope: trio.CancelScope) -> Send:
 
 
 async def read_body(request: Request) -> bytes | ApiError:
-    """The whole body, bounded in size and time."""
+    """The whole body, bounded in size and time.
+
+    What is too large is read on for a while and forgotten: most clients look for an answer only
+    after they have sent everything, and would wait for us to read while we wait for them.
+    """
     declared = request.headers.get("content-length", "")
-    if declared.isdigit() and int(declared) > MAXIMUM_BODY_BYTES:
+    if declared.isdigit() and int(declared) > DISCARDED_BODY_BYTES:
         return api_errors.too_large(MAXIMUM_BODY_BYTES)
     body = bytearray()
+    size = 0
     with trio.move_on_after(BODY_SECONDS), suppress(ClientDisconnect):
         async for piece in request.stream():
-            body += piece
-            if len(body) > MAXIMUM_BODY_BYTES:
-                return api_errors.too_large(MAXIMUM_BODY_BYTES)
+            size += len(piece)
+            if size > DISCARDED_BODY_BYTES:
+                break
+            if size <= MAXIMUM_BODY_BYTES:
+                body += piece
+        if size > MAXIMUM_BODY_BYTES:
+            return api_errors.too_large(MAXIMUM_BODY_BYTES)
         return bytes(body)
     return api_errors.too_slow(BODY_SECONDS)
 

@@ -2,6 +2,8 @@
 
 import json
 import socket
+import subprocess
+import sys
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -72,16 +74,20 @@ def test_a_coordinator_with_an_altered_charter_ends_with_one_sentence(tmp_path: 
     settings = founded(tmp_path)
     (tariff,) = settings.charter_directory.rglob("*tariff.json")
     tariff.write_bytes(b"{}")
-    done = CliRunner().invoke(
-        coordinator_app,
-        [
-            "run",
-            f"--data-directory={settings.data_directory}",
-            f"--charter-directory={settings.charter_directory}",
-            f"--http-port={free_port()}",
-        ],
+    options = {
+        "--data-directory": settings.data_directory,
+        "--charter-directory": settings.charter_directory,
+        "--http-port": free_port(),
+    }
+    done = subprocess.run(
+        [sys.executable, "-m", "peerllm.cli", "coordinator", "run"]
+        + [f"{name}={value}" for name, value in options.items()],
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
     )
-    assert done.exit_code == 1
+    assert done.returncode == 1
     assert len(done.stderr.strip().splitlines()) == 1
     assert "tariff.json" in done.stderr
 

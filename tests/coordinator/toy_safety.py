@@ -6,7 +6,7 @@ from peerllm.safety.identifiers import Identifier
 from peerllm.safety.judge import Judge, SafetyThresholds
 
 MARK = "forbiddenmark"
-NAME = "Ada Lovelace"
+NAME = "Ida Lovegrove"
 
 
 class MarkGate:
