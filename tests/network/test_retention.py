@@ -12,7 +12,9 @@ from tests.network.harness import MODEL, UpNetwork
 REQUESTS = 200
 # Enough to keep three hosts of four slots busy with races of two.
 AT_ONCE = 6
-ANSWER_TOKENS = 20
+# One request in four is shown an example first, which makes the small model repeat its canary:
+# the others cost a third of the time.
+WITH_EXAMPLE = 4
 
 
 def canary() -> str:
@@ -20,23 +22,25 @@ def canary() -> str:
 
 
 def ask(network: UpNetwork, number: int) -> tuple[str, str]:
-    """Have a canary repeated, half of the time as a stream; gives the canary and the answer.
-
-    One example before it makes the small model repeat what it is given.
-    """
-    example, planted = canary(), canary()
-    answer = network.client().chat.completions.create(
-        model=MODEL,
-        messages=[
+    """Send a canary, a third of the time for a streamed answer; gives the canary and the answer."""
+    planted = canary()
+    messages = [{"role": "user", "content": planted}]
+    repeated = number % WITH_EXAMPLE == 0
+    if repeated:
+        example = canary()
+        messages = [
             {"role": "user", "content": example},
             {"role": "assistant", "content": example},
-            {"role": "user", "content": planted},
-        ],
-        max_tokens=ANSWER_TOKENS,
+            *messages,
+        ]
+    answer = network.client().chat.completions.create(
+        model=MODEL,
+        messages=messages,
+        max_tokens=20 if repeated else 6,
         temperature=0,
-        stream=number % 2 == 0,
+        stream=number % 3 == 0,
     )
-    if number % 2:
+    if number % 3:
         return planted, answer.choices[0].message.content or ""
     return planted, "".join(event.choices[0].delta.content or "" for event in answer)
 
@@ -56,7 +60,8 @@ def test_two_hundred_requests_leave_no_trace(network: UpNetwork) -> None:
     needles = [planted for planted, _ in results]
     needles += [needle for _, answer in results for needle in needles_in(answer)]
     # The model does repeat: answers hold canaries too, so that the hunt covers them as well.
-    assert sum(planted in answer for planted, answer in results) > REQUESTS // 4
+    echoed = sum(planted in answer for planted, answer in results)
+    assert echoed > REQUESTS // WITH_EXAMPLE // 2
     assert hunt(network, needles) == []
 
 
