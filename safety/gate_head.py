@@ -45,6 +45,6 @@ class Head:
     def logits(self, encodings: Floats) -> Floats:
         """The logit of every category for every encoding, one a row."""
         seen = (encodings - self.mean) / self.spread
-        hidden: Floats = numpy.maximum(seen @ self.inner + self.inner_bias, numpy.float32(0))
-        result: Floats = hidden @ self.outer + seen @ self.straight + self.outer_bias
-        return result
+        hidden = numpy.maximum(seen @ self.inner + self.inner_bias, 0)
+        total = hidden @ self.outer + seen @ self.straight + self.outer_bias
+        return numpy.asarray(total, dtype=numpy.float32)
