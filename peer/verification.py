@@ -1,41 +1,50 @@
-"""Whether a claimed answer is this model's: what its scores mean.
+"""Whether claimed answers are this model's: what their scores mean.
 
 A host that serves another model, or answers another prompt, gives tokens that the right
 model would not have chosen. Scores show it in two ways: the *margin* of a token, how far
 its logit lies below the largest, and whether the declared sampling *draws* it again.
 
 A score is computed in one of two ways. *By prefill*: the claimed tokens enter like a
-prompt, at about 0.6 of the price of generating them; the logits then differ a little from
-those of generation. *Exact*: token by token, at the full price; on the instruction set
-and build that generated the answer, the logits are the same to the last bit.
+prompt, at two thirds of the price of generating them; the logits then differ a little from
+those of generation. *Exact*: token by token, at the full price; on the build and
+instruction set that generated the answer the logits are the same to the last bit, on any
+other they differ as they do by prefill.
+
+Where the two overlap is told in docs/decisions/0005-engine.md.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final, Literal
 
 from peerllm.peer.generation import AnswerScores
 
-# Greedy answers: honest hosts of every build and of higher precision stay below 0.012,
-# the nearest lower quantization begins at 0.027.
-_HONEST_MEAN_MARGIN: Final = 0.02
-# One altered token in a long answer hardly moves the mean; no honest token of 400 lay
-# deeper than 0.35, an altered one lies around 20.
-_HONEST_LARGEST_MARGIN: Final = 1.0
-# Drawn answers, exact: every token is drawn again. One in fifty allows for a build that
-# rounds otherwise, no more: another prompt's answer is drawn again to at most two thirds.
-_HONEST_DRAWN_SHARE: Final = 0.98
-# By prefill honest answers fell to 0.77 and others reached 0.67: between is no telling.
-_PREFILL_DRAWN_SHARE: Final = 0.9
-_FOREIGN_DRAWN_SHARE: Final = 0.6
+# The same logits: every token of an honest answer is drawn again, of another
+# quantization's at most 0.92. One in fifty is left to what nobody has thought of.
+_REPLAYED_SHARE: Final = 0.98
+# Greedy, other logits: honest answers of every build and of higher precision stay below
+# the first, the means of lower quantizations lie above the second.
+_HONEST_MEAN_MARGIN: Final = 0.012
+_FOREIGN_MEAN_MARGIN: Final = 0.03
+# One altered token in a long answer hardly moves the mean; no honest token lay deeper
+# than 0.35, an altered one lies around 20.
+_LARGEST_HONEST_MARGIN: Final = 1.0
+# Drawn, other logits: single answers of 24 tokens overlap (honest 0.67 to 0.96, others
+# 0.25 to 0.79), but over a few hundred tokens honest ones settle at 0.80 to 0.86 and those
+# of lower quantizations at 0.43 to 0.57.
+_ENOUGH_TOKENS: Final = 256
+_FEW_TOKENS_BAND: Final = (0.5, 0.9)
+_MANY_TOKENS_BAND: Final = (0.66, 0.72)
 
 Judgement = Literal["honest", "foreign", "undecided"]
 
 
 @dataclass(frozen=True)
 class AnswerVerdict:
-    """What is believed of a claimed answer, and the figures that say so.
+    """What is believed of claimed answers, and the figures that say so.
 
-    `undecided`: ask again, exactly. Margins in logits; the share from 0 to 1.
+    `undecided`: score more answers of this host and judge them pooled. Margins in logits;
+    the share from 0 to 1.
     """
 
     judgement: Judgement
@@ -44,11 +53,21 @@ class AnswerVerdict:
     drawn_share: float
 
 
-def judge_answer(scores: AnswerScores, *, greedy: bool, exact: bool) -> AnswerVerdict:
+def pool(scores: Sequence[AnswerScores]) -> AnswerScores:
+    """Several answers of one host as if they were one long one."""
+    return AnswerScores(
+        prompt_tokens=sum(one.prompt_tokens for one in scores),
+        would_draw=tuple(drawn for one in scores for drawn in one.would_draw),
+        margins=tuple(margin for one in scores for margin in one.margins),
+    )
+
+
+def judge_answer(scores: AnswerScores, *, greedy: bool, same_logits: bool) -> AnswerVerdict:
     """Judge an answer by its scores; raises ValueError when there are none.
 
-    Tokens of a greedy answer are judged by their margins. Those of a drawn one lie below
-    the largest logit by design, so only the share that is drawn again counts.
+    `same_logits`: scored exactly, on the build and instruction set that is known to have
+    generated the answer. Otherwise greedy tokens are judged by their margins; drawn ones
+    lie below the largest logit by design, so of them only the share drawn again counts.
     """
     if not scores.margins:
         raise ValueError("an answer without scores cannot be judged")
@@ -56,17 +75,23 @@ def judge_answer(scores: AnswerScores, *, greedy: bool, exact: bool) -> AnswerVe
     largest = max(scores.margins)
     share = sum(scores.would_draw) / len(scores.would_draw)
     judgement: Judgement
-    if greedy:
-        within = mean <= _HONEST_MEAN_MARGIN and largest <= _HONEST_LARGEST_MARGIN
-        judgement = "honest" if within else "foreign"
-    elif exact:
-        judgement = "honest" if share >= _HONEST_DRAWN_SHARE else "foreign"
+    if same_logits:
+        judgement = "honest" if share >= _REPLAYED_SHARE else "foreign"
+    elif greedy:
+        judgement = _by_margins(mean, largest)
     else:
-        judgement = _by_prefill(share)
+        judgement = _by_share(share, len(scores.would_draw))
     return AnswerVerdict(judgement, mean, largest, share)
 
 
-def _by_prefill(share: float) -> Judgement:
-    if share >= _PREFILL_DRAWN_SHARE:
+def _by_margins(mean: float, largest: float) -> Judgement:
+    if largest > _LARGEST_HONEST_MARGIN or mean > _FOREIGN_MEAN_MARGIN:
+        return "foreign"
+    return "honest" if mean <= _HONEST_MEAN_MARGIN else "undecided"
+
+
+def _by_share(share: float, tokens: int) -> Judgement:
+    foreign, honest = _MANY_TOKENS_BAND if tokens >= _ENOUGH_TOKENS else _FEW_TOKENS_BAND
+    if share >= honest:
         return "honest"
-    return "foreign" if share < _FOREIGN_DRAWN_SHARE else "undecided"
+    return "foreign" if share < foreign else "undecided"

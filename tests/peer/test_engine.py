@@ -94,7 +94,7 @@ async def judged(engine: EngineClient, claim: ScoreTask) -> str:
     assert isinstance(scores, AnswerScores)
     assert scores.prompt_tokens > 10
     greedy = claim.task.temperature_milli == 0
-    return judge_answer(scores, greedy=greedy, exact=claim.exact).judgement
+    return judge_answer(scores, greedy=greedy, same_logits=claim.exact).judgement
 
 
 async def test_an_honest_answer_is_told_from_others(tmp_path: Path) -> None:
