@@ -14,7 +14,7 @@ from peerllm.peer.detached import StartError, is_running, start_detached, wait_f
 from peerllm.peer.earnings import Earnings, read_earnings
 from peerllm.peer.errors import ConfigurationError, PeerError
 from peerllm.peer.files import read_state, write_state
-from peerllm.peer.host_settings import saved_settings
+from peerllm.peer.host_settings import leave_to_itself, saved_settings
 from peerllm.peer.limits import Limits
 from peerllm.peer.schedule import describe_schedule, schedule_window
 from peerllm.privacy.endings import clear_endings
@@ -42,6 +42,7 @@ def start(
         if is_running(data_directory):
             raise StartError("the host already runs: see peerllm host status")
         settings = saved_settings(data_directory, coordinator)
+        leave_to_itself(data_directory)
         _print_status(start_detached(settings.command(data_directory), data_directory))
 
 
@@ -101,7 +102,8 @@ def logs(
     """Show what the host logged; there is no content in it."""
     with clear_endings(PeerError):
         client = ControlClient(data_directory)
-        for line in client.ask("GET", "/v1/log", LogLines).lines[-lines or 1000 :]:
+        found = client.ask("GET", "/v1/log", LogLines).lines
+        for line in found[max(0, len(found) - lines) :]:
             typer.echo(line)
         if follow:
             for name, value in client.events():

@@ -169,7 +169,7 @@ def _coordinator(settings: HostSettings | None) -> Finding:
 
 
 def _sensors() -> Finding:
-    now = MachineWatch(list).read(Limits(maximum_celsius=1))
+    now = MachineWatch(list).read(Limits(on_battery=False, maximum_celsius=1))
     battery = "no battery" if now.on_battery is None else "battery"
     heat = "no temperature to be read" if now.celsius is None else f"{now.celsius:.0f} °C"
     return Finding("sensors", None, f"{battery}, {heat}")

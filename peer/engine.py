@@ -223,6 +223,7 @@ class EngineClient:
                 nursery.cancel_scope.cancel()
         finally:
             self._outbox = None
+            self.tuned = None
             # Before anyone hears of the failure: who then waits must wait for the next one.
             # What is to be told of it follows once the process is reaped.
             self._state = EngineLoading()

@@ -9,6 +9,7 @@ import msgspec
 from peerllm.peer.configuration import DEFAULT_CONTEXT_TOKENS, DEFAULT_SLOTS
 from peerllm.peer.errors import ConfigurationError
 from peerllm.peer.files import read_state, write_state
+from peerllm.peer.limits import UNATTENDED
 
 SETTINGS_FILE: Final = "host.json"
 
@@ -40,6 +41,16 @@ class HostSettings(msgspec.Struct, frozen=True, kw_only=True):
         # -P: a file in the working directory must not stand in for a module.
         start = [sys.executable, "-P", "-m", "peerllm.peer", "run"]
         return start + [f"--{name}={value}" for name, value in options.items()]
+
+
+def leave_to_itself(data_directory: Path) -> None:
+    """Give a host that will run unattended its limits, unless its owner has set some.
+
+    Raises OSError.
+    """
+    path = data_directory / "limits.json"
+    if not path.exists():
+        write_state(path, UNATTENDED)
 
 
 def save_settings(data_directory: Path, settings: HostSettings) -> None:

@@ -40,7 +40,7 @@ class Limits(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     schedule: Annotated[list[ScheduleWindow], Meta(max_length=64)] = []
     # Serve only once other programs have been quiet for so long.
     idle_minutes: Annotated[int, Meta(ge=0, le=_DAY_MINUTES)] = 0
-    on_battery: bool = False
+    on_battery: bool = True
     # Of the engine.
     threads: Annotated[int, Meta(ge=0, le=256)] = 0
     nice: Annotated[int, Meta(ge=0, le=19)] = 0
@@ -55,6 +55,11 @@ class Limits(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
                 f"the bandwidth cap must be 0 or at least {SLOWEST_BANDWIDTH} bytes/s, "
                 f"got {self.bandwidth_bytes_per_second}"
             )
+
+
+# A host that nobody watches stays off the battery until told otherwise; one that runs in
+# a terminal does what it was started for.
+UNATTENDED: Final = Limits(on_battery=False)
 
 
 @dataclass(frozen=True, kw_only=True)

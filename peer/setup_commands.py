@@ -9,7 +9,7 @@ from peerllm.peer.autostart import autostart_file
 from peerllm.peer.doctor import examine
 from peerllm.peer.errors import ConfigurationError, PeerError
 from peerllm.peer.files import write_private
-from peerllm.peer.host_settings import save_settings, saved_settings
+from peerllm.peer.host_settings import leave_to_itself, save_settings, saved_settings
 from peerllm.privacy.endings import FAILED, clear_endings
 
 setup_app = typer.Typer(pretty_exceptions_enable=False)
@@ -48,6 +48,7 @@ def install(
         settings = saved_settings(data_directory, coordinator)
         data_directory.mkdir(parents=True, exist_ok=True, mode=0o700)
         save_settings(data_directory, settings)
+        leave_to_itself(data_directory)
         written = autostart_file(
             settings.command(data_directory),
             data_directory=data_directory,

@@ -39,8 +39,8 @@ def test_a_host_in_the_background_lives_until_it_is_stopped(tmp_path: Path) -> N
     assert stopped.stdout == "stopped\n"
     assert not (tmp_path / "control.json").exists()
     assert "since" not in command(tmp_path, "status").stdout
-    # Paused stays paused, and the settings are remembered.
-    assert read_state(tmp_path / "limits.json", Limits) == Limits(paused=True)
+    # Paused stays paused, and the settings are remembered. Nobody watches this host.
+    assert read_state(tmp_path / "limits.json", Limits) == Limits(paused=True, on_battery=False)
     settings = json.loads((tmp_path / "host.json").read_text())
     assert settings["coordinator"] == COORDINATOR
 

@@ -7,7 +7,7 @@ from trio.testing import MockClock, wait_all_tasks_blocked
 
 from peerllm.peer.errors import ConfigurationError
 from peerllm.peer.limit_keeper import LimitKeeper
-from peerllm.peer.limits import Conditions, HoldReason, Limits
+from peerllm.peer.limits import UNATTENDED, Conditions, HoldReason, Limits
 
 
 class Machine:
@@ -55,6 +55,7 @@ async def test_the_machine_is_looked_at_twice_a_second_while_it_matters(
     tmp_path: Path, machine: Machine, autojump_clock: MockClock
 ) -> None:
     kept = keeper(tmp_path, machine)
+    await kept.set(UNATTENDED)
     async with trio.open_nursery() as nursery:
         nursery.start_soon(kept.run)
         await trio.sleep(3)
@@ -66,12 +67,12 @@ async def test_the_machine_is_looked_at_twice_a_second_while_it_matters(
         await trio.sleep(1)
         assert machine.holds == [{"battery"}, frozenset()]
         # Nothing that the machine could change: nobody looks.
-        await kept.set(Limits(on_battery=True))
+        await kept.set(Limits())
         await trio.sleep(1)
         looks = machine.looks
         await trio.sleep(3600)
         assert machine.looks == looks
-        await kept.set(Limits(on_battery=True, paused=True))
+        await kept.set(Limits(paused=True))
         await wait_all_tasks_blocked()
         assert kept.holds == {"paused"}
         nursery.cancel_scope.cancel()

@@ -30,8 +30,8 @@ def changed(**facts: float | bool | None) -> Conditions:
         (window([2], 800, 60), NOON, set()),
         (Limits(idle_minutes=2), changed(idle_seconds=119), {"owner_active"}),
         (Limits(idle_minutes=2), changed(idle_seconds=120), set()),
-        (Limits(), changed(on_battery=True), {"battery"}),
-        (Limits(on_battery=True), changed(on_battery=True), set()),
+        (Limits(on_battery=False), changed(on_battery=True), {"battery"}),
+        (Limits(), changed(on_battery=True), set()),
         (Limits(memory_cap_bytes=100), changed(memory_bytes=101), {"memory"}),
         (Limits(memory_cap_bytes=100), changed(memory_bytes=100), set()),
         (Limits(maximum_celsius=80), changed(celsius=80.5), {"temperature"}),
@@ -39,7 +39,7 @@ def changed(**facts: float | bool | None) -> Conditions:
         # What cannot be read does not hold.
         (Limits(idle_minutes=2, maximum_celsius=1, memory_cap_bytes=1), NOON, set()),
         (
-            Limits(paused=True, idle_minutes=1),
+            Limits(paused=True, idle_minutes=1, on_battery=False),
             changed(on_battery=True, idle_seconds=0),
             {"paused", "battery", "owner_active"},
         ),
