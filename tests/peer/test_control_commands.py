@@ -21,7 +21,7 @@ def command(tmp_path: Path, name: str, *rest: str) -> Result:
 def test_a_host_in_the_background_lives_until_it_is_stopped(tmp_path: Path) -> None:
     started = command(tmp_path, "start", "--coordinator", COORDINATOR)
     assert started.exit_code == 0, started.stderr
-    assert started.stdout.startswith("waiting, since ")
+    assert started.stdout.startswith("waiting")
     try:
         status = json.loads(command(tmp_path, "status", "--json").stdout)
         process_id = json.loads((tmp_path / "control.json").read_text())["process_id"]
@@ -32,7 +32,7 @@ def test_a_host_in_the_background_lives_until_it_is_stopped(tmp_path: Path) -> N
         assert "since" in command(tmp_path, "pause").stdout
         logged = [json.loads(line) for line in command(tmp_path, "logs").stdout.splitlines()]
         assert logged[0]["event"] == "starting"
-        assert logged[-1]["event"] == "holding"
+        assert "holding" in {line["event"] for line in logged}
         assert "in all  0 receipts" in command(tmp_path, "earnings").stdout
     finally:
         stopped = command(tmp_path, "stop")
