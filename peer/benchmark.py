@@ -97,17 +97,22 @@ async def _decode_milli(engine: EngineClient, answers: int) -> int:
     async with trio.open_nursery() as nursery:
         for _ in range(answers):
             arrivals.append([])
-            nursery.start_soon(_answer, engine, arrivals[-1])
+            # The first answers go on while the last prompts enter, two steps each.
+            nursery.start_soon(_answer, engine, _TOKENS + 2 * answers, arrivals[-1])
     # From when the last prompt is in until the first answer ends: only then all decode.
     began = max(times[0][0] for times in arrivals)
     ended = min(times[-1][0] for times in arrivals)
     tokens = sum(count for times in arrivals for at, count in times if began < at <= ended)
-    return int(tokens / max(ended - began, 1e-6) * 1000)
+    if tokens < answers:
+        raise BenchmarkError(
+            f"the model's answers are too short to measure {answers} at once: use fewer slots"
+        )
+    return int(tokens / (ended - began) * 1000)
 
 
-async def _answer(engine: EngineClient, arrivals: list[tuple[float, int]]) -> None:
+async def _answer(engine: EngineClient, max_tokens: int, arrivals: list[tuple[float, int]]) -> None:
     """One answer: when its tokens came, and how many at a time."""
-    with engine.generate(_task("Count from one to one hundred.", _TOKENS)) as generation:
+    with engine.generate(_task("Tell a long story about the sea.", max_tokens)) as generation:
         while True:
             step = await generation.next()
             if not isinstance(step, GeneratedPiece):

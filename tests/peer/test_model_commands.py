@@ -54,6 +54,20 @@ def test_what_goes_wrong_is_one_sentence(tmp_path: Path, arguments: list[str], s
     assert done.stderr.count("\n") == 1
 
 
+def test_answers_too_short_to_measure_give_no_figure(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # One token an answer: nothing lies between the first and the last.
+    monkeypatch.setattr(benchmark, "_TOKENS", -1)
+    monkeypatch.setattr(benchmark, "_PROMPT_WORDS", 8)
+    command(tmp_path, "add")
+    done = command(tmp_path, "benchmark", EMBEDDED_MODEL.name, "--slots", "4", "--threads", "1")
+    assert done.exit_code == 1
+    assert "too short to measure 1 at once" in done.stderr
+    _, model = LocalCatalogue(tmp_path / "data").find(EMBEDDED_MODEL.name)
+    assert model.benchmark is None
+
+
 def test_the_real_model_is_measured_and_the_figures_are_kept(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
