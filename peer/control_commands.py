@@ -132,7 +132,7 @@ def earnings(data_directory: DataDirectory) -> None:
 
 
 @control_app.command()
-def limits(  # noqa: PLR0913, PLR0917 - a parameter is an option of the command line
+def limits(
     data_directory: DataDirectory,
     schedule: Annotated[
         list[str] | None,
