@@ -234,6 +234,7 @@ def _tables(charter: Charter) -> list[Table]:
     )
     for category, threshold in charter.standard.thresholds_milli.items():
         safety.add_row(category.replace("_", " "), f"{threshold / 1_000:.3f}")
+    safety.add_row("answers, above that", f"{charter.standard.answer_margin_milli / 1_000:.3f}")
     return [promises, prices, models, safety]
 
 

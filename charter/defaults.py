@@ -37,5 +37,7 @@ def first_catalogue() -> ModelCatalogue:
 
 
 def first_standard() -> SafetyStandard:
-    """Return the safety standard that refuses at even odds in every category."""
-    return SafetyStandard(thresholds_milli=dict.fromkeys(SAFETY_CATEGORIES, 500))
+    """Return the first safety standard; `docs/safety.md` has the figures behind its numbers."""
+    return SafetyStandard(
+        thresholds_milli=dict.fromkeys(SAFETY_CATEGORIES, 600), answer_margin_milli=150
+    )

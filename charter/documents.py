@@ -130,10 +130,15 @@ class SafetyStandard(
     msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, tag_field="document",
     tag="safety-standard/1",
 ):  # fmt: skip
-    """From which score on, in thousandths, a text is refused in each category."""
+    """From which score on, in thousandths, a text is refused in each category.
+
+    An answer is refused from `answer_margin_milli` above that (at most 1,000): it is judged in
+    windows, each a chance to err, after its prompt has passed.
+    """
 
     version: Version = 1
     thresholds_milli: Mapping[str, int]
+    answer_margin_milli: Annotated[int, msgspec.Meta(ge=0, le=500)] = 0
 
 
 Document = TypeVar("Document", CharterTerms, Tariff, ModelCatalogue, SafetyStandard)

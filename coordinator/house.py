@@ -42,6 +42,7 @@ class House:
     models: Mapping[str, ServedModel]
     terms: Terms
     judge: Judge
+    answer_judge: Judge
     finder: Finder
     dispatcher: Dispatcher
     storage: Storage

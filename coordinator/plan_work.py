@@ -137,7 +137,7 @@ async def _run_parts(
         async with at_once:
             outcome = await work.run_chunk(part, _discard)
         if isinstance(outcome, ChunkServed):
-            verdict = await judge_text(work.house.judge, outcome.text)
+            verdict = await judge_text(work.house.answer_judge, outcome.text)
             outcome = outcome if verdict.allowed else verdict
         outcomes.append(outcome)
         if not isinstance(outcome, ChunkServed):

@@ -162,7 +162,7 @@ async def _serve(work: Work, vault: Vault, release: Release) -> Finish | ApiErro
     """Carry the plan out behind the release gate."""
     with trio.CancelScope() as scope:
         gate = ReleaseGate(
-            judging=lambda text: judge_text(work.house.judge, text),
+            judging=lambda text: judge_text(work.house.answer_judge, text),
             vault=vault,
             release=release,
             on_refusal=scope.cancel,

@@ -39,7 +39,7 @@ from peerllm.overlay.messages import SESSION_PROTOCOL
 from peerllm.overlay.node import Node, open_node
 from peerllm.privacy.event_log import EventLog
 from peerllm.safety.identifiers import IdentifierFinder
-from peerllm.safety.judge import Judge, SafetyThresholds, load_judge
+from peerllm.safety.judge import Judge, SafetyThresholds, shipped_gates
 
 # A seat given or taken by an administrator takes effect within this many seconds.
 SEATS_SECONDS = 2.0
@@ -116,7 +116,7 @@ async def run_coordinator(settings: CoordinatorSettings, log: EventLog[Coordinat
     identity = Identity.load_or_create(settings.identity_file)
     charter = read_charter(settings)
     models = await trio.to_thread.run_sync(load_models, charter.catalogue, settings.model_files)
-    judge = await trio.to_thread.run_sync(_judge_of, charter)
+    judge, answer_judge = await trio.to_thread.run_sync(judges_of, charter)
     finder = await trio.to_thread.run_sync(IdentifierFinder)
     metrics = Metrics()
     registry = Registry(trio.current_time, now_us)
@@ -128,6 +128,7 @@ async def run_coordinator(settings: CoordinatorSettings, log: EventLog[Coordinat
             models=models,
             terms=terms_of(charter),
             judge=judge,
+            answer_judge=answer_judge,
             finder=finder,
             dispatcher=Dispatcher(
                 registry,
@@ -238,12 +239,18 @@ class SeatsInForce:
                 await node.disconnect(peer_id)
 
 
-def _judge_of(charter: Charter) -> Judge:
-    return load_judge(
-        SafetyThresholds(
-            version=charter.standard.version,
-            thresholds_milli=charter.standard.thresholds_milli,
-        )
+def judges_of(charter: Charter) -> tuple[Judge, Judge]:
+    """The judges of prompts and of answers, over the same gates."""
+    standard = charter.standard
+    gates = shipped_gates()
+    thresholds = standard.thresholds_milli
+    raised = {
+        category: min(1_000, threshold + standard.answer_margin_milli)
+        for category, threshold in thresholds.items()
+    }
+    return (
+        Judge(SafetyThresholds(standard.version, thresholds), gates),
+        Judge(SafetyThresholds(standard.version, raised), gates),
     )
 
 

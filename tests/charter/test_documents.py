@@ -45,7 +45,7 @@ def test_first_documents_promise_what_was_decided() -> None:
     assert terms.seat_rule.distinct_operators_per_race
     assert tariff.prices == {FIRST_MODEL: _price(10, 40)}
     assert (tariff.host_share_basis_points, tariff.backup_share_basis_points) == (9_500, 2_000)
-    assert first_standard().thresholds_milli == dict.fromkeys(SAFETY_CATEGORIES, 500)
+    assert first_standard().thresholds_milli == dict.fromkeys(SAFETY_CATEGORIES, 600)
     check_together(terms, tariff, first_catalogue())
 
 

@@ -221,6 +221,7 @@ async def toy_house(
                 tariff_version=1,
             ),
             judge=toy_judge(),
+            answer_judge=toy_judge(),
             finder=finder or WordFinder(),
             dispatcher=dispatcher(new_registry(), seed),
             storage=storage,

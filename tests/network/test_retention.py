@@ -1,6 +1,6 @@
 """Nothing of 200 prompts and their answers is left anywhere; and the hunt would find it."""
 
-import secrets
+import hashlib
 from concurrent.futures import ThreadPoolExecutor
 
 import httpx
@@ -17,17 +17,18 @@ AT_ONCE = 6
 WITH_EXAMPLE = 4
 
 
-def canary() -> str:
-    return f"canary{secrets.token_hex(5)}"
+def canary(number: int, part: str = "prompt") -> str:
+    """A word of no language, the same in every run: what the safety gate makes of it is known."""
+    return f"canary{hashlib.sha256(f'{part} {number}'.encode()).hexdigest()[:10]}"
 
 
 def ask(network: UpNetwork, number: int) -> tuple[str, str]:
     """Send a canary, a third of the time for a streamed answer; gives the canary and the answer."""
-    planted = canary()
+    planted = canary(number)
     messages = [{"role": "user", "content": planted}]
     repeated = number % WITH_EXAMPLE == 0
     if repeated:
-        example = canary()
+        example = canary(number, "example")
         messages = [
             {"role": "user", "content": example},
             {"role": "assistant", "content": example},
@@ -67,7 +68,7 @@ def test_two_hundred_requests_leave_no_trace(network: UpNetwork) -> None:
 
 @pytest.mark.parametrize("log", ["coordinator.log", "host-1.log"])
 def test_a_planted_log_line_is_found(network: UpNetwork, log: str) -> None:
-    planted = canary()
+    planted = canary(0, log)
     path = network.data / "logs" / log
     before = path.stat().st_size
     with path.open("a") as file:
