@@ -26,6 +26,14 @@ _LEET: Final = str.maketrans("013457@$!", "oieastasi")
 # Digits or signs between or before letters; a number behind a word ("python3") is left alone.
 _LEET_WORD: Final = re.compile(r"(?<![\w@$!])(?=[\w@$!]*[a-z])[a-z]*[013457@$!][\w@$!]*[a-z](?!\w)")
 _UNIT: Final = re.compile(r"[0-9]+(?:st|nd|rd|th|s|x|k|m|g|kg|km|cm|mm|ms|am|pm|d|h|gb|mb|kb|px)")
+# Keys, digests, numbers of cases: letters among at least three digits, one of which stands for no
+# letter in leetspeak. Read as words they would mean whatever their pieces resemble.
+_CODE: Final = re.compile(
+    r"(?<![\w-])(?=[a-z0-9_-]{0,64}[2689])(?=(?:[a-z_-]{0,64}[0-9]){3})(?=[0-9_-]{0,64}[a-z])"
+    r"[a-z0-9_-]{10,64}(?![\w-])"
+)
+# Of the words tried, the one that least changed what a sentence around it was taken for.
+_NAMELESS: Final = "item 5"
 _SPACED: Final = re.compile(r"(?<!\w)(?:[^\W_][ .*_\-]{1,3}){3,}[^\W_](?!\w)")
 _BASE64: Final = re.compile(r"(?<![\w+/=-])[A-Za-z0-9+/_-]{16,65536}={0,2}(?![\w+/=-])")
 # More encoded stretches than anybody sends in earnest; bounds the work on hostile text.
@@ -47,7 +55,7 @@ def normalised(text: str) -> str:
     """`text` in lower-case compatibility form, without invisible, look-alike or spaced letters."""
     text = _INVISIBLE.sub("", unicodedata.normalize("NFKC", text)).casefold()
     text = _MARKS.sub("", unicodedata.normalize("NFKD", text)).translate(_LOOK_ALIKES)
-    return _LEET_WORD.sub(_unleet, _SPACED.sub(_unspaced, text))
+    return _LEET_WORD.sub(_unleet, _CODE.sub(_NAMELESS, _SPACED.sub(_unspaced, text)))
 
 
 def decoded_parts(text: str) -> Iterator[str]:

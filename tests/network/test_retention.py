@@ -19,7 +19,8 @@ WITH_EXAMPLE = 4
 
 def canary(number: int, part: str = "prompt") -> str:
     """A word of no language, the same in every run: what the safety gate makes of it is known."""
-    return f"canary{hashlib.sha256(f'{part} {number}'.encode()).hexdigest()[:10]}"
+    digest = hashlib.sha256(f"{part} {number}".encode()).digest()
+    return f"canary{int.from_bytes(digest[:8], 'big') % 10**12:012}"
 
 
 def ask(network: UpNetwork, number: int) -> tuple[str, str]:

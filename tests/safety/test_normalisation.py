@@ -58,3 +58,17 @@ def test_hostile_text_is_normalised(text: str) -> None:
 @given(st.text())
 def test_any_text_can_be_normalised_and_encoded(text: str) -> None:
     normalised(text).encode("utf-8")
+
+
+@pytest.mark.parametrize(
+    "code", ["canary9f8a61b2c0", "e1ygtzcbvfukhu3f26", "case-2026-11-22a", "0x62d4f8aa91"]
+)
+def test_a_code_is_no_word(code: str) -> None:
+    assert normalised(f"Repeat {code} twice.") == "repeat item 5 twice."
+
+
+@pytest.mark.parametrize(
+    "word", ["h0w 70 m4k3 4 b0mb", "covid-19", "python3", "1234567890", "2026-11-22"]
+)
+def test_what_is_no_code_stays(word: str) -> None:
+    assert "item" not in normalised(word)
