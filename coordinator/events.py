@@ -8,6 +8,7 @@ CoordinatorEvent = Literal[
     "host_joined",
     "host_refused",
     "host_gone",
+    "model_sought",
     "leads",
     "request_failed",
     "library_warning",

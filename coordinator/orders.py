@@ -7,6 +7,7 @@ from peerllm.coordinator.planner import TEMPLATE_MARGIN, Turn
 from peerllm.coordinator.race import Deadlines, Finish
 from peerllm.coordinator.vocabulary import Vocabulary
 from peerllm.crypto.receipt import Receipt
+from peerllm.overlay.model_pieces import ModelFacts
 
 # A home machine that does not produce a token in this time will not be waited for.
 BETWEEN_TOKENS_SECONDS = 15.0
@@ -20,12 +21,13 @@ LONGEST_CHUNK_SECONDS = 600.0
 
 @dataclass(frozen=True, kw_only=True)
 class ServedModel:
-    """A model of the catalogue, as dispatch needs it."""
+    """A model of the catalogue, as dispatch needs it and as its file is vouched for."""
 
     name: str
     digest: bytes
     context_tokens: int
     vocabulary: Vocabulary
+    facts: ModelFacts
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -77,6 +77,18 @@ class Record:
             self.suspended_until = now + pause
 
 
+@dataclass(frozen=True, kw_only=True)
+class Holder:
+    """Model files that a connected host shares, where, and how to tell it who may fetch them.
+
+    `post` raises `SessionClosed` when the host has just left.
+    """
+
+    address: str
+    digests: frozenset[bytes]
+    post: Callable[[CoordinatorMessage], None]
+
+
 @dataclass(kw_only=True, eq=False)
 class LiveHost:
     """One connected host."""
@@ -88,6 +100,7 @@ class LiveHost:
     offers: dict[bytes, ModelOffer]
     send: Callable[[CoordinatorMessage], Awaitable[None]]
     record: Record
+    holder: Holder | None = None
     credit: dict[bytes, int] = field(default_factory=dict)
     routes: dict[bytes, Route] = field(default_factory=dict)
     in_flight: dict[bytes, int] = field(default_factory=dict)
@@ -137,6 +150,7 @@ class Registry:
         live.seat, live.offers = fresh.seat, fresh.offers
         live.sealing_key = fresh.sealing_key
         live.sealing_key_expires_at_us = fresh.sealing_key_expires_at_us
+        live.holder = fresh.holder
         live.credit.clear()
         self._notify()
 

@@ -26,6 +26,7 @@ from peerllm.coordinator.errors import CoordinatorError
 from peerllm.coordinator.events import CoordinatorEvent
 from peerllm.coordinator.host_sessions import HostSessions
 from peerllm.coordinator.house import House, Terms
+from peerllm.coordinator.introductions import Introductions
 from peerllm.coordinator.metrics import Metrics
 from peerllm.coordinator.models import load_models
 from peerllm.coordinator.registry import Registry
@@ -153,6 +154,9 @@ async def run_coordinator(settings: CoordinatorSettings, log: EventLog[Coordinat
         await seats.refresh()
         sessions = HostSessions(
             registry,
+            introductions=Introductions(
+                registry, models.values(), clock=trio.current_time, shuffle=draw.shuffle
+            ),
             seats=lambda: seats.current,
             coordinator=identity.peer_id,
             now_us=now_us,

@@ -18,6 +18,7 @@ from msgspec import Meta
 from peerllm.crypto.encoding import decode, encode
 from peerllm.crypto.errors import DecodingError
 from peerllm.overlay.errors import FrameError
+from peerllm.overlay.model_pieces import MAXIMUM_MODEL_BYTES
 
 PROTOCOL_VERSION: Final = 1
 SESSION_PROTOCOL: Final = "/peerllm/session/1"
@@ -51,6 +52,12 @@ SlotCount = Annotated[int, Meta(ge=0, le=4096)]
 Token = Annotated[int, Meta(ge=0, le=2**31 - 1)]
 # Bounded for real by the size of the envelope they arrive in.
 Text = Annotated[str, Meta(max_length=MAXIMUM_TASK_BYTES)]
+
+# The overlay's own notation of a TCP endpoint, numbers only: nobody is made to look up a name.
+Address = Annotated[
+    str, Meta(max_length=80, pattern=r"\A/ip[46]/[0-9A-Fa-f:.]{2,45}/tcp/[0-9]{1,5}\Z")
+]
+FileBytes = Annotated[int, Meta(ge=1, le=MAXIMUM_MODEL_BYTES)]
 
 FailureReason = Literal[
     "overloaded",
@@ -110,13 +117,25 @@ class ModelOffer(msgspec.Struct, frozen=True, kw_only=True):
     tokens_per_second_milli: Annotated[int, Meta(ge=0, le=1_000_000_000)]
 
 
+class ModelSharing(msgspec.Struct, frozen=True, kw_only=True):
+    """Model files that other hosts may fetch from a host, and the TCP port it listens on.
+
+    Only the port: its address is where its session comes from, so that no host can have
+    others dial a third party.
+    """
+
+    port: Annotated[int, Meta(ge=1, le=65535)]
+    digests: Annotated[list[Digest], Meta(max_length=64)]
+
+
 class Hello(msgspec.Struct, frozen=True, kw_only=True, tag="hello"):
-    """A host's first message: who seals for it and what it serves."""
+    """A host's first message: who seals for it, what it serves, and what it shares, if anything."""
 
     protocol_version: Annotated[int, Meta(ge=0, le=65535)]
     software: Name
     sealing_certificate: Annotated[bytes, Meta(max_length=4096)]
     models: Annotated[list[ModelOffer], Meta(max_length=64)]
+    sharing: ModelSharing | None = None
 
 
 class Accepted(msgspec.Struct, frozen=True, kw_only=True, tag="accepted"):
@@ -154,14 +173,60 @@ class Slots(msgspec.Struct, frozen=True, kw_only=True, tag="slots"):
     free: SlotCount
 
 
+class FindModel(msgspec.Struct, frozen=True, kw_only=True, tag="find_model"):
+    """Who has this model's file? By its name in the catalogue, or its digest in hexadecimal.
+
+    Only to a coordinator whose welcome says `introduces`.
+    """
+
+    wanted: Name
+
+
 # From coordinator to host.
 
 
 class Welcome(msgspec.Struct, frozen=True, kw_only=True, tag="welcome"):
-    """The host is admitted to this session."""
+    """The host is admitted to this session. `introduces`: `FindModel` will be answered."""
 
     coordinator: PeerId
     heartbeat_seconds: Annotated[int, Meta(ge=1, le=3600)]
+    introduces: bool = False
+
+
+class ModelHolder(msgspec.Struct, frozen=True, kw_only=True):
+    """A host from which a model's file can be fetched."""
+
+    peer_id: PeerId
+    address: Address
+
+
+class ModelHolders(msgspec.Struct, frozen=True, kw_only=True, tag="model_holders"):
+    """The answer to `FindModel`: the file, vouched for, and who has been told to expect you.
+
+    `list_digest` is the SHA-256 of the list of its pieces (`model_pieces.PieceList`).
+    """
+
+    wanted: Name
+    name: Name
+    digest: Digest
+    file_bytes: FileBytes
+    list_digest: Digest
+    holders: Annotated[list[ModelHolder], Meta(max_length=8)]
+
+
+class ModelNotFound(msgspec.Struct, frozen=True, kw_only=True, tag="model_not_found"):
+    """The other answer to `FindModel`."""
+
+    wanted: Name
+    reason: Literal["unknown_model", "too_often"]
+
+
+class Introduce(msgspec.Struct, frozen=True, kw_only=True, tag="introduce"):
+    """A host that may fetch a model's file from this one for so long. Only to hosts that share."""
+
+    peer_id: PeerId
+    digest: Digest
+    valid_us: Duration
 
 
 class Dispatch(_Confidential, frozen=True, kw_only=True, tag="dispatch"):
@@ -233,11 +298,23 @@ HostMessage = (
     | Failed
     | ReceiptMessage
     | Slots
+    | FindModel
     | Heartbeat
     | HeartbeatReply
     | Goodbye
 )
-CoordinatorMessage = Welcome | Dispatch | Cancel | Refused | Heartbeat | HeartbeatReply | Goodbye
+CoordinatorMessage = (
+    Welcome
+    | Dispatch
+    | Cancel
+    | Refused
+    | ModelHolders
+    | ModelNotFound
+    | Introduce
+    | Heartbeat
+    | HeartbeatReply
+    | Goodbye
+)
 Message = HostMessage | CoordinatorMessage
 
 

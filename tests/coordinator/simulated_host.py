@@ -36,6 +36,7 @@ from peerllm.overlay.messages import (
     ReplyPiece,
     Slots,
 )
+from peerllm.overlay.model_pieces import PIECE_BYTES, ModelFacts
 
 DIGEST = bytes(range(32))
 NOW_US = 1_800_000_000_000_000
@@ -56,6 +57,7 @@ def served_model(context_tokens: int = 4096) -> ServedModel:
         digest=DIGEST,
         context_tokens=context_tokens,
         vocabulary=cast("Vocabulary", WordVocabulary()),
+        facts=ModelFacts(digest=DIGEST, file_bytes=3 * PIECE_BYTES, list_digest=bytes(32)),
     )
 
 

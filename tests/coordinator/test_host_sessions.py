@@ -5,11 +5,12 @@ from dataclasses import dataclass, field
 
 import pytest
 import trio
-from simulated_host import COORDINATOR, DIGEST, NOW_US, new_registry
+from simulated_host import COORDINATOR, DIGEST, NOW_US, new_registry, served_model
 from trio.testing import MockClock, memory_stream_one_way_pair
 
 from peerllm.coordinator.accounts import Seat
 from peerllm.coordinator.host_sessions import HELLO_SECONDS, HostSessions
+from peerllm.coordinator.introductions import Introductions
 from peerllm.coordinator.metrics import Metrics
 from peerllm.coordinator.registry import Registry
 from peerllm.crypto.certificate import SealingKey, certify
@@ -18,10 +19,14 @@ from peerllm.overlay.framing import FrameDecoder, to_frame
 from peerllm.overlay.messages import (
     PROTOCOL_VERSION,
     CoordinatorMessage,
+    FindModel,
     Goodbye,
     Hello,
     HostMessage,
+    ModelHolders,
+    ModelNotFound,
     ModelOffer,
+    ModelSharing,
     Refused,
     Slots,
     Welcome,
@@ -86,8 +91,12 @@ def seats(*digests: bytes) -> dict[str, Seat]:
 async def session(known: dict[str, Seat]) -> AsyncIterator[Caller]:
     to_host, from_host = memory_stream_one_way_pair(), memory_stream_one_way_pair()
     registry, log = new_registry(), io.StringIO()
+    introductions = Introductions(
+        registry, [served_model()], clock=trio.current_time, shuffle=lambda _: None
+    )
     sessions = HostSessions(
         registry,
+        introductions=introductions,
         seats=lambda: known,
         coordinator=COORDINATOR.peer_id,
         now_us=lambda: NOW_US,
@@ -103,7 +112,13 @@ async def session(known: dict[str, Seat]) -> AsyncIterator[Caller]:
     assert registry.hosts == ()
 
 
-def hello(*, by: Identity = HOST, issued_at_us: int = NOW_US, digest: bytes = DIGEST) -> Hello:
+def hello(
+    *,
+    by: Identity = HOST,
+    issued_at_us: int = NOW_US,
+    digest: bytes = DIGEST,
+    sharing: ModelSharing | None = None,
+) -> Hello:
     return Hello(
         protocol_version=PROTOCOL_VERSION,
         software="test",
@@ -118,6 +133,7 @@ def hello(*, by: Identity = HOST, issued_at_us: int = NOW_US, digest: bytes = DI
                 digest=digest, name="toy", context_tokens=4096, slots=2, tokens_per_second_milli=1
             )
         ],
+        sharing=sharing,
     )
 
 
@@ -156,6 +172,38 @@ async def test_a_hello_that_proves_too_little_is_refused_with_a_reason(
         assert isinstance(await caller.hear(), Goodbye)
         assert await caller.hear() is None
         assert caller.registry.hosts == ()
+
+
+async def test_a_host_that_shares_is_known_by_where_it_comes_from(
+    autojump_clock: MockClock,
+) -> None:
+    async with session(seats(DIGEST)) as caller:
+        await caller.say(hello(sharing=ModelSharing(port=4001, digests=[DIGEST])))
+        welcome = await caller.hear()
+        assert isinstance(welcome, Welcome)
+        assert welcome.introduces
+        (live,) = caller.registry.hosts
+        assert live.holder is not None
+        assert live.holder.address == "/ip4/192.0.2.7/tcp/4001"
+        # Nobody is introduced to itself.
+        await caller.say(FindModel(wanted="toy"))
+        found = await caller.hear()
+        assert isinstance(found, ModelHolders)
+        assert (found.digest, found.holders) == (DIGEST, [])
+        await caller.say(FindModel(wanted="mystery"))
+        assert await caller.hear() == ModelNotFound(wanted="mystery", reason="unknown_model")
+        # It changed its mind.
+        await caller.say(hello())
+        assert isinstance(await caller.hear(), Welcome)
+        assert live.holder is None
+
+
+async def test_who_asks_for_a_model_without_hello_is_not_answered(
+    autojump_clock: MockClock,
+) -> None:
+    async with session(seats(DIGEST)) as caller:
+        await caller.say(FindModel(wanted="toy"))
+        assert await caller.hear() == Goodbye(reason="a message before hello")
 
 
 async def test_who_does_not_greet_is_let_go(autojump_clock: MockClock) -> None:

@@ -18,11 +18,17 @@ from peerllm.overlay.messages import (
     ChunkTask,
     Dispatch,
     Failed,
+    FindModel,
     Goodbye,
     Heartbeat,
     HeartbeatReply,
     Hello,
+    Introduce,
+    ModelHolder,
+    ModelHolders,
+    ModelNotFound,
     ModelOffer,
+    ModelSharing,
     Piece,
     ReceiptMessage,
     Refused,
@@ -71,6 +77,14 @@ TASK = ChunkTask(
     reply_key=DIGEST,
 )
 REPLY = ReplyPiece(tokens=[1, 2], text=SECRET, finish="")
+HOLDERS = ModelHolders(
+    wanted="smollm2-135m",
+    name="smollm2-135m",
+    digest=DIGEST,
+    file_bytes=98_362_432,
+    list_digest=DIGEST,
+    holders=[ModelHolder(peer_id="12D3KooWHost", address="/ip4/192.0.2.7/tcp/4001")],
+)
 
 EITHER_WAY = [Heartbeat(sequence=1), HeartbeatReply(sequence=1), Goodbye(reason="draining")]
 FROM_HOST = [
@@ -80,6 +94,8 @@ FROM_HOST = [
     Failed(dispatch_id=ID, reason="overloaded"),
     ReceiptMessage(dispatch_id=ID, receipt=b"signed"),
     Slots(digest=DIGEST, free=1),
+    FindModel(wanted="smollm2-135m"),
+    msgspec.structs.replace(HELLO, sharing=ModelSharing(port=4001, digests=[DIGEST])),
     *EITHER_WAY,
 ]
 FROM_COORDINATOR = [
@@ -87,6 +103,9 @@ FROM_COORDINATOR = [
     DISPATCH,
     Cancel(dispatch_id=ID),
     Refused(reason="no seat"),
+    HOLDERS,
+    ModelNotFound(wanted="mystery", reason="unknown_model"),
+    Introduce(peer_id="12D3KooWHost", digest=DIGEST, valid_us=900_000_000),
     *EITHER_WAY,
 ]
 
@@ -148,6 +167,22 @@ def test_other_protocol_version_is_refused_as_such() -> None:
 def test_values_out_of_bounds_are_refused(message: messages.HostMessage) -> None:
     with pytest.raises(FrameError):
         host_message(to_bytes(message))
+
+
+@pytest.mark.parametrize(
+    "address",
+    ["/dns4/intranet/tcp/80", "/ip4/192.0.2.7/udp/4001", "/ip4/192.0.2.7/tcp/1/p2p/x", "x" * 81],
+)
+def test_holders_are_named_by_number_only(address: str) -> None:
+    holder = ModelHolder(peer_id="12D3KooWHost", address=address)
+    with pytest.raises(FrameError):
+        coordinator_message(to_bytes(msgspec.structs.replace(HOLDERS, holders=[holder])))
+
+
+def test_a_host_of_before_sharing_is_understood() -> None:
+    fields = msgpack.unpackb(to_bytes(HELLO))
+    del fields["sharing"]
+    assert host_message(msgpack.packb(fields)) == HELLO
 
 
 def test_a_fault_never_quotes_what_was_sent() -> None:
