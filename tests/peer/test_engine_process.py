@@ -1,7 +1,4 @@
-import os
 import signal
-import subprocess
-import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -12,8 +9,6 @@ from peerllm.peer.engine_protocol import (
     Cancel,
     Crashed,
     Finished,
-    FrameReader,
-    FromEngine,
     GenerationTask,
     Load,
     LoadFailed,
@@ -23,67 +18,19 @@ from peerllm.peer.engine_protocol import (
     Started,
     Submit,
     TaskTurn,
-    ToEngine,
     Tokens,
-    frame,
-    from_engine,
 )
 from peerllm.peer.models import EMBEDDED_MODEL, DigestCache, embedded_model_path
+from tests.peer.running_process import RunningProcess
 
 SECRET = "ZYXWVUT"
 
 
-class RunningProcess:
-    """An engine process under test, spoken to over its pipes."""
-
-    def __init__(self, environment: dict[str, str]) -> None:
-        self._process = subprocess.Popen(
-            [sys.executable, "-P", "-m", "peerllm.peer.engine_process"],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            env={**os.environ, **environment},
-        )
-        self._reader = FrameReader()
-        self._received: list[FromEngine] = []
-
-    def send(self, message: ToEngine) -> None:
-        self.send_raw(frame(message))
-
-    def send_raw(self, raw: bytes) -> None:
-        assert self._process.stdin
-        self._process.stdin.write(raw)
-        self._process.stdin.flush()
-
-    def receive(self) -> FromEngine:
-        assert self._process.stdout
-        while not self._received:
-            raw = os.read(self._process.stdout.fileno(), 1 << 16)
-            assert raw, "the engine ended"
-            self._received += map(from_engine, self._reader.feed(raw))
-        return self._received.pop(0)
-
-    def receive_until(self, *kinds: type[FromEngine]) -> list[FromEngine]:
-        received = [self.receive()]
-        while not isinstance(received[-1], kinds):
-            received.append(self.receive())
-        return received
-
-    def signal(self, number: int) -> None:
-        self._process.send_signal(number)
-
-    def end(self) -> tuple[int, bytes]:
-        """Close the pipe; gives the exit code and whatever was printed after all."""
-        rest, errors = self._process.communicate(timeout=10)
-        return self._process.returncode, rest + errors
-
-
 @pytest.fixture
 def process() -> Iterator[RunningProcess]:
-    running = RunningProcess({})
+    running = RunningProcess()
     yield running
-    running._process.kill()
-    running.end()
+    running.kill()
 
 
 def load(
