@@ -57,6 +57,7 @@ from peerllm.peer.generation import (
 from peerllm.peer.models import ModelFile
 
 _MODULE: Final = "peerllm.peer.engine_process"
+_LEGACY_MODULE: Final = "peerllm.peer.legacy_process"
 # A loading engine reports every percent of the weights; a spinning disk may take minutes
 # for one percent of the largest models, never this long.
 _LOAD_SILENCE_SECONDS: Final = 300.0
@@ -79,6 +80,11 @@ class EngineSettings:
     slots: int
     context_tokens: int
     threads: int
+
+    @property
+    def module(self) -> str:
+        """What the process runs: another library for the files that llama.cpp cannot read."""
+        return _LEGACY_MODULE if self.model.legacy else _MODULE
 
 
 @dataclass(frozen=True)
@@ -202,7 +208,7 @@ class EngineClient:
         try:
             process = await trio.lowlevel.open_process(
                 # -P: a file in the working directory must not stand in for a module.
-                [sys.executable, "-P", "-m", _MODULE],
+                [sys.executable, "-P", "-m", self._settings.module],
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,
                 stderr=subprocess.DEVNULL,
@@ -249,6 +255,7 @@ class EngineClient:
             context_tokens=settings.context_tokens,
             threads=self._wanted.threads or settings.threads,
             memory_cap_bytes=self._wanted.memory_cap_bytes,
+            legacy=settings.model.legacy,
         )
 
     async def _read_all(

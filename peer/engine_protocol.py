@@ -13,6 +13,7 @@ from msgspec import Meta
 from peerllm.crypto.encoding import decode, encode
 from peerllm.crypto.errors import DecodingError
 from peerllm.peer.errors import LoadFault, PeerError, TaskFault
+from peerllm.peer.legacy_format import LegacyFormat
 
 # A task is at most 1 MiB of text (an envelope's plaintext); twice that leaves room for
 # the rest and is still small enough to buffer.
@@ -86,6 +87,8 @@ class Load(msgspec.Struct, frozen=True, kw_only=True, tag="load"):
     threads: Annotated[int, Meta(ge=1, le=1024)]
     # What the owner lets a host take; 0 is whatever is free.
     memory_cap_bytes: Annotated[int, Meta(ge=0)] = 0
+    # Only to an engine for legacy files.
+    legacy: LegacyFormat | None = None
 
 
 class Tune(msgspec.Struct, frozen=True, kw_only=True, tag="tune"):

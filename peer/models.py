@@ -16,6 +16,7 @@ from typing import Final
 
 from peerllm.peer.errors import ModelError
 from peerllm.peer.gguf import ModelShape, read_shape
+from peerllm.peer.legacy_format import LegacyFormat
 
 # 4 MiB: large enough that the hash, not the system call, is what costs.
 _READ_BYTES: Final = 4 * 1024 * 1024
@@ -25,11 +26,13 @@ _CACHE_ENTRIES: Final = 64
 
 @dataclass(frozen=True)
 class ModelFile:
-    """A GGUF file, the name it goes by and its SHA-256."""
+    """A model file, the name it goes by and its SHA-256."""
 
     name: str
     path: Path
     digest: bytes
+    # None: a GGUF file, which says itself how to read it.
+    legacy: LegacyFormat | None = None
 
 
 @dataclass(frozen=True)
@@ -86,6 +89,12 @@ def locate_model(path: Path | None, cache: "DigestCache") -> ModelFile:
 def check_model(path: Path, digest: bytes, cache: "DigestCache") -> ModelShape:
     """The shape of a whole GGUF file with this digest. Raises `ModelError` otherwise."""
     shape = read_shape(path)
+    check_digest(path, digest, cache)
+    return shape
+
+
+def check_digest(path: Path, digest: bytes, cache: "DigestCache") -> None:
+    """Return when the file has this digest. Raises `ModelError` otherwise."""
     found = cache.digest(path)
     if found != digest:
         raise ModelError(
@@ -93,7 +102,6 @@ def check_model(path: Path, digest: bytes, cache: "DigestCache") -> ModelShape:
             f"{path} is not the expected model: its SHA-256 is {found.hex()}, "
             f"expected {digest.hex()}; fetch the file again",
         )
-    return shape
 
 
 class DigestCache:
