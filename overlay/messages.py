@@ -17,6 +17,7 @@ from msgspec import Meta
 
 from peerllm.crypto.encoding import decode, encode
 from peerllm.crypto.errors import DecodingError
+from peerllm.overlay.answer_shape import AnswerShape
 from peerllm.overlay.errors import FrameError
 from peerllm.overlay.model_pieces import MAXIMUM_MODEL_BYTES
 
@@ -263,11 +264,19 @@ class ChatMessage(_Confidential, frozen=True, kw_only=True):
     content: Text
 
 
+class LogitBias(_Confidential, frozen=True, kw_only=True):
+    """What to add to one token's logit, in thousandths."""
+
+    token: Token
+    bias_milli: Annotated[int, Meta(ge=-100_000, le=100_000)]
+
+
 class ChunkTask(_Confidential, frozen=True, kw_only=True):
     """What a host is asked to generate.
 
     The answer continues `assistant_prefix`, which is not repeated in it. `reply_key`
-    seals the pieces on their way back.
+    seals the pieces on their way back. Numbers of sampling in thousandths, see
+    `peerllm.peer.sampling`; with an `answer_shape` the answer is JSON of that form.
     """
 
     messages: Annotated[list[ChatMessage], Meta(max_length=1024)]
@@ -277,6 +286,13 @@ class ChunkTask(_Confidential, frozen=True, kw_only=True):
     stop: Annotated[list[Annotated[str, Meta(min_length=1, max_length=256)]], Meta(max_length=16)]
     assistant_prefix: Text
     reply_key: Key
+    min_p_milli: Annotated[int, Meta(ge=0, le=1000)] = 0
+    # OpenAI's bounds for both.
+    frequency_penalty_milli: Annotated[int, Meta(ge=-2000, le=2000)] = 0
+    presence_penalty_milli: Annotated[int, Meta(ge=-2000, le=2000)] = 0
+    repetition_penalty_milli: Annotated[int, Meta(ge=100, le=10_000)] = 1000
+    logit_bias: Annotated[list[LogitBias], Meta(max_length=1024)] = []
+    answer_shape: AnswerShape | None = None
 
 
 class ReplyPiece(_Confidential, frozen=True, kw_only=True):

@@ -235,7 +235,7 @@ class BatchingEngine:
                 raise PromptError("bad_task", f"a token must be from 0 to {last}, got {token}")
 
     def _new_sampler(self, sampling: Sampling) -> Sampler:
-        return Sampler(self._library, sampling, self._model.vocabulary_size)
+        return Sampler(self._model, sampling)
 
     def _seat_waiting(self) -> None:
         while self._waiting and self._free:

@@ -16,6 +16,7 @@ from typing import Final
 import psutil
 import trio
 
+from peerllm.overlay.answer_shape import AnswerShape
 from peerllm.overlay.backoff import full_jitter
 from peerllm.peer.engine_protocol import (
     Alive,
@@ -55,6 +56,7 @@ from peerllm.peer.generation import (
     ScoreOutcome,
 )
 from peerllm.peer.models import ModelFile
+from peerllm.peer.tried_grammars import TriedGrammars
 
 _MODULE: Final = "peerllm.peer.engine_process"
 _LEGACY_MODULE: Final = "peerllm.peer.legacy_process"
@@ -114,6 +116,9 @@ class EngineClient:
         self._numbers = itertools.count(1)
         self._running: dict[int, RunningTask] = {}
         self._outbox: trio.MemorySendChannel[ToEngine] | None = None
+        self._grammars = TriedGrammars(settings.model.path)
+        # Unbounded for the same reason as the outbox.
+        self._untried, self._to_try = trio.open_memory_channel[Submit | Score](math.inf)
         self._process: trio.Process | None = None
         self._wanted = _Tuning()
         self.tuned: Tuned | None = None
@@ -174,7 +179,11 @@ class EngineClient:
             return
         outbox = self._outbox
         self._running[running.number] = running
-        outbox.send_nowait(message)
+        shape = _answer_shape(message)
+        if shape is None or self._grammars.passed(shape):
+            outbox.send_nowait(message)
+        else:
+            self._untried.send_nowait(message)
         try:
             yield
         finally:
@@ -224,6 +233,7 @@ class EngineClient:
         try:
             async with trio.open_nursery() as nursery:
                 nursery.start_soon(_write_all, process, to_write)
+                nursery.start_soon(self._try_grammars, outbox)
                 outbox.send_nowait(self._load_message())
                 failure = await self._read_all(process, ready_at)
                 nursery.cancel_scope.cancel()
@@ -239,6 +249,22 @@ class EngineClient:
             await _end_process(process)
             self._process = None
         return failure or self._death(process, loading=not ready_at)
+
+    async def _try_grammars(self, outbox: trio.MemorySendChannel[ToEngine]) -> None:
+        """Hand tasks on once the form of their answer has passed its trial, one after another."""
+        async for message in self._to_try:
+            shape = _answer_shape(message)
+            # Cancelled meanwhile, or of a process before this one.
+            if shape is None or message.number not in self._running:
+                continue
+            fault = await self._grammars.fault(shape)
+            if message.number not in self._running:
+                continue
+            if fault is None:
+                outbox.send_nowait(message)
+            else:
+                refused = Refused(number=message.number, reason="bad_task", sentence=fault)
+                self._running.pop(message.number).put(refused)
 
     def _send_tuning(self) -> None:
         if self._outbox is not None:
@@ -359,6 +385,11 @@ async def open_engine(
         nursery.start_soon(client.supervise)
         yield client
         nursery.cancel_scope.cancel()
+
+
+def _answer_shape(message: Submit | Score) -> AnswerShape | None:
+    task = message.task
+    return task.task.answer_shape if isinstance(task, ScoreTask) else task.answer_shape
 
 
 async def _write_all(process: trio.Process, messages: trio.MemoryReceiveChannel[ToEngine]) -> None:

@@ -13,7 +13,7 @@ from typing import Final
 import psutil
 
 from peerllm.peer.batching import PREFILL_TOKENS, BatchingEngine, Outcome, Produced
-from peerllm.peer.chat import ChatTemplate, ChatTurn
+from peerllm.peer.chat import ChatTemplate, ChatTurn, plain_tokens
 from peerllm.peer.engine_pipes import DaemonPipes, run_engine
 from peerllm.peer.engine_protocol import (
     Cancel,
@@ -35,6 +35,7 @@ from peerllm.peer.engine_protocol import (
     Tuned,
 )
 from peerllm.peer.errors import ModelError, PromptError
+from peerllm.peer.grammar import grammar_of
 from peerllm.peer.llama import LlamaModel
 from peerllm.peer.memory import predict_memory, refuse_too_little_memory
 from peerllm.peer.models import DigestCache, check_model
@@ -141,7 +142,11 @@ class EngineServer:
     def _submit(self, number: int, task: GenerationTask) -> int:
         prompt = self._prompt(task)
         self._engine.submit(
-            number, prompt, max_tokens=task.max_tokens, sampling=_sampling(task), stop=task.stop
+            number,
+            prompt,
+            max_tokens=task.max_tokens,
+            sampling=self._sampling(task),
+            stop=task.stop,
         )
         return len(prompt)
 
@@ -151,7 +156,7 @@ class EngineServer:
             number,
             prompt,
             claim.tokens,
-            sampling=_sampling(claim.task),
+            sampling=self._sampling(claim.task),
             ended=claim.ended,
             exact=claim.exact,
         )
@@ -160,6 +165,21 @@ class EngineServer:
     def _prompt(self, task: GenerationTask) -> list[int]:
         turns = [ChatTurn(turn.role, turn.content) for turn in task.turns]
         return self._template.prompt(turns, task.assistant_prefix, self._model)
+
+    def _sampling(self, task: GenerationTask) -> Sampling:
+        return Sampling(
+            temperature=task.temperature_milli / 1000,
+            top_p=task.top_p_milli / 1000,
+            min_p=task.min_p_milli / 1000,
+            frequency_penalty=task.frequency_penalty_milli / 1000,
+            presence_penalty=task.presence_penalty_milli / 1000,
+            repetition_penalty=task.repetition_penalty_milli / 1000,
+            logit_bias=tuple((one.token, one.bias_milli / 1000) for one in task.logit_bias),
+            seed=task.seed,
+            # Tried by the daemon before it came here.
+            grammar="" if task.answer_shape is None else grammar_of(task.answer_shape),
+            begun=tuple(plain_tokens(task.assistant_prefix, self._model)),
+        )
 
     def _report(self, outcome: Outcome) -> None:
         number = outcome.identifier
@@ -176,19 +196,6 @@ class EngineServer:
             self._pipes.send(Tokens(number=number, tokens=list(outcome.tokens), text=outcome.text))
         if outcome.finish:
             self._pipes.send(Finished(number=number, finish=outcome.finish))
-
-
-def _sampling(task: GenerationTask) -> Sampling:
-    return Sampling(
-        temperature=task.temperature_milli / 1000,
-        top_p=task.top_p_milli / 1000,
-        min_p=task.min_p_milli / 1000,
-        frequency_penalty=task.frequency_penalty_milli / 1000,
-        presence_penalty=task.presence_penalty_milli / 1000,
-        repetition_penalty=task.repetition_penalty_milli / 1000,
-        logit_bias=tuple((one.token, one.bias_milli / 1000) for one in task.logit_bias),
-        seed=task.seed,
-    )
 
 
 def load_and_serve(pipes: DaemonPipes) -> None:

@@ -12,6 +12,8 @@ from msgspec import Meta
 
 from peerllm.crypto.encoding import decode, encode
 from peerllm.crypto.errors import DecodingError
+from peerllm.overlay.answer_shape import AnswerShape
+from peerllm.overlay.messages import LogitBias
 from peerllm.peer.errors import LoadFault, PeerError, TaskFault
 from peerllm.peer.legacy_format import LegacyFormat
 
@@ -45,13 +47,6 @@ class TaskTurn(_Confidential, frozen=True, kw_only=True):
     content: str
 
 
-class LogitBias(_Confidential, frozen=True, kw_only=True):
-    """What to add to one token's logit, in thousandths."""
-
-    token: Annotated[int, Meta(ge=0, le=2**31 - 1)]
-    bias_milli: Annotated[int, Meta(ge=-100_000, le=100_000)]
-
-
 class GenerationTask(_Confidential, frozen=True, kw_only=True):
     """What to generate. The answer continues `assistant_prefix` without repeating it.
 
@@ -71,6 +66,8 @@ class GenerationTask(_Confidential, frozen=True, kw_only=True):
     logit_bias: Annotated[list[LogitBias], Meta(max_length=1024)] = []
     seed: Annotated[int, Meta(ge=0)] = 0
     stop: list[str] = []
+    # The form of the answer, as JSON. An engine must only be given one that was tried before.
+    answer_shape: AnswerShape | None = None
 
 
 # From the daemon to the engine.

@@ -55,10 +55,20 @@ def load_library() -> Any:
 class LlamaModel:
     """A loaded model file: weights, vocabulary and chat template."""
 
-    def __init__(self, path: Path, on_progress: Callable[[int], None] = lambda _percent: None):
-        """Load the weights; `on_progress` gets 0..100. Raises `ModelError`."""
+    def __init__(
+        self,
+        path: Path,
+        on_progress: Callable[[int], None] = lambda _percent: None,
+        *,
+        vocabulary_only: bool = False,
+    ) -> None:
+        """Load the weights; `on_progress` gets 0..100. Raises `ModelError`.
+
+        With `vocabulary_only` there are no weights: texts can be cut, nothing computed.
+        """
         self.library = load_library()
         parameters = self.library.llama_model_default_params()
+        parameters.vocab_only = vocabulary_only
         # The library's default leaves even a Mac's GPU idle; without one it changes nothing.
         parameters.n_gpu_layers = _GPU_LAYERS_ALL
         shown = -1
@@ -102,6 +112,11 @@ class LlamaModel:
     def trained_context_tokens(self) -> int:
         """How long a sequence the model was trained on."""
         return int(self.library.llama_model_n_ctx_train(self.pointer))
+
+    @property
+    def vocabulary(self) -> Any:
+        """The library's own handle of the vocabulary."""
+        return self._vocabulary
 
     @property
     def vocabulary_size(self) -> int:

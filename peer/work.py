@@ -249,6 +249,12 @@ def _generation_task(chunk: OpenedChunk) -> GenerationTask:
         max_tokens=task.max_tokens,
         temperature_milli=task.temperature_milli,
         top_p_milli=task.top_p_milli,
+        min_p_milli=task.min_p_milli,
+        frequency_penalty_milli=task.frequency_penalty_milli,
+        presence_penalty_milli=task.presence_penalty_milli,
+        repetition_penalty_milli=task.repetition_penalty_milli,
+        logit_bias=task.logit_bias,
         seed=chunk.binding.seed,
         stop=task.stop,
+        answer_shape=task.answer_shape,
     )
