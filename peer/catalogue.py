@@ -1,5 +1,7 @@
 """The models this machine has: a small file of what was added, by SHA-256."""
 
+from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Final
 
@@ -8,8 +10,16 @@ from msgspec import Meta
 
 from peerllm.peer.errors import PeerError
 from peerllm.peer.files import read_state, write_state
-from peerllm.peer.gguf import read_shape
-from peerllm.peer.models import EMBEDDED_MODEL, DigestCache, ModelFile, embedded_model_path, name_of
+from peerllm.peer.legacy_format import LegacyFormat
+from peerllm.peer.models import (
+    EMBEDDED_MODEL,
+    DigestCache,
+    ModelFile,
+    check_model,
+    embedded_model_path,
+    name_of,
+    shape_of,
+)
 
 _VERSION: Final = 1
 
@@ -45,6 +55,8 @@ class CatalogueModel(msgspec.Struct, frozen=True, kw_only=True):
     trained_context_tokens: int
     cache_bytes_per_token: int
     benchmark: BenchmarkResult | None = None
+    # How its owner said the file is to be read; None is a GGUF file, for llama.cpp.
+    legacy: LegacyFormat | None = None
 
 
 class _CatalogueFile(msgspec.Struct, frozen=True, kw_only=True):
@@ -64,16 +76,27 @@ class LocalCatalogue:
         found = read_state(self._path, _CatalogueFile)
         return dict(found.models) if found else {}
 
-    def add(self, path: Path, name: str | None = None) -> tuple[str, CatalogueModel]:
-        """Read, hash and enter a model file; again is no fault. Raises `ModelError`."""
+    def add(
+        self,
+        path: Path,
+        name: str | None = None,
+        *,
+        legacy: LegacyFormat | None = None,
+        digest: bytes | None = None,
+    ) -> tuple[str, CatalogueModel]:
+        """Read, hash and enter a model file; again is no fault.
+
+        `legacy` says how to read a file that is not GGUF. `digest` is what the file must
+        have. Raises `ModelError`.
+        """
         path = path.absolute()
-        shape = read_shape(path)
+        shape = check_model(path, digest, self._cache, legacy) if digest else shape_of(path, legacy)
         self._path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
-        digest = self._cache.digest(path).hex()
+        found = self._cache.digest(path).hex()
         models = self.models()
-        before = models.get(digest)
+        before = models.get(found)
         wanted = name or (before.name if before else name_of(path))
-        if any(known.name == wanted for other, known in models.items() if other != digest):
+        if any(known.name == wanted for other, known in models.items() if other != found):
             raise CatalogueError(
                 f"another model is already called {wanted!r}: give this one another --name"
             )
@@ -86,6 +109,7 @@ class LocalCatalogue:
             trained_context_tokens=shape.trained_context_tokens,
             cache_bytes_per_token=shape.cache_bytes_per_token,
             benchmark=before.benchmark if before else None,
+            legacy=legacy,
         )
         try:
             msgspec.convert(msgspec.to_builtins(model), CatalogueModel)
@@ -93,8 +117,8 @@ class LocalCatalogue:
             raise CatalogueError(
                 f"a model's name has 1 to 128 letters, digits, dots, dashes; got {wanted!r}"
             ) from None
-        self._write(models | {digest: model})
-        return digest, model
+        self._write(models | {found: model})
+        return found, model
 
     def find(self, wanted: str) -> tuple[str, CatalogueModel]:
         """The model of this name, or whose digest begins so. Raises `CatalogueError`."""
@@ -113,8 +137,9 @@ class LocalCatalogue:
 
         Raises `ModelError` when it cannot be read or is no model any more.
         """
-        path = Path(self.models()[digest].path)
-        read_shape(path)
+        model = self.models()[digest]
+        path = Path(model.path)
+        shape_of(path, model.legacy)
         return DigestCache(None).digest(path).hex() == digest
 
     def remove(self, digest: str) -> None:
@@ -135,23 +160,64 @@ class LocalCatalogue:
     def model_file(self, digest: str) -> ModelFile:
         """A model as the engine takes it."""
         model = self.models()[digest]
-        return ModelFile(model.name, Path(model.path), bytes.fromhex(digest))
+        return ModelFile(model.name, Path(model.path), bytes.fromhex(digest), model.legacy)
 
     def _write(self, models: dict[str, CatalogueModel]) -> None:
         write_state(self._path, _CatalogueFile(models=models))
 
 
-def find_model(data_directory: Path, wanted: str | None) -> Path | None:
-    """The file meant by a path, or by a name or digest of the catalogue; None stays None.
+@dataclass(frozen=True)
+class WantedModel:
+    """A model that a host is to serve. Without a digest it is whatever the file is now."""
 
-    Raises `CatalogueError`.
+    name: str
+    path: Path
+    digest: bytes | None = None
+    # How to read a file that is not GGUF.
+    legacy: LegacyFormat | None = None
+
+
+def find_model(data_directory: Path, wanted: str) -> WantedModel:
+    """The model meant by a path, or by a name or digest of the catalogue.
+
+    Models of the catalogue, and the embedded one, must be what they were when they were
+    entered; a path stands for the file that is there. Raises `CatalogueError`, and
+    `ModelError` when the embedded model is not installed.
     """
-    if wanted is None:
-        return None
     # A name has no separator, so what looks like a path is one, whether or not it is there.
     if Path(wanted).is_file() or Path(wanted).name != wanted:
-        return Path(wanted)
-    return Path(LocalCatalogue(data_directory).find(wanted)[1].path)
+        return WantedModel(name_of(Path(wanted)), Path(wanted))
+    try:
+        digest, model = LocalCatalogue(data_directory).find(wanted)
+    except CatalogueError:
+        if wanted == EMBEDDED_MODEL.name:
+            return embedded_model()
+        raise
+    return WantedModel(model.name, Path(model.path), bytes.fromhex(digest), model.legacy)
+
+
+def find_models(data_directory: Path, wanted: Sequence[str]) -> tuple[WantedModel, ...]:
+    """The models a host is to serve; the embedded one when none is named.
+
+    Naming one twice is no fault. Raises what `find_model` does, and `CatalogueError` when
+    two of them have one name.
+    """
+    if not wanted:
+        return (embedded_model(),)
+    found = tuple(dict.fromkeys(find_model(data_directory, one) for one in wanted))
+    names = [model.name for model in found]
+    for name in names:
+        if names.count(name) > 1:
+            raise CatalogueError(
+                f"two models are called {name!r}: give one of them another name with "
+                "peerllm model add FILE --name"
+            )
+    return found
+
+
+def embedded_model() -> WantedModel:
+    """The model that the installation brings. Raises `ModelError` when it does not."""
+    return WantedModel(EMBEDDED_MODEL.name, embedded_model_path(), EMBEDDED_MODEL.digest)
 
 
 def measured_threads(data_directory: Path, digest: bytes, build: str) -> int | None:

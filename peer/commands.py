@@ -11,18 +11,18 @@ import typer
 from peerllm.crypto.errors import CryptoError
 from peerllm.crypto.identity import Identity
 from peerllm.overlay.errors import OverlayError
-from peerllm.peer.catalogue import find_model
+from peerllm.peer.catalogue import find_models
 from peerllm.peer.configuration import (
     DEFAULT_CONTEXT_TOKENS,
     DEFAULT_SLOTS,
     HostConfiguration,
     identity_path,
 )
-from peerllm.peer.control_commands import control_app
+from peerllm.peer.control_commands import Models, Preloaded, control_app
 from peerllm.peer.detached import is_running
 from peerllm.peer.errors import ConfigurationError, PeerError
 from peerllm.peer.events import HostEvent
-from peerllm.peer.host_settings import HostSettings, save_settings
+from peerllm.peer.host_settings import HostSettings, lasting, save_settings
 from peerllm.peer.recent_log import RecentLog
 from peerllm.peer.service import now_us, run_host
 from peerllm.peer.setup_commands import setup_app
@@ -57,11 +57,11 @@ def run(
     listen_port: Annotated[
         int, typer.Option(min=0, max=65535, help="Port to listen on; 0 picks one.")
     ] = 0,
-    model: Annotated[
-        str | None,
-        typer.Option(help="GGUF file, or a model of the catalogue; else the embedded model."),
-    ] = None,
-    slots: Annotated[int, typer.Option(help="Answers generated at once.")] = DEFAULT_SLOTS,
+    model: Models = None,
+    preload: Preloaded = None,
+    slots: Annotated[
+        int, typer.Option(help="Answers generated at once, by all models together.")
+    ] = DEFAULT_SLOTS,
     context: Annotated[
         int, typer.Option(help="Tokens of prompt and answer per slot.")
     ] = DEFAULT_CONTEXT_TOKENS,
@@ -76,12 +76,15 @@ def run(
     recent = RecentLog(sys.stderr)
     log = EventLog[HostEvent](now_us, recent)
     with clear_endings(*_EXPECTED, crashed=lambda place: log.event("crashed", place=place)):
+        named, first = ([lasting(one) for one in given or []] for given in (model, preload))
+        preloaded = find_models(data_directory, first) if first else ()
         configuration = HostConfiguration(
             data_directory=data_directory,
             coordinator=coordinator,
             listen_address=listen_address,
             listen_port=listen_port,
-            model=find_model(data_directory, model),
+            models=find_models(data_directory, [*first, *named]),
+            preloaded=tuple(one.name for one in preloaded),
             slots=slots,
             context_tokens=context,
             threads=threads,
@@ -95,7 +98,8 @@ def run(
                 coordinator=coordinator,
                 listen_address=listen_address,
                 listen_port=listen_port,
-                model=_lasting(model),
+                models=named,
+                preload=first,
                 slots=slots,
                 context=context,
                 threads=threads,
@@ -104,14 +108,7 @@ def run(
         )
         logging.getLogger().addHandler(LibraryLog(log, "library_warning"))
         forbid_memory_dumps()
-        end = trio.run(run_host, configuration, log, recent)
-        if end is not None:
-            raise PeerError(end.sentence)
-
-
-def _lasting(model: str | None) -> str | None:
-    """The model as it can be found from any working directory."""
-    return str(Path(model).absolute()) if model and Path(model).is_file() else model
+        trio.run(run_host, configuration, log, recent)
 
 
 @host_app.command()

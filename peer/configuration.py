@@ -7,6 +7,7 @@ from typing import Final
 
 from peerllm.crypto.errors import PeerIdError
 from peerllm.crypto.identity import public_key_of
+from peerllm.peer.catalogue import WantedModel
 from peerllm.peer.errors import ConfigurationError
 
 # 4 answers of 4096 tokens: 380 MB of cache for the embedded model.
@@ -16,6 +17,8 @@ DEFAULT_CONTEXT_TOKENS: Final = 4096
 SMALLEST_CONTEXT_TOKENS: Final = 256
 LARGEST_CONTEXT_TOKENS: Final = 1_048_576
 MAXIMUM_SLOTS: Final = 64
+# As many as one hello can offer.
+MAXIMUM_MODELS: Final = 64
 MAXIMUM_THREADS: Final = 256
 _ADDRESS: Final = re.compile(r"/(ip4|ip6|dns|dns4|dns6)/[^/\s]+/tcp/[0-9]{1,5}/p2p/[^/\s]+")
 
@@ -24,15 +27,17 @@ _ADDRESS: Final = re.compile(r"/(ip4|ip6|dns|dns4|dns6)/[^/\s]+/tcp/[0-9]{1,5}/p
 class HostConfiguration:
     """Settings of one host. Raises `ConfigurationError` naming the setting that is wrong.
 
-    `coordinator` is a multiaddr that ends in /p2p/ and the coordinator's peer id. Without
-    a `model` the embedded one is served. `threads` 0 leaves the choice to the host.
+    `coordinator` is a multiaddr that ends in /p2p/ and the coordinator's peer id.
+    `preloaded` are names of some of the `models`. `slots` are of all models together;
+    `threads` 0 leaves the choice to the host.
     """
 
     data_directory: Path
     coordinator: str
     listen_address: str = "0.0.0.0"  # noqa: S104 - admission is by proven peer id
     listen_port: int = 0
-    model: Path | None = None
+    models: tuple[WantedModel, ...] = ()
+    preloaded: tuple[str, ...] = ()
     slots: int = DEFAULT_SLOTS
     context_tokens: int = DEFAULT_CONTEXT_TOKENS
     threads: int = 0
@@ -40,6 +45,7 @@ class HostConfiguration:
     drain_seconds: int = 30
 
     def __post_init__(self) -> None:
+        _check("number of models", len(self.models), 1, MAXIMUM_MODELS)
         _check("listen port", self.listen_port, 0, 65535)
         _check("slots", self.slots, 1, MAXIMUM_SLOTS)
         _check("context", self.context_tokens, SMALLEST_CONTEXT_TOKENS, LARGEST_CONTEXT_TOKENS)

@@ -1,85 +1,21 @@
 """What a running host answers to its owner: joins daemon, engine, limits and log."""
 
-from collections.abc import Callable
-from dataclasses import dataclass
-from typing import Final, Literal, TypeVar
+from typing import Final, TypeVar
 
 import msgspec
 import trio
 
-from peerllm.peer.bandwidth import Meter
-from peerllm.peer.control_api import (
-    DrainRequest,
-    EngineStatus,
-    Fault,
-    LogLines,
-    Status,
-    WorkStatus,
-)
-from peerllm.peer.control_server import Broadcast, Event, Request, Response
-from peerllm.peer.daemon import SOFTWARE, HostDaemon
-from peerllm.peer.earnings import EarningsBook
-from peerllm.peer.engine import EngineClient
-from peerllm.peer.generation import EngineLoading, EngineReady, EngineRestarting, EngineState
-from peerllm.peer.limit_keeper import LimitKeeper
+from peerllm.peer.configuration import MAXIMUM_MODELS
+from peerllm.peer.control_api import DrainRequest, Fault, LogLines, ModelRequest
+from peerllm.peer.control_server import Event, Request, Response
+from peerllm.peer.control_status import ControlledHost, status_of, status_of_model
+from peerllm.peer.errors import PeerError
 from peerllm.peer.limits import Limits
-from peerllm.peer.recent_log import RecentLog
 
 T = TypeVar("T")
 
 # Several changes of one moment make one event.
 _SETTLE_SECONDS: Final = 0.1
-
-
-@dataclass(frozen=True)
-class ControlledHost:
-    """All that the control API looks at or turns."""
-
-    daemon: HostDaemon
-    engine: EngineClient
-    limits: LimitKeeper
-    earnings: EarningsBook
-    meter: Meter
-    log: RecentLog
-    broadcast: Broadcast
-    peer_id: str
-    coordinator: str
-    started_at_us: int
-    # Starts draining in a task of its own.
-    drain: Callable[[float], None]
-
-
-def status_of(host: ControlledHost) -> Status:
-    """The host at this moment."""
-    daemon, engine = host.daemon, host.engine
-    state = engine.state
-    return Status(
-        software=SOFTWARE,
-        peer_id=host.peer_id,
-        coordinator=host.coordinator,
-        started_at_us=host.started_at_us,
-        connected=daemon.is_connected,
-        state=_state(host),
-        holds=sorted(host.limits.holds),
-        model=engine.name,
-        model_digest=engine.digest.hex(),
-        slots=state.slots if isinstance(state, EngineReady) else 0,
-        free_slots=daemon.free_slots,
-        running=daemon.running,
-        bytes_received=host.meter.received,
-        bytes_sent=host.meter.sent,
-        engine=_engine_status(engine, state),
-        work=WorkStatus(
-            complete=daemon.tally["complete"],
-            cancelled=daemon.tally["cancelled"],
-            failed=daemon.tally["failed"],
-            refused=daemon.tally["refused"],
-            prompt_tokens=daemon.tally["prompt_tokens"],
-            tokens_generated=daemon.tally["completion_tokens"],
-            receipts_signed=daemon.tally["receipts"],
-        ),
-        limits=host.limits.limits,
-    )
 
 
 class HostControl:
@@ -102,6 +38,8 @@ class HostControl:
                 return Response(200, host.earnings.earnings)
             case "GET", "/v1/log":
                 return Response(200, LogLines(lines=list(host.log.lines)))
+            case "POST", "/v1/models/load" | "/v1/models/unload":
+                return await self._move(request)
             case "PUT" | "POST", _:
                 return await self._act(request)
         return _not_there(request)
@@ -150,6 +88,44 @@ class HostControl:
         self._host.broadcast.publish(Event("log", msgspec.Raw(line.encode())))
         self.changed()
 
+    async def _move(self, request: Request) -> Response:
+        asked = _body(request, ModelRequest)
+        if isinstance(asked, Response):
+            return asked
+        if request.path == "/v1/models/load":
+            return await self._load(asked.model)
+        return self._unload(asked.model)
+
+    async def _load(self, wanted: str) -> Response:
+        """Begin to; how it ends is seen in the status."""
+        host, pool = self._host, self._host.pool
+        model = pool.find(wanted)
+        if model is None:
+            try:
+                # In a thread: it reads the catalogue.
+                found = await trio.to_thread.run_sync(host.find_model, wanted)
+            except PeerError as error:
+                return Response(404, Fault(error=str(error)))
+            model = pool.find(found.name)
+            if model is None and len(pool.models) >= MAXIMUM_MODELS:
+                sentence = f"a host serves at most {MAXIMUM_MODELS} models"
+                return Response(409, Fault(error=sentence))
+            if model is None:
+                return Response(200, status_of_model(host, pool.add(found)))
+            if model.wanted.path != found.path:
+                sentence = f"the host calls another model {found.name!r}: {model.wanted.path}"
+                return Response(409, Fault(error=sentence))
+        pool.load(model)
+        return Response(200, status_of_model(host, model))
+
+    def _unload(self, wanted: str) -> Response:
+        model = self._host.pool.find(wanted)
+        if model is None:
+            names = ", ".join(model.name for model in self._host.pool.models)
+            return Response(404, Fault(error=f"this host has no model {wanted!r}, it has {names}"))
+        self._host.pool.unload(model)
+        return Response(200, status_of_model(self._host, model))
+
     async def _limit(self, limits: Limits) -> Response:
         try:
             await self._host.limits.set(limits)
@@ -158,33 +134,6 @@ class HostControl:
             return Response(507, Fault(error=sentence))
         self.changed()
         return Response(200, status_of(self._host))
-
-
-def _state(
-    host: ControlledHost,
-) -> Literal["serving", "holding", "draining", "waiting"]:
-    if host.daemon.is_draining:
-        return "draining"
-    if not host.daemon.is_connected or not isinstance(host.engine.state, EngineReady):
-        return "waiting"
-    return "holding" if host.limits.holds else "serving"
-
-
-def _engine_status(engine: EngineClient, state: EngineState) -> EngineStatus:
-    if isinstance(state, EngineReady):
-        return EngineStatus(
-            state="ready",
-            process_id=engine.process_id,
-            tokens_per_second_milli=state.tokens_per_second_milli,
-            context_tokens=state.context_tokens,
-            threads=engine.tuned.threads if engine.tuned else 0,
-            nice=engine.tuned.nice if engine.tuned else 0,
-        )
-    if isinstance(state, EngineLoading):
-        return EngineStatus(state="loading", percent=state.percent, process_id=engine.process_id)
-    if isinstance(state, EngineRestarting):
-        return EngineStatus(state="restarting", detail=state.cause)
-    return EngineStatus(state="unavailable", detail=state.sentence)
 
 
 def _body(request: Request, kind: type[T]) -> T | Response:

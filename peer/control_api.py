@@ -10,6 +10,8 @@ can read. A change within version 1 only adds fields.
     POST /v1/pause, /v1/resume                 take no new work, take it again
     POST /v1/drain         {"seconds": 30}     let answers end, then stop
     POST /v1/stop                              stop at once
+    POST /v1/models/load   {"model": "name"}   serve it, from its file as it is now: ModelStatus
+    POST /v1/models/unload {"model": "name"}   no more slots, gone after its last chunk: ModelStatus
     GET  /v1/earnings      Earnings
     GET  /v1/log           {"lines": [...]}    the last events, oldest first
     GET  /v1/events        server-sent events: "status" at every change, "log" per event
@@ -42,9 +44,12 @@ class ControlFile(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class EngineStatus(msgspec.Struct, frozen=True, kw_only=True):
-    """The engine process. `detail`: why it restarts or cannot serve, for the owner."""
+    """A model's engine. `detail`: why it restarts, cannot serve or is not loaded.
 
-    state: Literal["loading", "ready", "restarting", "unavailable"]
+    waiting: its file is being read, or another model is loaded first.
+    """
+
+    state: Literal["waiting", "not_loaded", "loading", "ready", "restarting", "unavailable"]
     detail: str = ""
     percent: int = 0
     process_id: int | None = None
@@ -53,6 +58,22 @@ class EngineStatus(msgspec.Struct, frozen=True, kw_only=True):
     # In force, which limits may take a moment to become; 0 until known.
     threads: int = 0
     nice: int = 0
+
+
+class ModelStatus(msgspec.Struct, frozen=True, kw_only=True):
+    """One of the host's models. The digest is empty until the file has been read."""
+
+    name: str
+    digest: str
+    preloaded: bool
+    # Predicted, with all slots in use; 0 until the file has been read.
+    memory_bytes: int
+    # What the last load took, from the decision to load until it took work.
+    load_milliseconds: int
+    slots: int
+    free_slots: int
+    running: int
+    engine: EngineStatus
 
 
 class WorkStatus(msgspec.Struct, frozen=True, kw_only=True):
@@ -76,9 +97,11 @@ class Status(msgspec.Struct, frozen=True, kw_only=True):
     coordinator: str
     started_at_us: int
     connected: bool
-    # serving: takes work; holding: a limit forbids it; waiting: no engine or no coordinator.
+    # serving: takes work; holding: a limit forbids it; waiting: no model or no coordinator.
     state: Literal["serving", "holding", "draining", "waiting"]
     holds: list[HoldReason]
+    models: list[ModelStatus] = []
+    # Of the first of the models.
     model: str
     model_digest: str
     slots: int
@@ -86,6 +109,7 @@ class Status(msgspec.Struct, frozen=True, kw_only=True):
     running: int
     bytes_received: int
     bytes_sent: int
+    # Of the first of the models.
     engine: EngineStatus
     work: WorkStatus
     limits: Limits
@@ -95,6 +119,12 @@ class DrainRequest(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
     """How long running answers may go on."""
 
     seconds: Annotated[int, Meta(ge=0, le=3600)] = 30
+
+
+class ModelRequest(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Which model: its name, the first characters of its digest, or a file's path."""
+
+    model: Annotated[str, Meta(min_length=1, max_length=4096)]
 
 
 class LogLines(msgspec.Struct, frozen=True, kw_only=True):

@@ -8,13 +8,13 @@ from typing import Annotated, Final
 import msgspec
 import typer
 
-from peerllm.peer.control_api import DrainRequest, LogLines, Status
+from peerllm.peer.control_api import DrainRequest, LogLines, ModelStatus, Status
 from peerllm.peer.control_client import ControlClient, NotRunningError
 from peerllm.peer.detached import StartError, is_running, start_detached, wait_for_end
 from peerllm.peer.earnings import Earnings, read_earnings
 from peerllm.peer.errors import ConfigurationError, PeerError
 from peerllm.peer.files import read_state, write_state
-from peerllm.peer.host_settings import leave_to_itself, saved_settings
+from peerllm.peer.host_settings import lasting, leave_to_itself, saved_settings
 from peerllm.peer.limits import Limits
 from peerllm.peer.schedule import describe_schedule, schedule_window
 from peerllm.privacy.endings import clear_endings
@@ -23,6 +23,21 @@ control_app = typer.Typer(pretty_exceptions_enable=False)
 
 DataDirectory = Annotated[
     Path, typer.Option("--data-directory", help="Folder of the host's key and state.")
+]
+Models = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--model",
+        help="GGUF file, or a model of the catalogue; may be given again. "
+        "Without any, the embedded model.",
+    ),
+]
+Preloaded = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--preload",
+        help="As --model; loaded first, and never evicted to make room for another.",
+    ),
 ]
 # On top of what running answers may take: for the process to put itself away.
 _FAREWELL_SECONDS: Final = 15
@@ -36,12 +51,16 @@ def start(
     coordinator: Annotated[
         str | None, typer.Option(help="Needed the first time; then it is remembered.")
     ] = None,
+    model: Models = None,
+    preload: Preloaded = None,
 ) -> None:
-    """Start the host in the background, with the settings of its last run."""
+    """Start the host in the background, with the settings of its last run but for those given."""
     with clear_endings(PeerError):
         if is_running(data_directory):
             raise StartError("the host already runs: see peerllm host status")
-        settings = saved_settings(data_directory, coordinator)
+        named, first = ([lasting(one) for one in given or []] for given in (model, preload))
+        models = {"models": named, "preload": first} if named or first else {}
+        settings = saved_settings(data_directory, coordinator=coordinator, **models)
         leave_to_itself(data_directory)
         _print_status(start_detached(settings.command(data_directory), data_directory))
 
@@ -196,27 +215,38 @@ def _stop(data_directory: Path, seconds: int) -> None:
 
 
 def _print_status(found: Status) -> None:
-    engine, work = found.engine, found.work
+    work = found.work
     reasons = f" ({', '.join(found.holds)})" if found.holds else ""
     since = datetime.fromtimestamp(found.started_at_us / 1e6, UTC).isoformat(" ", "seconds")
     typer.echo(f"{found.state}{reasons}, since {since}")
     typer.echo(f"host         {found.peer_id}")
     connected = "connected" if found.connected else "not connected"
     typer.echo(f"coordinator  {found.coordinator}, {connected}")
-    typer.echo(f"model        {found.model} {found.model_digest[:12]}")
+    for model in found.models:
+        typer.echo(f"model        {describe_model(model)}")
     typer.echo(
-        f"engine       {engine.state}{f': {engine.detail}' if engine.detail else ''}, "
-        f"{engine.tokens_per_second_milli / 1000:.1f} tokens/s when started, "
-        f"{engine.threads} threads, nice {engine.nice}"
-    )
-    typer.echo(f"slots        {found.free_slots} free of {found.slots}, {found.running} running")
-    typer.echo(
-        f"work         {work.complete} complete, {work.cancelled} cancelled, "
-        f"{work.failed} failed, {work.refused} refused; {work.tokens_generated} tokens, "
-        f"{work.receipts_signed} receipts"
+        f"work         {found.running} running, {work.complete} complete, "
+        f"{work.cancelled} cancelled, {work.failed} failed, {work.refused} refused; "
+        f"{work.tokens_generated} tokens, {work.receipts_signed} receipts"
     )
     typer.echo(f"traffic      {found.bytes_received} bytes in, {found.bytes_sent} bytes out")
     _print_limits(found.limits)
+
+
+def describe_model(model: ModelStatus) -> str:
+    """A model of a running host in one line."""
+    engine = model.engine
+    parts = [f"{model.name} {model.digest[:12] or '(digest not known yet)'}"]
+    parts[0] += " (preloaded)" if model.preloaded else ""
+    state = engine.state.replace("_", " ")
+    percent = f" {engine.percent}%" if engine.state == "loading" else ""
+    parts.append(f"{state}{percent}{f': {engine.detail}' if engine.detail else ''}")
+    if engine.state == "ready":
+        parts.append(f"{engine.tokens_per_second_milli / 1000:.1f} tokens/s when loaded")
+        parts.append(f"{engine.threads} threads, nice {engine.nice}")
+    if model.slots:
+        parts.append(f"{model.free_slots} of {model.slots} slots free, {model.running} running")
+    return "; ".join(parts)
 
 
 def _print_limits(found: Limits) -> None:

@@ -18,18 +18,17 @@ from peerllm.crypto.errors import CryptoError
 from peerllm.crypto.identity import Identity
 from peerllm.peer.batching import PREFILL_TOKENS
 from peerllm.peer.benchmark import build
-from peerllm.peer.catalogue import find_model
+from peerllm.peer.catalogue import find_models
 from peerllm.peer.conditions import MachineWatch
 from peerllm.peer.configuration import DEFAULT_CONTEXT_TOKENS, DEFAULT_SLOTS, identity_path
 from peerllm.peer.control_api import control_path
 from peerllm.peer.detached import is_running
 from peerllm.peer.errors import PeerError
 from peerllm.peer.files import read_state
-from peerllm.peer.gguf import ModelShape, read_shape
+from peerllm.peer.gguf import ModelShape
 from peerllm.peer.host_settings import SETTINGS_FILE, HostSettings
 from peerllm.peer.limits import Limits
-from peerllm.peer.memory import predict_memory, refuse_too_little_memory
-from peerllm.peer.models import embedded_model_path
+from peerllm.peer.memory import refuse_too_little_memory
 
 # Logs, catalogue and counts; a model needs its own size on top.
 _NEEDED_DISK_BYTES: Final = 200_000_000
@@ -56,7 +55,7 @@ def examine(data_directory: Path) -> Iterator[Finding]:
         lambda: _directory(data_directory),
         lambda: _identity(data_directory),
         lambda: _state(data_directory),
-        lambda: _model(data_directory, settings),
+        lambda: _models(data_directory, settings),
         lambda: _coordinator(settings),
         _sensors,
         lambda: _running(data_directory),
@@ -124,31 +123,30 @@ def _state(data_directory: Path) -> Finding:
     return Finding("settings", True, "readable")
 
 
-def _model(data_directory: Path, settings: HostSettings | None) -> Finding:
+def _models(data_directory: Path, settings: HostSettings | None) -> Finding:
+    """One line for all of them: each must be servable alone."""
+    named = [*settings.preload, *settings.models] if settings else []
+    sentences: list[str] = []
     try:
-        path = find_model(data_directory, settings.model if settings else None)
-        path = path or embedded_model_path()
-        shape = read_shape(path)
-        need = _fit(shape, settings)
+        for model in find_models(data_directory, named):
+            shape = shape_of(model.path, model.legacy)
+            need = _fit(shape, model.legacy, settings)
+            if not shape.has_chat_template:
+                return Finding(
+                    "model", False, f"{model.path} carries no chat template, it cannot converse"
+                )
+            parameters = shape.parameters // 1_000_000
+            sentences.append(f"{model.path}, {parameters} M parameters, takes {need} MB")
     except PeerError as error:
         return Finding("model", False, str(error))
-    if not shape.has_chat_template:
-        return Finding("model", False, f"{path} carries no chat template, it cannot converse")
-    return Finding(
-        "model", True, f"{path}, {shape.parameters // 1_000_000} M parameters, takes {need} MB"
-    )
+    return Finding("model", True, "; ".join(sentences))
 
 
-def _fit(shape: ModelShape, settings: HostSettings | None) -> int:
+def _fit(shape: ModelShape, legacy: LegacyFormat | None, settings: HostSettings | None) -> int:
     """Megabytes that serving takes. Raises `ModelError` when they are not there."""
     slots = settings.slots if settings else DEFAULT_SLOTS
     context = settings.context if settings else DEFAULT_CONTEXT_TOKENS
-    need = predict_memory(
-        shape,
-        slots=slots,
-        context_tokens=min(context, shape.trained_context_tokens),
-        batch_tokens=max(PREFILL_TOKENS, slots),
-    )
+    need = serving_memory(shape, legacy, slots=slots, context_tokens=context)
     refuse_too_little_memory(need, available=psutil.virtual_memory().available)
     return need.total // 1_000_000
 

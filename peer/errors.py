@@ -10,6 +10,7 @@ LoadFault = Literal[
     "missing_file",
     "not_gguf",
     "digest_mismatch",
+    "duplicate",
     "no_memory",
     "no_library",
     "no_chat_template",

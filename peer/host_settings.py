@@ -20,7 +20,9 @@ class HostSettings(msgspec.Struct, frozen=True, kw_only=True):
     coordinator: str
     listen_address: str = "0.0.0.0"  # noqa: S104 - admission is by proven peer id
     listen_port: int = 0
-    model: str | None = None
+    models: list[str] = []
+    # Names of models that are loaded first and never make room.
+    preload: list[str] = []
     slots: int = DEFAULT_SLOTS
     context: int = DEFAULT_CONTEXT_TOKENS
     threads: int = 0
@@ -37,10 +39,12 @@ class HostSettings(msgspec.Struct, frozen=True, kw_only=True):
             "context": self.context,
             "threads": self.threads,
             "drain-seconds": self.drain_seconds,
-        } | ({"model": self.model} if self.model else {})
+        }
         # -P: a file in the working directory must not stand in for a module.
         start = [sys.executable, "-P", "-m", "peerllm.peer", "run"]
-        return start + [f"--{name}={value}" for name, value in options.items()]
+        models = [f"--model={model}" for model in self.models]
+        models += [f"--preload={model}" for model in self.preload]
+        return start + [f"--{name}={value}" for name, value in options.items()] + models
 
 
 def leave_to_itself(data_directory: Path) -> None:
@@ -58,20 +62,21 @@ def save_settings(data_directory: Path, settings: HostSettings) -> None:
     write_state(data_directory / SETTINGS_FILE, settings)
 
 
-def saved_settings(data_directory: Path, coordinator: str | None) -> HostSettings:
-    """The settings kept, with another coordinator if one is given.
+def saved_settings(data_directory: Path, **changes: str | list[str] | None) -> HostSettings:
+    """The settings kept, but for those given as `changes`; None and [] change nothing.
 
     Raises `ConfigurationError` when there is nothing to start from.
     """
     saved = read_state(data_directory / SETTINGS_FILE, HostSettings)
-    if coordinator is not None:
-        return (
-            msgspec.structs.replace(saved, coordinator=coordinator)
-            if saved
-            else HostSettings(coordinator=coordinator)
-        )
-    if saved is None:
+    given = {name: value for name, value in changes.items() if value}
+    if saved is None and "coordinator" not in given:
         raise ConfigurationError(
             f"no host has run from {data_directory} yet: name its --coordinator"
         )
-    return saved
+    before = msgspec.to_builtins(saved) if saved else {}
+    return msgspec.convert(before | given, HostSettings)
+
+
+def lasting(model: str) -> str:
+    """A model as it can be found from any working directory."""
+    return str(Path(model).absolute()) if Path(model).is_file() else model

@@ -64,12 +64,13 @@ def refuse_too_little_memory(need: MemoryNeed, *, available: int, cap: int = 0) 
     limit = "the memory cap allows" if cap and cap < available else "free are"
     raise ModelError(
         "no_memory",
-        f"serving this model takes {_megabytes(need.total)} (weights {_megabytes(need.weights)}, "
-        f"answers {_megabytes(need.cache)}, computing {_megabytes(need.computing)}, "
-        f"the process {_megabytes(need.process)}), {limit} {_megabytes(allowed)}: "
+        f"serving this model takes {megabytes(need.total)} (weights {megabytes(need.weights)}, "
+        f"answers {megabytes(need.cache)}, computing {megabytes(need.computing)}, "
+        f"the process {megabytes(need.process)}), {limit} {megabytes(allowed)}: "
         "use fewer slots, a smaller context or a smaller model",
     )
 
 
-def _megabytes(count: int) -> str:
+def megabytes(count: int) -> str:
+    """A number of bytes as an owner reads it, rounded up."""
     return f"{-(-count // _MEGABYTE)} MB"

@@ -1,7 +1,8 @@
 """The operator's command line for models: what is here, is it whole, how fast is it."""
 
+import re
 from pathlib import Path
-from typing import Annotated, Final
+from typing import Annotated, Final, Literal
 
 import trio
 import typer
@@ -11,7 +12,11 @@ from rich.table import Table
 from peerllm.peer.benchmark import measure, thread_counts
 from peerllm.peer.catalogue import BenchmarkResult, CatalogueModel, LocalCatalogue
 from peerllm.peer.configuration import DEFAULT_SLOTS, MAXIMUM_SLOTS, MAXIMUM_THREADS
+from peerllm.peer.control_client import ControlClient, ControlError
 from peerllm.peer.errors import ConfigurationError, ModelError, PeerError
+from peerllm.peer.legacy_format import LEGACY_ARCHITECTURES, LegacyArchitecture, LegacyFormat
+from peerllm.peer.legacy_template import read_template
+from peerllm.peer.load_commands import load_app
 from peerllm.privacy.endings import FAILED, clear_endings
 from peerllm.privacy.process_memory import forbid_memory_dumps
 
@@ -21,11 +26,18 @@ model_app = typer.Typer(
     no_args_is_help=True,
     pretty_exceptions_enable=False,
 )
+model_app.add_typer(load_app)
 
 DataDirectory = Annotated[
     Path, typer.Option("--data-directory", help="Folder of the host's key and state.")
 ]
 Model = Annotated[str, typer.Argument(help="Name, or the first characters of the digest.")]
+EngineName = Literal["llama.cpp", "ctransformers"]
+_LEGACY_WARNING: Final = (
+    "warning: ctransformers dates from 2023 and gets no corrections any more; it reads this file "
+    "in a process of its own. Add only files whose source you trust: what it does and does not "
+    "do is in docs/engines.md"
+)
 # Enough of a digest to tell a handful of models apart.
 _SHOWN_DIGEST: Final = 12
 
@@ -39,10 +51,13 @@ def list_models(data_directory: DataDirectory) -> None:
             typer.echo("no models; add one with: peerllm model add FILE.gguf")
             return
         table = Table(box=None, pad_edge=False)
-        for title in ("name", "digest", "architecture", "parameters", "file", "context", "speed"):
+        loaded = _states(data_directory)
+        titles = ["name", "digest", "architecture", "parameters", "file", "context", "speed"]
+        for title in [*titles, "host"] if loaded else titles:
             table.add_column(title, no_wrap=True)
         for digest, model in sorted(models.items(), key=lambda item: item[1].name):
-            table.add_row(model.name, digest[:_SHOWN_DIGEST], *_facts(model))
+            state = [loaded.get(digest, "not served")] if loaded else []
+            table.add_row(model.name, digest[:_SHOWN_DIGEST], *_facts(model), *state)
         Console(highlight=False, soft_wrap=True, width=160).print(table)
 
 
@@ -53,15 +68,35 @@ def add(
         Path | None, typer.Argument(help="GGUF file; without one, the embedded model.")
     ] = None,
     name: Annotated[str | None, typer.Option(help="What to call it.")] = None,
+    digest: Annotated[
+        str | None, typer.Option(help="SHA-256 that the file must have, as published.")
+    ] = None,
+    engine: Annotated[
+        EngineName,
+        typer.Option(help="ctransformers: for files of before GGUF, see docs/engines.md."),
+    ] = "llama.cpp",
+    architecture: Annotated[
+        LegacyArchitecture | None, typer.Option(help="Of a file for ctransformers.")
+    ] = None,
+    chat_template: Annotated[
+        Path | None,
+        typer.Option(help="Jinja template for ctransformers; without one, a plain transcript."),
+    ] = None,
 ) -> None:
     """Read, hash and enter a model file; the file stays where it is."""
     with clear_endings(PeerError):
+        legacy = _legacy_format(engine, architecture, chat_template)
+        expected = _digest(digest)
         catalogue = LocalCatalogue(data_directory)
         if file is None:
+            if legacy or expected:
+                raise ConfigurationError("--engine ctransformers and --digest need a FILE")
             catalogue.add_embedded()
             return
-        digest, model = catalogue.add(file, name)
-        typer.echo(f"{model.name} {digest}")
+        if legacy:
+            typer.echo(_LEGACY_WARNING, err=True)
+        found, model = catalogue.add(file, name, legacy=legacy, digest=expected)
+        typer.echo(f"{model.name} {found}")
 
 
 @model_app.command()
@@ -140,13 +175,49 @@ def _show(result: BenchmarkResult) -> None:
     )
 
 
+def _states(data_directory: Path) -> dict[str, str]:
+    """What the host that runs from here does with its models, by digest; {} without one."""
+    try:
+        models = ControlClient(data_directory).status().models
+    except ControlError:
+        return {}
+    return {model.digest: model.engine.state.replace("_", " ") for model in models}
+
+
+def _legacy_format(
+    engine: EngineName, architecture: LegacyArchitecture | None, chat_template: Path | None
+) -> LegacyFormat | None:
+    if engine == "llama.cpp":
+        if architecture or chat_template:
+            raise ConfigurationError(
+                "--architecture and --chat-template are for --engine ctransformers: "
+                "a GGUF file brings its own"
+            )
+        return None
+    if architecture is None:
+        raise ConfigurationError(
+            "--engine ctransformers needs --architecture: "
+            f"one of {', '.join(LEGACY_ARCHITECTURES)}; the file does not say which"
+        )
+    template = read_template(chat_template) if chat_template else ""
+    return LegacyFormat(architecture=architecture, chat_template=template)
+
+
+def _digest(text: str | None) -> bytes | None:
+    if text is None:
+        return None
+    if not re.fullmatch(r"[0-9a-fA-F]{64}", text):
+        raise ConfigurationError(f"a digest has 64 hexadecimal digits, got {len(text)} characters")
+    return bytes.fromhex(text)
+
+
 def _facts(model: CatalogueModel) -> tuple[str, ...]:
     measured = model.benchmark
     speed = "not measured"
     if measured:
         speed = f"{measured.decode_all_milli / 1000:.1f} tokens/s, {measured.threads} threads"
     return (
-        model.architecture,
+        f"{model.architecture} (ctransformers)" if model.legacy else model.architecture,
         f"{model.parameters / 1e6:.0f} M",
         f"{model.file_bytes / 1e6:.0f} MB" if Path(model.path).is_file() else "missing",
         str(model.trained_context_tokens),

@@ -6,34 +6,37 @@ import signal
 import sys
 import time
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
+import psutil
 import trio
 
 from peerllm.crypto.identity import Identity
 from peerllm.overlay.messages import SESSION_PROTOCOL
 from peerllm.overlay.node import open_node
 from peerllm.peer.bandwidth import Meter, MeteredStream
-from peerllm.peer.benchmark import build
-from peerllm.peer.catalogue import measured_threads
+from peerllm.peer.catalogue import find_model
 from peerllm.peer.conditions import MachineWatch
 from peerllm.peer.configuration import HostConfiguration
-from peerllm.peer.control import ControlledHost, HostControl
+from peerllm.peer.control import HostControl
 from peerllm.peer.control_server import Broadcast, open_control
+from peerllm.peer.control_status import ControlledHost
 from peerllm.peer.daemon import DaemonParts, HostDaemon
 from peerllm.peer.earnings import EarningsBook
-from peerllm.peer.engine import EngineClient, EngineSettings, default_threads, open_engine
+from peerllm.peer.engine import open_engine
+from peerllm.peer.engine_pool import EnginePool, PoolParts, open_pool
 from peerllm.peer.events import HostEvent
 from peerllm.peer.generation import (
     EngineLoading,
     EngineReady,
     EngineRestarting,
-    EngineState,
     EngineUnavailable,
 )
 from peerllm.peer.limit_keeper import LimitKeeper
 from peerllm.peer.limits import Conditions, HoldReason, Limits
-from peerllm.peer.models import DigestCache, locate_model
+from peerllm.peer.model_files import DiskModelFiles
+from peerllm.peer.pooled_model import ModelAway, ModelInLine, ModelState, PooledModel
 from peerllm.peer.recent_log import RecentLog
 from peerllm.privacy.event_log import EventLog
 
@@ -48,57 +51,57 @@ def now_us() -> int:
 
 async def run_host(
     configuration: HostConfiguration, log: EventLog[HostEvent], recent: RecentLog
-) -> EngineUnavailable | None:
+) -> None:
     """Serve until SIGINT or SIGTERM, then drain; a second signal stops at once.
 
-    `recent` is the stream that `log` writes to.
+    `recent` is the stream that `log` writes to. A model that cannot be served does not end
+    the host: it says why, and serves it once it is mended.
 
-    Gives the reason when the model cannot be served. Raises `ModelError`, `KeyFileError`
-    or `AddressError` when the host cannot even start.
+    Raises `KeyFileError`, `AddressError` or `ConfigurationError` when the host cannot even
+    start.
     """
     configuration.data_directory.mkdir(parents=True, exist_ok=True, mode=0o700)
     identity = Identity.load_or_create(configuration.identity_path)
-    cache = DigestCache(configuration.digest_cache_path)
-    model = await trio.to_thread.run_sync(locate_model, configuration.model, cache)
-    settings = EngineSettings(
-        model=model,
-        digest_cache=configuration.digest_cache_path,
-        slots=configuration.slots,
-        context_tokens=configuration.context_tokens,
-        threads=configuration.threads
-        or measured_threads(configuration.data_directory, model.digest, build())
-        or default_threads(),
-    )
     log.event(
         "starting",
         peer_id=identity.peer_id,
-        model=model.name,
-        digest=model.digest.hex(),
-        slots=settings.slots,
-        context_tokens=settings.context_tokens,
-        threads=settings.threads,
+        models=len(configuration.models),
+        slots=configuration.slots,
+        context_tokens=configuration.context_tokens,
     )
     watch = _Watch(log, configuration.limits_path)
     book = EarningsBook(configuration.earnings_path)
-    async with open_engine(settings, on_state=watch.engine_changed) as engine:
-        watch.engine = engine
-        # Before the process is told to load: the memory cap counts for loading, too.
-        watch.keeper.govern(engine)
-        end = await _serve(configuration, identity, watch, book, recent)
-    log.event("stopped", reason=end.reason if end else "asked")
-    return end
+    parts = PoolParts(
+        slots=configuration.slots,
+        files=DiskModelFiles(
+            data_directory=configuration.data_directory,
+            digest_cache=configuration.digest_cache_path,
+            slots=configuration.slots,
+            context_tokens=configuration.context_tokens,
+            threads=configuration.threads,
+        ),
+        open_engine=lambda settings, on_state: open_engine(settings, on_state=on_state),
+        free_memory=lambda: int(psutil.virtual_memory().available),
+        weights_count_as_free=sys.platform == "linux",
+        on_change=watch.models_changed,
+    )
+    async with open_pool(parts, configuration.models, configuration.preloaded) as pool:
+        watch.pool = pool
+        watch.keeper.govern(pool)
+        await _serve(configuration, identity, watch, pool, book, recent)
+    log.event("stopped", reason="asked")
 
 
 async def _serve(
     configuration: HostConfiguration,
     identity: Identity,
     watch: "_Watch",
+    pool: EnginePool,
     book: EarningsBook,
     recent: RecentLog,
-) -> EngineUnavailable | None:
+) -> None:
     coordinator = configuration.coordinator_peer_id
-    log, keeper, engine = watch.log, watch.keeper, watch.engine
-    assert engine is not None  # noqa: S101 - set where it was opened
+    log, keeper = watch.log, watch.keeper
     meter = Meter(lambda: keeper.limits.bandwidth_bytes_per_second)
     broadcast = Broadcast()
     async with (
@@ -126,7 +129,7 @@ async def _serve(
             DaemonParts(
                 identity=identity,
                 coordinator=coordinator,
-                engine=engine,
+                models=pool,
                 dial=dial,
                 log=log,
                 now_us=now_us,
@@ -138,7 +141,8 @@ async def _serve(
         control = HostControl(
             ControlledHost(
                 daemon=daemon,
-                engine=engine,
+                pool=pool,
+                find_model=partial(find_model, configuration.data_directory),
                 limits=keeper,
                 earnings=book,
                 meter=meter,
@@ -165,22 +169,23 @@ async def _serve(
             nursery.start_soon(keeper.run)
             # What was limited when the host last ran is limited from its first hello on.
             await keeper.look_now()
-            end = await daemon.run()
+            await daemon.run()
         nursery.cancel_scope.cancel()
-    return end
 
 
 class _Watch:
-    """Logs what engine and limits do, and tells those who act on it, once they are there."""
+    """Logs what models and limits do, and tells those who act on it, once they are there."""
 
     def __init__(self, log: EventLog[HostEvent], limits_path: Path) -> None:
         self.log = log
         self.keeper = LimitKeeper(limits_path, look=self._look, on_change=self._holds_changed)
-        self.engine: EngineClient | None = None
+        self.pool: EnginePool | None = None
         self._daemon: HostDaemon | None = None
         self._control: HostControl | None = None
         self._machine = MachineWatch(self._processes)
-        self._percent = -_PROGRESS_STEP
+        # What was last logged of each model, and the percent when that was loading.
+        self._logged: dict[str, ModelState] = {}
+        self._percent: dict[str, int] = {}
 
     def attach(self, daemon: HostDaemon, control: HostControl) -> None:
         """Name those who act on changes."""
@@ -190,32 +195,45 @@ class _Watch:
         # In a thread: odd hardware answers slowly.
         return await trio.to_thread.run_sync(self._machine.read, limits)
 
-    def engine_changed(self, state: EngineState) -> None:
-        """Log the engine's new state and pass it on."""
+    def models_changed(self, model: PooledModel | None) -> None:
+        """Log a model's new state and pass it on; None when only slots changed."""
+        if model is not None and self._logged.get(model.name) != model.shown_state:
+            self._logged[model.name] = model.shown_state
+            self._log_state(model.name, model.shown_state, model)
+        if self._daemon is not None:
+            self._daemon.models_changed()
+        if self._control is not None:
+            self._control.changed()
+
+    def _log_state(self, name: str, state: ModelState, model: PooledModel) -> None:
         match state:
             case EngineLoading():
-                if not 0 <= state.percent - self._percent < _PROGRESS_STEP:
-                    self._percent = state.percent
-                    self.log.event("engine_loading", percent=state.percent)
+                if not 0 <= state.percent - self._percent.get(name, -100) < _PROGRESS_STEP:
+                    self._percent[name] = state.percent
+                    self.log.event("engine_loading", model=name, percent=state.percent)
             case EngineReady():
                 self.log.event(
                     "engine_ready",
+                    model=name,
+                    digest=model.digest.hex(),
                     slots=state.slots,
                     context_tokens=state.context_tokens,
                     tokens_per_second_milli=state.tokens_per_second_milli,
+                    load_milliseconds=int(model.load_seconds * 1000),
                 )
             case EngineRestarting():
                 self.log.event(
                     "engine_restarting",
+                    model=name,
                     cause="_".join(state.cause.split()),
                     delay_milliseconds=int(state.delay_seconds * 1000),
                 )
             case EngineUnavailable():
-                self.log.event("engine_unavailable", reason=state.reason)
-        if self._daemon is not None:
-            self._daemon.engine_changed(state)
-        if self._control is not None:
-            self._control.changed()
+                self.log.event("engine_unavailable", model=name, reason=state.reason)
+            case ModelAway():
+                self.log.event("model_away", model=name)
+            case ModelInLine():
+                pass
 
     def _holds_changed(self, holds: frozenset[HoldReason]) -> None:
         if holds:
@@ -223,11 +241,10 @@ class _Watch:
         else:
             self.log.event("resumed")
         if self._daemon is not None:
-            self._daemon.limits_changed()
+            self._daemon.models_changed()
 
     def _processes(self) -> list[int]:
-        engine = self.engine.process_id if self.engine else None
-        return [os.getpid()] + ([engine] if engine else [])
+        return [os.getpid(), *(self.pool.process_ids if self.pool else [])]
 
 
 async def _stop_on_signal(drain: Callable[[float], None], drain_seconds: float) -> None:

@@ -45,7 +45,7 @@ def install(
 ) -> None:
     """Write what the system needs to start the host at login, and say how to switch it on."""
     with clear_endings(PeerError):
-        settings = saved_settings(data_directory, coordinator)
+        settings = saved_settings(data_directory, coordinator=coordinator)
         data_directory.mkdir(parents=True, exist_ok=True, mode=0o700)
         save_settings(data_directory, settings)
         leave_to_itself(data_directory)

@@ -16,11 +16,12 @@ from peerllm.charter.defaults import FIRST_MODEL
 from peerllm.coordinator.service import CoordinatorSettings, now_us, run_coordinator
 from peerllm.coordinator.storage_file import StorageFile
 from peerllm.crypto.identity import Identity
-from peerllm.overlay.messages import SESSION_PROTOCOL
+from peerllm.overlay.messages import SESSION_PROTOCOL, ModelOffer
 from peerllm.overlay.node import open_node
 from peerllm.peer.daemon import DaemonParts, HostDaemon
 from peerllm.peer.engine_protocol import GenerationTask
 from peerllm.peer.generation import EngineReady, GeneratedPiece, Generation
+from peerllm.peer.served_models import Lease
 from peerllm.privacy.event_log import EventLog as CoordinatorLog
 from peerllm.privacy.event_log import EventLog as HostLog
 
@@ -65,6 +66,44 @@ class TapEngine:
         yield _Recital(self._answering(task))
 
 
+class _Tapped:
+    """A tap as its host's only model."""
+
+    def __init__(self, engine: TapEngine) -> None:
+        self._engine = engine
+        self._taken = 0
+
+    def offers(self) -> list[ModelOffer]:
+        state = self._engine.state
+        return [
+            ModelOffer(
+                digest=self._engine.digest,
+                name=self._engine.name,
+                context_tokens=state.context_tokens,
+                slots=state.slots,
+                tokens_per_second_milli=state.tokens_per_second_milli,
+            )
+        ]
+
+    async def wait_offer(self) -> None:
+        await trio.lowlevel.checkpoint()
+
+    def knows(self, digest: bytes) -> bool:
+        return digest == self._engine.digest
+
+    def free_slots(self, digest: bytes) -> int:
+        return self._engine.state.slots - self._taken if self.knows(digest) else 0
+
+    def take(self, digest: bytes) -> Lease | None:
+        if self.free_slots(digest) <= 0:
+            return None
+        self._taken += 1
+        return Lease(self._engine, self._release)
+
+    def _release(self) -> None:
+        self._taken -= 1
+
+
 @asynccontextmanager
 async def tapped_network(
     folder: Path, charter: Path, digest: bytes, http_port: int, answering: Answering
@@ -103,7 +142,7 @@ async def _run_host(identity: Identity, engine: TapEngine, coordinator: str, add
         parts = DaemonParts(
             identity=identity,
             coordinator=coordinator,
-            engine=engine,
+            models=_Tapped(engine),
             dial=lambda: node.dial(address, SESSION_PROTOCOL),
             log=HostLog(now_us, io.StringIO()),
             now_us=now_us,

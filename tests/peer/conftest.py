@@ -5,6 +5,7 @@ from contextlib import contextmanager
 import pytest
 import trio
 
+from peerllm.overlay.messages import ModelOffer
 from peerllm.peer.engine_protocol import GenerationTask
 from peerllm.peer.generation import (
     EngineReady,
@@ -14,6 +15,7 @@ from peerllm.peer.generation import (
 )
 from peerllm.peer.llama import LlamaModel
 from peerllm.peer.models import embedded_model_path
+from peerllm.peer.served_models import Lease
 
 
 @pytest.fixture(scope="session")
@@ -77,6 +79,49 @@ class ScriptedEngine:
         while len(self.generations) <= index:
             await self._started.wait()
         return self.generations[index]
+
+
+class OneModel:
+    """A host's only model, on a scripted engine that a test may take away."""
+
+    def __init__(self, engine: ScriptedEngine) -> None:
+        self.engine = engine
+        self.leases = 0
+
+    def offers(self) -> list[ModelOffer]:
+        state = self.engine.state
+        if not isinstance(state, EngineReady):
+            return [] if isinstance(state, EngineUnavailable) else self.last
+        self.last = [
+            ModelOffer(
+                digest=self.engine.digest,
+                name=self.engine.name,
+                context_tokens=state.context_tokens,
+                slots=state.slots,
+                tokens_per_second_milli=state.tokens_per_second_milli,
+            )
+        ]
+        return self.last
+
+    async def wait_offer(self) -> None:
+        await self.engine.wait_ready()
+
+    def knows(self, digest: bytes) -> bool:
+        return digest == self.engine.digest
+
+    def free_slots(self, digest: bytes) -> int:
+        state = self.engine.state
+        ready = isinstance(state, EngineReady) and self.knows(digest)
+        return state.slots - self.leases if ready else 0
+
+    def take(self, digest: bytes) -> Lease | None:
+        if self.free_slots(digest) <= 0:
+            return None
+        self.leases += 1
+        return Lease(self.engine, self._release)
+
+    def _release(self) -> None:
+        self.leases -= 1
 
 
 @pytest.fixture

@@ -7,10 +7,13 @@ from peerllm.peer.catalogue import (
     BenchmarkResult,
     CatalogueError,
     LocalCatalogue,
+    WantedModel,
     find_model,
+    find_models,
     measured_threads,
 )
 from peerllm.peer.errors import ConfigurationError, ModelError
+from peerllm.peer.models import EMBEDDED_MODEL
 from tests.peer.gguf_files import tiny_gguf
 
 MEASURED = BenchmarkResult(
@@ -103,13 +106,27 @@ def test_measured_threads_count_for_the_same_build_only(
 def test_a_model_to_serve_is_a_path_or_a_name(
     catalogue: LocalCatalogue, file: Path, tmp_path: Path
 ) -> None:
-    catalogue.add(file, "here")
-    folder = tmp_path / "data"
-    assert find_model(folder, None) is None
-    assert find_model(folder, "here") == file
-    assert find_model(folder, str(tmp_path / "absent.gguf")) == tmp_path / "absent.gguf"
+    digest, _ = catalogue.add(file, "here")
+    folder, absent = tmp_path / "data", tmp_path / "absent.gguf"
+    # What was entered must still be that; a path is whatever lies there.
+    entered = WantedModel("here", file, bytes.fromhex(digest))
+    assert find_model(folder, "here") == find_model(folder, digest[:8]) == entered
+    assert find_model(folder, str(absent)) == WantedModel("absent", absent)
     with pytest.raises(CatalogueError):
         find_model(folder, "absent")
+
+
+def test_a_host_serves_the_embedded_model_or_those_named(
+    catalogue: LocalCatalogue, file: Path, tmp_path: Path
+) -> None:
+    folder = tmp_path / "data"
+    (embedded,) = find_models(folder, [])
+    assert (embedded.name, embedded.digest) == (EMBEDDED_MODEL.name, EMBEDDED_MODEL.digest)
+    catalogue.add(file, "here")
+    found = find_models(folder, [EMBEDDED_MODEL.name, "here", "here"])
+    assert [model.name for model in found] == [EMBEDDED_MODEL.name, "here"]
+    with pytest.raises(CatalogueError, match="two models are called 'twin'"):
+        find_models(folder, [str(tmp_path / "twin.gguf"), str(tmp_path / "b" / "twin.gguf")])
 
 
 @pytest.mark.parametrize("damage", [b"", b"{", b"[]", b'{"version": 2}', b'{"models": {"x": 1}}'])

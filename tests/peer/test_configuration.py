@@ -4,6 +4,7 @@ from typing import Any
 import pytest
 
 from peerllm.crypto.identity import Identity
+from peerllm.peer.catalogue import WantedModel
 from peerllm.peer.configuration import HostConfiguration
 from peerllm.peer.errors import ConfigurationError
 
@@ -11,9 +12,10 @@ COORDINATOR = Identity.from_seed(bytes(32)).peer_id
 
 
 def configuration(**changes: Any) -> HostConfiguration:
-    settings = {
+    settings: dict[str, Any] = {
         "data_directory": Path("/data"),
         "coordinator": f"/ip4/127.0.0.1/tcp/4001/p2p/{COORDINATOR}",
+        "models": (WantedModel("tiny", Path("/tiny.gguf")),),
         **changes,
     }
     return HostConfiguration(**settings)
@@ -45,3 +47,8 @@ def test_a_wrong_setting_is_named_with_its_value(changes: dict[str, Any], named:
     with pytest.raises(ConfigurationError, match=named) as caught:
         configuration(**changes)
     assert str(next(iter(changes.values()))) in str(caught.value)
+
+
+def test_there_must_be_a_model() -> None:
+    with pytest.raises(ConfigurationError, match="number of models must be from 1 to 64, got 0"):
+        configuration(models=())

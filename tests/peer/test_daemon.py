@@ -3,7 +3,7 @@ import json
 import math
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import pytest
@@ -46,6 +46,7 @@ from peerllm.peer.generation import (
     GeneratedPiece,
 )
 from peerllm.privacy.event_log import EventLog
+from tests.peer.conftest import OneModel
 
 HOST = Identity.from_seed(b"h" * 32)
 COORDINATOR = Identity.from_seed(b"c" * 32).peer_id
@@ -192,7 +193,7 @@ def scene_of() -> Callable[[Any], Any]:
             DaemonParts(
                 identity=HOST,
                 coordinator=COORDINATOR,
-                engine=engine,
+                models=OneModel(engine),
                 dial=dial,
                 log=log,
                 now_us=lambda: NOW_US,
@@ -372,13 +373,15 @@ async def test_while_the_engine_is_away_no_slot_is_offered(
         await coordinator.welcome()
         ready = engine.state
         engine.state = EngineLoading()
-        scene.daemon.engine_changed(engine.state)
+        scene.daemon.models_changed()
         assert (await coordinator.expect(Slots)).free == 0
         await coordinator.dispatch()
         assert (await coordinator.expect(Failed)).reason == "overloaded"
-        engine.state = ready
-        scene.daemon.engine_changed(engine.state)
-        await coordinator.expect(Hello)
+        # It is another one: what it was measured to do is told, too.
+        engine.state = replace(ready, tokens_per_second_milli=40_000)
+        scene.daemon.models_changed()
+        hello = await coordinator.expect(Hello)
+        assert hello.models[0].tokens_per_second_milli == 40_000
         assert (await coordinator.expect(Slots)).free == 2
 
 
@@ -392,7 +395,7 @@ async def test_while_a_limit_holds_no_slot_is_granted_and_what_runs_goes_on(
         generation = await engine.generation(0)
         assert (await coordinator.expect(Slots)).free == 1
         scene.holding = True
-        scene.daemon.limits_changed()
+        scene.daemon.models_changed()
         assert (await coordinator.expect(Slots)).free == 0
         await coordinator.dispatch(b"2")
         assert (await coordinator.expect(Failed)).reason == "overloaded"
@@ -401,7 +404,7 @@ async def test_while_a_limit_holds_no_slot_is_granted_and_what_runs_goes_on(
         assert scene.events("chunk_finished")[0]["outcome"] == "complete"
         assert (await coordinator.expect(Slots)).free == 0
         scene.holding = False
-        scene.daemon.limits_changed()
+        scene.daemon.models_changed()
         assert (await coordinator.expect(Slots)).free == 2
 
 
@@ -418,15 +421,36 @@ async def test_it_connects_only_once_the_model_is_loaded(
         await (await scene.sessions.receive()).welcome()
 
 
-async def test_a_model_that_cannot_be_served_ends_the_daemon(
+async def test_without_a_model_to_serve_it_leaves_and_comes_back_with_one(
     engine: Any, scene_of: Any, autojump_clock: MockClock
 ) -> None:
     async with scene_of(engine) as scene:
-        await (await scene.sessions.receive()).welcome()
+        coordinator = await scene.sessions.receive()
+        await coordinator.welcome()
+        ready, engine.ready = engine.state, trio.Event()
         engine.state = EngineUnavailable("digest_mismatch", "the file was altered")
-        scene.daemon.engine_changed(engine.state)
-        await wait_all_tasks_blocked()
-        assert scene.ends == [engine.state]
+        scene.daemon.models_changed()
+        assert (await coordinator.expect(Goodbye)).reason == "no model to serve"
+        await coordinator.stream.close()
+        await trio.sleep(600)
+        assert len(scene.dials) == 1
+        assert scene.ends == []
+        engine.state = ready
+        engine.ready.set()
+        await (await scene.sessions.receive()).welcome()
+
+
+async def test_a_model_that_is_not_here_is_refused_by_its_name(
+    engine: Any, scene_of: Any, autojump_clock: MockClock
+) -> None:
+    async with scene_of(engine) as scene:
+        coordinator = await scene.sessions.receive()
+        await coordinator.welcome()
+        await coordinator.dispatch(digest=bytes(32))
+        assert (await coordinator.expect(Failed)).reason == "unknown_model"
+        # Its slot was not taken.
+        await coordinator.dispatch(b"2")
+        assert (await coordinator.expect(Slots)).free == 1
 
 
 async def test_draining_lets_the_running_answer_end(

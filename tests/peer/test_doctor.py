@@ -39,7 +39,7 @@ def test_a_machine_that_has_everything(tmp_path: Path) -> None:
 def test_what_is_missing_is_one_line_each(tmp_path: Path) -> None:
     tiny = tmp_path / "tiny.gguf"
     tiny.write_bytes(tiny_gguf())
-    save_settings(tmp_path, HostSettings(coordinator=COORDINATOR, model=str(tiny)))
+    save_settings(tmp_path, HostSettings(coordinator=COORDINATOR, models=[str(tiny)]))
     (tmp_path / "limits.json").write_text("{")
     (tmp_path / "identity").write_text("damaged")
     (tmp_path / "control.json").write_text('{"port": 1, "token": "t", "process_id": 1}')

@@ -1,0 +1,210 @@
+"""One session with a coordinator, from hello to its end, and the chunks that run in it."""
+
+from collections.abc import Awaitable, Callable
+from contextlib import suppress
+from typing import Final, Protocol
+
+import trio
+
+from peerllm.overlay.errors import SessionClosed, SessionViolation
+from peerllm.overlay.framing import ByteStream
+from peerllm.overlay.messages import (
+    Cancel,
+    CoordinatorMessage,
+    Dispatch,
+    Failed,
+    FailureReason,
+    Goodbye,
+    Heartbeat,
+    HeartbeatReply,
+    Hello,
+    HostMessage,
+    ModelOffer,
+    Refused,
+    Slots,
+    Welcome,
+    coordinator_message,
+)
+from peerllm.overlay.session import Session
+from peerllm.peer.events import HostEvent
+from peerllm.peer.generation import Engine
+from peerllm.peer.served_models import Lease
+from peerllm.peer.work import Workplace, WorkReport, perform
+from peerllm.privacy.event_log import EventLog
+
+# A coordinator answers a hello at once; one that does not is not serving.
+_WELCOME_SECONDS: Final = 15.0
+_HEARTBEAT_SECONDS: Final = 10.0
+
+
+class Introduced(Protocol):
+    """The host that holds the conversation."""
+
+    @property
+    def coordinator(self) -> str:
+        """Who must be at the other end."""
+
+    @property
+    def log(self) -> EventLog[HostEvent]:
+        """Where events go."""
+
+    def hello(self) -> Hello:
+        """What to introduce the host with now."""
+
+    def offers(self) -> list[ModelOffer]:
+        """The models of that hello."""
+
+    def free_slots(self, digest: bytes) -> int:
+        """How many more chunks of a model would be taken now."""
+
+    def admit(self, dispatch: Dispatch) -> Lease | FailureReason:
+        """A slot for this dispatch, or why it is turned away."""
+
+    def workplace(
+        self, engine: Engine, send: Callable[[HostMessage], Awaitable[None]]
+    ) -> Workplace:
+        """What a chunk is worked on with."""
+
+    def count(self, report: WorkReport) -> None:
+        """Take note of what came of a chunk."""
+
+
+class Conversation:
+    """One session, from hello to its end, and the dispatches that run in it."""
+
+    def __init__(self, host: Introduced, stream: ByteStream, nursery: trio.Nursery) -> None:
+        self._host = host
+        self._nursery = nursery
+        self._session = Session(
+            stream, coordinator_message, self._on_message, heartbeat_seconds=_HEARTBEAT_SECONDS
+        )
+        # What the coordinator has been told in this session: offers, and free slots by digest.
+        self._offered: list[ModelOffer] = []
+        self._granted: dict[bytes, int] = {}
+        self._running: dict[bytes, trio.CancelScope] = {}
+        self._idle = trio.Event()
+        self._welcomed = trio.Event()
+        self.over = trio.Event()
+
+    @property
+    def running(self) -> int:
+        """How many dispatches are being worked on."""
+        return len(self._running)
+
+    @property
+    def is_welcome(self) -> bool:
+        """Whether the coordinator has answered the hello."""
+        return self._welcomed.is_set()
+
+    async def run(self) -> str:
+        """Introduce this host and carry the session to its end; gives the reason."""
+        self.greet()
+        return (await self._session.run()).reason
+
+    def greet(self) -> None:
+        """Say hello, at first or again: the newest one stands."""
+        hello = self._host.hello()
+        self._offered = hello.models
+        # A hello makes the coordinator forget what it was granted before.
+        self._granted.clear()
+        self._post(hello)
+
+    def announce(self, about: bytes | None = None) -> None:
+        """Say what is offered and how many more chunks would be taken, where that changed.
+
+        For the model that it is `about` in any case: the coordinator has counted a slot of it
+        as taken.
+        """
+        if not self._welcomed.is_set():
+            return
+        offers = self._host.offers()
+        if not offers:
+            self._session.close("no model to serve")
+            return
+        if offers != self._offered:
+            self.greet()
+        for offer in offers:
+            free = self._host.free_slots(offer.digest)
+            if offer.digest == about or self._granted.get(offer.digest) != free:
+                self._granted[offer.digest] = free
+                self._post(Slots(digest=offer.digest, free=free))
+
+    def _post(self, message: HostMessage) -> None:
+        # What is worth saying in a session only: its end is told by `run`.
+        with suppress(SessionClosed):
+            self._session.post(message)
+
+    async def expect_welcome(self) -> None:
+        """Close the session when the coordinator does not answer the hello."""
+        with trio.move_on_after(_WELCOME_SECONDS):
+            await self._welcomed.wait()
+            return
+        self._session.close("no welcome in time")
+
+    async def idle(self) -> None:
+        """Wait until nothing is being worked on, or the session is over."""
+        while self._running and not self._session.is_closed:
+            await self._idle.wait()
+
+    def close(self, reason: str) -> None:
+        """End the session in order."""
+        self._session.close(reason)
+
+    def _on_message(self, message: CoordinatorMessage) -> None:
+        match message:
+            case Welcome():
+                self._on_welcome(message)
+            case Dispatch():
+                self._on_dispatch(message)
+            case Cancel():
+                if scope := self._running.get(message.dispatch_id):
+                    scope.cancel()
+            case Refused():
+                self._host.log.event("refused_by_coordinator", reason=_word(message.reason))
+                self._session.close("refused")
+            case Heartbeat() | HeartbeatReply() | Goodbye():
+                return
+
+    def _on_welcome(self, welcome: Welcome) -> None:
+        if welcome.coordinator != self._host.coordinator:
+            raise SessionViolation("welcome in another coordinator's name")
+        if not self._welcomed.is_set():
+            self._welcomed.set()
+            self._host.log.event("connected", coordinator=welcome.coordinator)
+        self.announce()
+
+    def _on_dispatch(self, dispatch: Dispatch) -> None:
+        if not self._welcomed.is_set():
+            raise SessionViolation("a dispatch before welcome")
+        lease = self._host.admit(dispatch)
+        if not isinstance(lease, Lease):
+            self._post(Failed(dispatch_id=dispatch.dispatch_id, reason=lease))
+            self.announce(dispatch.model_digest)
+            return
+        scope = trio.CancelScope()
+        self._running[dispatch.dispatch_id] = scope
+        self._host.log.event(
+            "chunk_accepted", envelope_bytes=len(dispatch.envelope), running=self.running
+        )
+        self.announce(dispatch.model_digest)
+        self._nursery.start_soon(self._work, dispatch, lease, scope)
+
+    async def _work(self, dispatch: Dispatch, lease: Lease, scope: trio.CancelScope) -> None:
+        place = self._host.workplace(lease.engine, self._session.send)
+        try:
+            report = await perform(dispatch, place, scope)
+        except SessionClosed:
+            # The session's own end says why; nobody is left to hear of this chunk.
+            return
+        finally:
+            lease.release()
+            del self._running[dispatch.dispatch_id]
+            self._idle.set()
+            self._idle = trio.Event()
+        self._host.count(report)
+        self.announce(dispatch.model_digest)
+
+
+def _word(reason: str) -> str:
+    """A coordinator's reason as one word; what it may say is not up to this host."""
+    return "_".join(reason.split())

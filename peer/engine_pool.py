@@ -1,0 +1,394 @@
+"""Several models on one host: loaded when they are needed and there is room, evicted when idle.
+
+What is decided stands in `engine_pool_policy` and docs/decisions/0006-several-models.md; here
+it is done. All decisions are made between two awaits, so that no two promises rest on the
+same memory.
+"""
+
+from collections.abc import AsyncIterator, Callable, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, replace
+from functools import partial
+from typing import Final
+
+import trio
+
+from peerllm.overlay.messages import ModelOffer
+from peerllm.peer.catalogue import WantedModel
+from peerllm.peer.engine_pool_policy import (
+    Memory,
+    NoRoom,
+    Resident,
+    Room,
+    above_cap,
+    cap_for,
+    make_room,
+)
+from peerllm.peer.errors import ModelError
+from peerllm.peer.generation import EngineReady, EngineState, EngineUnavailable
+from peerllm.peer.model_files import ModelFiles
+from peerllm.peer.pooled_model import EngineRun, OpenEngine, PooledModel
+from peerllm.peer.served_models import Lease
+
+# How long an altered file may be served from, and how late free memory is noticed.
+_LOOK_SECONDS: Final = 2.0
+# A model that needs more than the engine found free costs one process start a minute.
+_RETRY_SECONDS: Final = 60.0
+
+
+@dataclass(frozen=True)
+class PoolParts:
+    """What a pool works with; everything that differs between a test and a host.
+
+    `slots`: answers of all models together. `weights_count_as_free`: whether the system
+    counts mapped files as free memory. `on_change` is told of a model's new state, and with
+    None that slots may be other ones without one.
+    """
+
+    slots: int
+    files: ModelFiles
+    open_engine: OpenEngine
+    free_memory: Callable[[], int]
+    weights_count_as_free: bool
+    on_change: Callable[[PooledModel | None], None] = lambda _model: None
+
+
+class EnginePool:
+    """The models of one host. Made by `open_pool`."""
+
+    def __init__(self, parts: PoolParts, nursery: trio.Nursery) -> None:
+        self._parts = parts
+        self._nursery = nursery
+        self._models: dict[str, PooledModel] = {}
+        self._stirred = trio.Event()
+        self._offers_changed = trio.Event()
+        self._limits = {"threads": 0, "nice": 0}
+        self._cap = 0
+        self._granted: dict[bytes, int] = {}
+
+    @property
+    def models(self) -> tuple[PooledModel, ...]:
+        """All models, in the order in which they were named."""
+        return tuple(self._models.values())
+
+    @property
+    def running(self) -> int:
+        """Chunks on all models."""
+        return sum(model.leases for model in self.models)
+
+    @property
+    def process_ids(self) -> list[int]:
+        """Of all engine processes."""
+        engines = [model.run.engine for model in self.models if model.run]
+        return [engine.process_id for engine in engines if engine and engine.process_id]
+
+    def find(self, wanted: str) -> PooledModel | None:
+        """The model of this name, or the only one whose digest begins so."""
+        if model := self._models.get(wanted):
+            return model
+        found = [m for m in self.models if len(wanted) >= 4 and m.digest.hex().startswith(wanted)]
+        return found[0] if len(found) == 1 else None
+
+    def offers(self) -> list[ModelOffer]:
+        """The models that coordinators are told of; see `ServedModels` for this and the rest."""
+        return [
+            ModelOffer(
+                digest=model.digest,
+                name=model.name,
+                context_tokens=model.proved.context_tokens,
+                slots=min(model.proved.slots, self._parts.slots),
+                tokens_per_second_milli=model.proved.tokens_per_second_milli,
+            )
+            for model in self.models
+            if model.proved and model.is_offered
+        ]
+
+    async def wait_offer(self) -> None:
+        """Wait until a model takes work or could be loaded for it."""
+        while not any(self._could_serve(model) for model in self.models):
+            await self._offers_changed.wait()
+
+    def free_slots(self, digest: bytes) -> int:
+        """How many more chunks of a model would be taken now."""
+        model = self._by_digest(digest)
+        if model is None or model.proved is None or not self._could_serve(model):
+            return 0
+        return max(0, min(model.proved.slots - model.leases, self._parts.slots - self.running))
+
+    def take(self, digest: bytes) -> Lease | None:
+        """Hold a slot for a chunk, loading the model if need be; None when none is free."""
+        model = self._by_digest(digest)
+        if model is None or not self.free_slots(digest):
+            return None
+        room = None if model.run else self._room_for(model)
+        if isinstance(room, NoRoom):
+            return None
+        # Before anyone is told of the load: this slot is no longer free.
+        model.leases += 1
+        model.last_used = trio.current_time()
+        if room is not None:
+            self._begin(model, room)
+        return Lease(model, partial(self._release, model))
+
+    def knows(self, digest: bytes) -> bool:
+        """Whether this host has a model with this digest, loaded or not."""
+        return any(model.known and model.digest == digest for model in self.models)
+
+    def add(self, wanted: WantedModel, *, preloaded: bool = False) -> PooledModel:
+        """Take one more model into service; it is read and, if there is room, loaded."""
+        model = PooledModel(wanted, preloaded=preloaded)
+        self._models[wanted.name] = model
+        self.load(model)
+        return model
+
+    def load(self, model: PooledModel) -> None:
+        """Load it as soon as there is room, from its file as it is now.
+
+        What was wrong with it, and that its owner had unloaded it, is forgotten.
+        """
+        model.unloaded_by_owner = False
+        if model.run is not None and not model.file_fault:
+            self._changed(model)
+            return
+        model.fault, model.no_room, model.in_line = None, "", True
+        model.is_being_read = True
+        self._changed(model)
+        self._stirred.set()
+
+    def unload(self, model: PooledModel) -> None:
+        """Grant no more slots, and put the engine away once no chunk runs on it."""
+        model.unloaded_by_owner, model.in_line = True, False
+        self._tidy()
+        self._changed(model)
+
+    def tune(self, *, threads: int, nice: int, memory_cap_bytes: int) -> None:
+        """Put the owner's limits in force; the cap counts for all models together."""
+        self._limits = {"threads": threads, "nice": nice}
+        self._cap = memory_cap_bytes
+        for model in self.models:
+            self._tune(model)
+        self._tidy()
+        self._stirred.set()
+
+    async def run(self) -> None:
+        """Read and load what is in line; notice what becomes of files and free memory."""
+        look_at = trio.current_time()
+        while True:
+            self._stirred = trio.Event()
+            for model in self.models:
+                # A running chunk is not disturbed: no further one is taken meanwhile.
+                if model.is_being_read and not model.leases:
+                    await self._read(model)
+                    self._load_next()
+            self._load_next()
+            if trio.current_time() >= look_at:
+                look_at = trio.current_time() + _LOOK_SECONDS
+                for model in self.models:
+                    await self._watch_file(model)
+                self._retry()
+                self._tell_slots()
+            with trio.move_on_at(look_at):
+                await self._stirred.wait()
+
+    # What follows acts at once, but for the last three.
+
+    def _by_digest(self, digest: bytes) -> PooledModel | None:
+        found = (m for m in self.models if m.known and m.digest == digest)
+        return next((model for model in found if model.fault is None), None)
+
+    def _could_serve(self, model: PooledModel) -> bool:
+        if not model.is_offered or model.is_being_read:
+            return False
+        return model.takes_work if model.run else isinstance(self._room_for(model), Room)
+
+    def _residents(self) -> list[Resident]:
+        free = self._parts.weights_count_as_free
+        found = (model.resident(weights_count_as_free=free) for model in self.models)
+        return [resident for resident in found if resident]
+
+    def _room_for(self, model: PooledModel) -> Room | NoRoom:
+        assert model.known is not None  # noqa: S101 - only what has been read is loaded
+        memory = Memory(self._parts.free_memory(), self._cap)
+        return make_room(model.known.need, self._residents(), memory)
+
+    def _load_next(self) -> None:
+        """Begin to load what is in line, preloaded models first, one at a time."""
+        waiting = [m for m in self.models if m.in_line and m.known and not m.is_being_read]
+        for model in sorted(waiting, key=lambda model: not model.preloaded):
+            if any(other.run and not other.run.was_ready for other in self.models):
+                return
+            room = self._room_for(model)
+            if isinstance(room, Room):
+                self._begin(model, room)
+            elif room.sentence != model.no_room:
+                model.no_room = room.sentence
+                self._changed(model)
+
+    def _begin(self, model: PooledModel, room: Room) -> None:
+        leaving = [run for name in room.evict if (run := self._put_away(self._models[name]))]
+        model.in_line, model.no_room = False, ""
+        # Begun is used: or it would be the first to go again.
+        model.last_used = trio.current_time()
+        model.run = EngineRun(began=trio.current_time())
+        self._nursery.start_soon(self._serve, model, model.run, leaving)
+        self._changed(model)
+
+    def _put_away(self, model: PooledModel) -> EngineRun | None:
+        run, model.run = model.run, None
+        if run is not None:
+            run.over.set()
+            run.scope.cancel()
+            self._changed(model)
+        return run
+
+    def _release(self, model: PooledModel) -> None:
+        model.leases -= 1
+        model.last_used = trio.current_time()
+        self._tidy()
+        self._stirred.set()
+        self._parts.on_change(None)
+
+    def _tidy(self) -> None:
+        """Put away what its owner unloaded, or no longer has the memory for."""
+        beyond = above_cap(self._residents(), self._cap)
+        for model in self.models:
+            if not model.leases and (model.unloaded_by_owner or model.name in beyond):
+                self._put_away(model)
+
+    def _tune(self, model: PooledModel) -> None:
+        if model.run is not None and model.run.engine is not None:
+            cap = cap_for(model.name, self._residents(), self._cap)
+            model.run.engine.tune(**self._limits, memory_cap_bytes=cap)
+
+    def _engine_changed(self, model: PooledModel, run: EngineRun, state: EngineState) -> None:
+        run.state = state
+        if model.run is not run:
+            return
+        if isinstance(state, EngineReady):
+            if not run.was_ready:
+                model.load_seconds = trio.current_time() - run.began
+            run.was_ready, model.proved = True, state
+        elif isinstance(state, EngineUnavailable):
+            self._condemn(model, state)
+            return
+        self._changed(model)
+        self._stirred.set()
+
+    def _condemn(self, model: PooledModel, fault: EngineUnavailable) -> None:
+        """Serve a model no more until its owner has it loaded again."""
+        model.fault, model.proved, model.in_line = fault, None, False
+        self._put_away(model)
+        self._changed(model)
+        self._stirred.set()
+
+    def _retry(self) -> None:
+        """Memory that was short when an engine loaded may be there by now."""
+        for model in self.models:
+            short = model.fault is not None and model.fault.reason == "no_memory"
+            if short and trio.current_time() >= model.last_used + _RETRY_SECONDS:
+                self.load(model)
+
+    def _changed(self, model: PooledModel) -> None:
+        model.wake()
+        self._offers_changed.set()
+        self._offers_changed = trio.Event()
+        self._parts.on_change(model)
+
+    def _tell_slots(self) -> None:
+        """Say so when free memory alone has changed what is granted."""
+        granted = {model.digest: self.free_slots(model.digest) for model in self.models}
+        if granted != self._granted:
+            self._granted = granted
+            self._offers_changed.set()
+            self._offers_changed = trio.Event()
+            self._parts.on_change(None)
+
+    async def _serve(self, model: PooledModel, run: EngineRun, leaving: list[EngineRun]) -> None:
+        """One engine from start to end, once those before it have given back their memory."""
+        assert model.known is not None  # noqa: S101 - only what has been read is loaded
+        on_state = partial(self._engine_changed, model, run)
+        try:
+            with run.scope:
+                for before in leaving:
+                    await before.gone.wait()
+                async with self._parts.open_engine(model.known.settings, on_state) as engine:
+                    run.engine = engine
+                    # Before the process is told to load: the memory cap counts for loading, too.
+                    self._tune(model)
+                    await run.over.wait()
+        finally:
+            run.gone.set()
+            self._stirred.set()
+
+    async def _read(self, model: PooledModel) -> None:
+        try:
+            known = await self._parts.files.read(model.wanted)
+        except ModelError as error:
+            model.is_being_read = False
+            self._find_fault(model, EngineUnavailable(error.reason, str(error)))
+            return
+        model.is_being_read = False
+        twin = self._by_digest(known.digest)
+        if twin is not None and twin is not model:
+            sentence = f"{model.wanted.path} is the same model as {twin.name}: one is enough"
+            self._condemn(model, EngineUnavailable("duplicate", sentence))
+            return
+        if model.digest != known.digest:
+            # What was known of another model under this name counts no more.
+            self._put_away(model)
+            model.proved = None
+        model.known, model.seen, model.file_fault = known, known.sign, ""
+        model.in_line = model.run is None
+        self._changed(model)
+
+    def _find_fault(self, model: PooledModel, fault: EngineUnavailable) -> None:
+        """An engine that has the whole file already serves on."""
+        if model.run is not None and model.run.was_ready:
+            model.file_fault, model.in_line = fault.sentence, False
+            self._changed(model)
+        else:
+            self._condemn(model, fault)
+
+    async def _watch_file(self, model: PooledModel) -> None:
+        """Notice that a file is gone, replaced or altered since it was read."""
+        if model.known is None or model.fault is not None or model.is_being_read:
+            return
+        known = model.known
+        sign = await self._parts.files.sign(model.wanted.path)
+        if sign == model.seen or model.known is not known:
+            return
+        # In place: an engine that maps the file computes with what stands there now.
+        altered = bool(sign and known.sign and sign.inode == known.sign.inode)
+        model.seen, model.is_being_read = sign, altered
+        self._changed(model)
+        pinned = replace(model.wanted, digest=known.digest)
+        try:
+            found = await self._parts.files.read(pinned)
+        except ModelError as error:
+            fault = EngineUnavailable(error.reason, str(error))
+            model.is_being_read = False
+            if altered:
+                self._condemn(model, fault)
+            else:
+                self._find_fault(model, fault)
+            return
+        model.known, model.seen, model.file_fault = found, found.sign, ""
+        model.is_being_read = False
+        self._changed(model)
+
+
+@asynccontextmanager
+async def open_pool(
+    parts: PoolParts, models: Sequence[WantedModel], preloaded: Sequence[str] = ()
+) -> AsyncIterator[EnginePool]:
+    """A pool whose models are read and loaded while the block runs.
+
+    `preloaded` names the models that are loaded first and never make room for others.
+    """
+    async with trio.open_nursery() as nursery:
+        pool = EnginePool(parts, nursery)
+        for wanted in sorted(models, key=lambda wanted: wanted.name not in preloaded):
+            pool.add(wanted, preloaded=wanted.name in preloaded)
+        nursery.start_soon(pool.run)
+        yield pool
+        nursery.cancel_scope.cancel()
