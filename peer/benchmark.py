@@ -12,6 +12,7 @@ from peerllm.peer.engine import EngineClient, EngineSettings, default_threads, o
 from peerllm.peer.engine_protocol import GenerationTask, TaskTurn
 from peerllm.peer.errors import ModelError, PeerError
 from peerllm.peer.generation import EngineUnavailable, GeneratedPiece
+from peerllm.peer.legacy_format import LegacyFormat
 from peerllm.peer.models import ModelFile
 
 # Ten pieces of prefill, and enough tokens that starting up no longer shows.
@@ -26,10 +27,11 @@ class BenchmarkError(PeerError):
     """The engine did not survive being measured."""
 
 
-def build() -> str:
+def build(legacy: LegacyFormat | None = None) -> str:
     """The inference library whose figures these are."""
+    package = "ctransformers" if legacy else "llama-cpp-python"
     try:
-        return f"llama-cpp-python {version('llama-cpp-python')}"
+        return f"{package} {version(package)}"
     except PackageNotFoundError:
         return "none"
 
@@ -66,7 +68,9 @@ async def measure(
             if isinstance(state, EngineUnavailable):
                 raise ModelError(state.reason, state.sentence)
             with trio.move_on_after(_LONGEST_SECONDS) as deadline:
-                results.append(await _measure_engine(engine, slots, count))
+                results.append(
+                    await _measure_engine(engine, state.slots, count, build(model.legacy))
+                )
             if deadline.cancelled_caught:
                 raise BenchmarkError(
                     f"{_TOKENS} tokens took longer than {_LONGEST_SECONDS:.0f} seconds "
@@ -76,7 +80,9 @@ async def measure(
     return max(results, key=lambda result: result.decode_all_milli)
 
 
-async def _measure_engine(engine: EngineClient, slots: int, threads: int) -> BenchmarkResult:
+async def _measure_engine(
+    engine: EngineClient, slots: int, threads: int, measured: str
+) -> BenchmarkResult:
     prompt = _task("word " * _PROMPT_WORDS, 1)
     began = trio.current_time()
     with engine.generate(prompt) as generation:
@@ -88,7 +94,7 @@ async def _measure_engine(engine: EngineClient, slots: int, threads: int) -> Ben
         prefill_milli=int(prefill * 1000),
         decode_milli=await _decode_milli(engine, 1),
         decode_all_milli=await _decode_milli(engine, slots),
-        build=build(),
+        build=measured,
     )
 
 

@@ -16,7 +16,6 @@ import psutil
 
 from peerllm.crypto.errors import CryptoError
 from peerllm.crypto.identity import Identity
-from peerllm.peer.batching import PREFILL_TOKENS
 from peerllm.peer.benchmark import build
 from peerllm.peer.catalogue import find_models
 from peerllm.peer.conditions import MachineWatch
@@ -27,8 +26,11 @@ from peerllm.peer.errors import PeerError
 from peerllm.peer.files import read_state
 from peerllm.peer.gguf import ModelShape
 from peerllm.peer.host_settings import SETTINGS_FILE, HostSettings
+from peerllm.peer.legacy_format import LegacyFormat
 from peerllm.peer.limits import Limits
 from peerllm.peer.memory import refuse_too_little_memory
+from peerllm.peer.models import shape_of
+from peerllm.peer.serving_memory import serving_memory
 
 # Logs, catalogue and counts; a model needs its own size on top.
 _NEEDED_DISK_BYTES: Final = 200_000_000

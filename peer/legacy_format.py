@@ -28,7 +28,7 @@ LegacyArchitecture = Literal["gpt2", "llama"]
 LEGACY_ARCHITECTURES: Final[tuple[LegacyArchitecture, ...]] = get_args(LegacyArchitecture)
 
 # Templates in circulation have at most a few thousand characters.
-MAXIMUM_TEMPLATE: Final = 65_536
+MAXIMUM_TEMPLATE: Final = 16_384
 # Prompt tokens taken in one step; the library's own default.
 PIECE_TOKENS: Final = 8
 
@@ -84,7 +84,7 @@ class LegacyFormat(msgspec.Struct, frozen=True, kw_only=True):
     """What a model file of before GGUF does not say of itself, in its owner's words."""
 
     architecture: LegacyArchitecture
-    # Empty: the plain one of `peerllm.peer.legacy_process`.
+    # Empty: the plain one of `peerllm.peer.legacy_template`.
     chat_template: Annotated[str, Meta(max_length=MAXIMUM_TEMPLATE)] = ""
 
 
@@ -117,7 +117,8 @@ def usable_context(shape: ModelShape) -> int:
 
 
 def predict_legacy_memory(shape: ModelShape, *, context_tokens: int) -> MemoryNeed:
-    """What serving one answer of so many tokens will take, in bytes."""
+    """What serving one answer of so many tokens, or as many as can be, will take, in bytes."""
+    context_tokens = min(context_tokens, usable_context(shape))
     if shape.architecture != "gpt2":
         return predict_memory(
             shape, slots=1, context_tokens=context_tokens, batch_tokens=PIECE_TOKENS

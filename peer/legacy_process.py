@@ -38,25 +38,15 @@ from peerllm.peer.legacy_format import (
     PIECE_TOKENS,
     LegacyFormat,
     predict_legacy_memory,
-    read_legacy_shape,
     usable_context,
 )
 from peerllm.peer.legacy_model import LegacyModel
+from peerllm.peer.legacy_template import PLAIN_STOP, PLAIN_TEMPLATE
 from peerllm.peer.memory import refuse_too_little_memory
-from peerllm.peer.models import DigestCache, check_digest
+from peerllm.peer.models import DigestCache, check_model
 from peerllm.peer.niceness import be_nice, niceness
 from peerllm.peer.released_text import ReleasedText
 
-# These files carry no chat template. A transcript is what every model of their time continues.
-PLAIN_TEMPLATE: Final = (
-    "{% for message in messages %}"
-    "{{ {'system': 'System', 'user': 'User', 'assistant': 'Assistant'}[message['role']] }}: "
-    "{{ message['content'] }}\n"
-    "{% endfor %}"
-    "Assistant:"
-)
-# Where a model goes on with the transcript, beyond its own turn.
-_PLAIN_STOP: Final = "\nUser:"
 # What the library can do of a task. Whatever else one asks for is refused, also what
 # later versions of the protocol add.
 _SUPPORTED: Final = (
@@ -92,7 +82,7 @@ class LegacyServer:
         self._pipes = pipes
         self._model = model
         self._template = ChatTemplate(template or PLAIN_TEMPLATE)
-        self._stop = [] if template else [_PLAIN_STOP]
+        self._stop = [] if template else [PLAIN_STOP]
         self._waiting: deque[_Answer] = deque()
         self._answer: _Answer | None = None
         # Places in the library's cache that hold something of an answer.
@@ -281,8 +271,7 @@ def load_and_serve(pipes: DaemonPipes) -> None:
 
 
 def _load(load: Load, legacy: LegacyFormat, path: Path) -> LegacyModel:
-    shape = read_legacy_shape(path, legacy.architecture)
-    check_digest(path, load.digest, DigestCache(Path(load.digest_cache)))
+    shape = check_model(path, load.digest, DigestCache(Path(load.digest_cache)), legacy)
     context_tokens = min(load.context_tokens, usable_context(shape))
     if context_tokens < 2:
         raise ModelError(

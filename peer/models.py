@@ -16,7 +16,7 @@ from typing import Final
 
 from peerllm.peer.errors import ModelError
 from peerllm.peer.gguf import ModelShape, read_shape
-from peerllm.peer.legacy_format import LegacyFormat
+from peerllm.peer.legacy_format import LegacyFormat, read_legacy_shape
 
 # 4 MiB: large enough that the hash, not the system call, is what costs.
 _READ_BYTES: Final = 4 * 1024 * 1024
@@ -86,15 +86,16 @@ def locate_model(path: Path | None, cache: "DigestCache") -> ModelFile:
     return ModelFile(name_of(path), path, cache.digest(path))
 
 
-def check_model(path: Path, digest: bytes, cache: "DigestCache") -> ModelShape:
-    """The shape of a whole GGUF file with this digest. Raises `ModelError` otherwise."""
-    shape = read_shape(path)
-    check_digest(path, digest, cache)
-    return shape
+def shape_of(path: Path, legacy: LegacyFormat | None) -> ModelShape:
+    """What a file says of itself, read as GGUF or as its owner says. Raises `ModelError`."""
+    return read_legacy_shape(path, legacy.architecture) if legacy else read_shape(path)
 
 
-def check_digest(path: Path, digest: bytes, cache: "DigestCache") -> None:
-    """Return when the file has this digest. Raises `ModelError` otherwise."""
+def check_model(
+    path: Path, digest: bytes, cache: "DigestCache", legacy: LegacyFormat | None = None
+) -> ModelShape:
+    """The shape of a whole model file with this digest. Raises `ModelError` otherwise."""
+    shape = shape_of(path, legacy)
     found = cache.digest(path)
     if found != digest:
         raise ModelError(
@@ -102,6 +103,7 @@ def check_digest(path: Path, digest: bytes, cache: "DigestCache") -> None:
             f"{path} is not the expected model: its SHA-256 is {found.hex()}, "
             f"expected {digest.hex()}; fetch the file again",
         )
+    return shape
 
 
 class DigestCache:
