@@ -7,7 +7,7 @@ same memory.
 
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import partial
 from typing import Final
 
@@ -24,9 +24,9 @@ from peerllm.peer.engine_pool_policy import (
     cap_for,
     make_room,
 )
-from peerllm.peer.errors import ModelError
 from peerllm.peer.generation import EngineReady, EngineState, EngineUnavailable
 from peerllm.peer.model_files import ModelFiles
+from peerllm.peer.model_keeper import ModelKeeper
 from peerllm.peer.pooled_model import EngineRun, OpenEngine, PooledModel
 from peerllm.peer.served_models import Lease
 
@@ -59,6 +59,7 @@ class EnginePool:
     def __init__(self, parts: PoolParts, nursery: trio.Nursery) -> None:
         self._parts = parts
         self._nursery = nursery
+        self._keeper = ModelKeeper(parts.files, self)
         self._models: dict[str, PooledModel] = {}
         self._stirred = trio.Event()
         self._offers_changed = trio.Event()
@@ -110,14 +111,14 @@ class EnginePool:
 
     def free_slots(self, digest: bytes) -> int:
         """How many more chunks of a model would be taken now."""
-        model = self._by_digest(digest)
+        model = self.served(digest)
         if model is None or model.proved is None or not self._could_serve(model):
             return 0
         return max(0, min(model.proved.slots - model.leases, self._parts.slots - self.running))
 
     def take(self, digest: bytes) -> Lease | None:
         """Hold a slot for a chunk, loading the model if need be; None when none is free."""
-        model = self._by_digest(digest)
+        model = self.served(digest)
         if model is None or not self.free_slots(digest):
             return None
         room = None if model.run else self._room_for(model)
@@ -148,18 +149,18 @@ class EnginePool:
         """
         model.unloaded_by_owner = False
         if model.run is not None and not model.file_fault:
-            self._changed(model)
+            self.changed(model)
             return
         model.fault, model.no_room, model.in_line = None, "", True
         model.is_being_read = True
-        self._changed(model)
+        self.changed(model)
         self._stirred.set()
 
     def unload(self, model: PooledModel) -> None:
         """Grant no more slots, and put the engine away once no chunk runs on it."""
         model.unloaded_by_owner, model.in_line = True, False
         self._tidy()
-        self._changed(model)
+        self.changed(model)
 
     def tune(self, *, threads: int, nice: int, memory_cap_bytes: int) -> None:
         """Put the owner's limits in force; the cap counts for all models together."""
@@ -178,13 +179,13 @@ class EnginePool:
             for model in self.models:
                 # A running chunk is not disturbed: no further one is taken meanwhile.
                 if model.is_being_read and not model.leases:
-                    await self._read(model)
+                    await self._keeper.read(model)
                     self._load_next()
             self._load_next()
             if trio.current_time() >= look_at:
                 look_at = trio.current_time() + _LOOK_SECONDS
                 for model in self.models:
-                    await self._watch_file(model)
+                    await self._keeper.watch(model)
                 self._retry()
                 self._tell_slots()
             with trio.move_on_at(look_at):
@@ -192,7 +193,8 @@ class EnginePool:
 
     # What follows acts at once, but for the last three.
 
-    def _by_digest(self, digest: bytes) -> PooledModel | None:
+    def served(self, digest: bytes) -> PooledModel | None:
+        """The model with this digest, unless it cannot be served."""
         found = (m for m in self.models if m.known and m.digest == digest)
         return next((model for model in found if model.fault is None), None)
 
@@ -222,23 +224,24 @@ class EnginePool:
                 self._begin(model, room)
             elif room.sentence != model.no_room:
                 model.no_room = room.sentence
-                self._changed(model)
+                self.changed(model)
 
     def _begin(self, model: PooledModel, room: Room) -> None:
-        leaving = [run for name in room.evict if (run := self._put_away(self._models[name]))]
+        leaving = [run for name in room.evict if (run := self.put_away(self._models[name]))]
         model.in_line, model.no_room = False, ""
         # Begun is used: or it would be the first to go again.
         model.last_used = trio.current_time()
         model.run = EngineRun(began=trio.current_time())
         self._nursery.start_soon(self._serve, model, model.run, leaving)
-        self._changed(model)
+        self.changed(model)
 
-    def _put_away(self, model: PooledModel) -> EngineRun | None:
+    def put_away(self, model: PooledModel) -> EngineRun | None:
+        """End a model's engine, if it has one; gives it, since its memory goes with its process."""
         run, model.run = model.run, None
         if run is not None:
             run.over.set()
             run.scope.cancel()
-            self._changed(model)
+            self.changed(model)
         return run
 
     def _release(self, model: PooledModel) -> None:
@@ -253,7 +256,7 @@ class EnginePool:
         beyond = above_cap(self._residents(), self._cap)
         for model in self.models:
             if not model.leases and (model.unloaded_by_owner or model.name in beyond):
-                self._put_away(model)
+                self.put_away(model)
 
     def _tune(self, model: PooledModel) -> None:
         if model.run is not None and model.run.engine is not None:
@@ -269,16 +272,16 @@ class EnginePool:
                 model.load_seconds = trio.current_time() - run.began
             run.was_ready, model.proved = True, state
         elif isinstance(state, EngineUnavailable):
-            self._condemn(model, state)
+            self.condemn(model, state)
             return
-        self._changed(model)
+        self.changed(model)
         self._stirred.set()
 
-    def _condemn(self, model: PooledModel, fault: EngineUnavailable) -> None:
+    def condemn(self, model: PooledModel, fault: EngineUnavailable) -> None:
         """Serve a model no more until its owner has it loaded again."""
         model.fault, model.proved, model.in_line = fault, None, False
-        self._put_away(model)
-        self._changed(model)
+        self.put_away(model)
+        self.changed(model)
         self._stirred.set()
 
     def _retry(self) -> None:
@@ -288,7 +291,8 @@ class EnginePool:
             if short and trio.current_time() >= model.last_used + _RETRY_SECONDS:
                 self.load(model)
 
-    def _changed(self, model: PooledModel) -> None:
+    def changed(self, model: PooledModel) -> None:
+        """Tell those who wait or watch that something about a model is different."""
         model.wake()
         self._offers_changed.set()
         self._offers_changed = trio.Event()
@@ -318,63 +322,9 @@ class EnginePool:
                     await run.over.wait()
         finally:
             run.gone.set()
+            # Its memory is free now.
+            self._tell_slots()
             self._stirred.set()
-
-    async def _read(self, model: PooledModel) -> None:
-        try:
-            known = await self._parts.files.read(model.wanted)
-        except ModelError as error:
-            model.is_being_read = False
-            self._find_fault(model, EngineUnavailable(error.reason, str(error)))
-            return
-        model.is_being_read = False
-        twin = self._by_digest(known.digest)
-        if twin is not None and twin is not model:
-            sentence = f"{model.wanted.path} is the same model as {twin.name}: one is enough"
-            self._condemn(model, EngineUnavailable("duplicate", sentence))
-            return
-        if model.digest != known.digest:
-            # What was known of another model under this name counts no more.
-            self._put_away(model)
-            model.proved = None
-        model.known, model.seen, model.file_fault = known, known.sign, ""
-        model.in_line = model.run is None
-        self._changed(model)
-
-    def _find_fault(self, model: PooledModel, fault: EngineUnavailable) -> None:
-        """An engine that has the whole file already serves on."""
-        if model.run is not None and model.run.was_ready:
-            model.file_fault, model.in_line = fault.sentence, False
-            self._changed(model)
-        else:
-            self._condemn(model, fault)
-
-    async def _watch_file(self, model: PooledModel) -> None:
-        """Notice that a file is gone, replaced or altered since it was read."""
-        if model.known is None or model.fault is not None or model.is_being_read:
-            return
-        known = model.known
-        sign = await self._parts.files.sign(model.wanted.path)
-        if sign == model.seen or model.known is not known:
-            return
-        # In place: an engine that maps the file computes with what stands there now.
-        altered = bool(sign and known.sign and sign.inode == known.sign.inode)
-        model.seen, model.is_being_read = sign, altered
-        self._changed(model)
-        pinned = replace(model.wanted, digest=known.digest)
-        try:
-            found = await self._parts.files.read(pinned)
-        except ModelError as error:
-            fault = EngineUnavailable(error.reason, str(error))
-            model.is_being_read = False
-            if altered:
-                self._condemn(model, fault)
-            else:
-                self._find_fault(model, fault)
-            return
-        model.known, model.seen, model.file_fault = found, found.sign, ""
-        model.is_being_read = False
-        self._changed(model)
 
 
 @asynccontextmanager
