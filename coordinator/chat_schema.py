@@ -12,12 +12,19 @@ from msgspec import Meta
 
 from peerllm.coordinator.api_errors import ApiError, invalid_request
 from peerllm.coordinator.planner import Split, Turn
+from peerllm.coordinator.response_format import ResponseFormat, shape_of
+from peerllm.overlay.answer_shape import AnswerShape
 
 # A chat of 256 turns in one megabyte is far beyond every model served; it bounds the work of
 # judging before the first token is counted.
 MAXIMUM_TURNS = 256
 MAXIMUM_BODY_BYTES = 1024 * 1024
 MAXIMUM_STOPS = 4
+# As many as OpenAI takes; 4 KB in an envelope.
+MAXIMUM_BIASES = 300
+
+TokenName = Annotated[str, Meta(pattern=r"\A(?:0|[1-9][0-9]{0,6})\Z")]
+Bias = Annotated[float, Meta(ge=-100, le=100)]
 
 
 class TextPart(msgspec.Struct, frozen=True, kw_only=True):
@@ -42,16 +49,17 @@ class StreamOptions(msgspec.Struct, frozen=True, kw_only=True):
     include_obfuscation: bool = False
 
 
-class ResponseFormat(msgspec.Struct, frozen=True, kw_only=True):
-    """Only plain text is served."""
-
-    type: Literal["text"]
-
-
 class Extension(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """PeerLLM's own field `peerllm`: `split` forces or forbids cutting the work into chunks."""
+    """PeerLLM's own field `peerllm`: what OpenAI's API has no name for.
+
+    `split` forces or forbids cutting the work into chunks. `min_p` leaves out tokens that are
+    less likely than this share of the likeliest; `repetition_penalty` divides the logits of
+    tokens that the answer already holds (1 changes nothing).
+    """
 
     split: Split = "auto"
+    min_p: Annotated[float, Meta(ge=0, le=1)] = 0.0
+    repetition_penalty: Annotated[float, Meta(ge=0.1, le=2)] = 1.0
 
 
 class ChatBody(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -78,8 +86,10 @@ class ChatBody(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     user: Annotated[str, Meta(max_length=256)] | None = None
     store: Literal[False] | None = None
     response_format: ResponseFormat | None = None
-    frequency_penalty: Annotated[float, Meta(ge=0, le=0)] | None = None
-    presence_penalty: Annotated[float, Meta(ge=0, le=0)] | None = None
+    frequency_penalty: Annotated[float, Meta(ge=-2, le=2)] | None = None
+    presence_penalty: Annotated[float, Meta(ge=-2, le=2)] | None = None
+    # By token of the model asked, written as a decimal number.
+    logit_bias: Annotated[dict[TokenName, Bias], Meta(max_length=MAXIMUM_BIASES)] | None = None
     logprobs: Literal[False] | None = None
     safety_identifier: Annotated[str, Meta(max_length=256)] | None = None
     peerllm: Extension | None = None
@@ -95,6 +105,12 @@ class ChatRequest(msgspec.Struct, frozen=True, kw_only=True):
     top_p_milli: int
     stop: tuple[str, ...]
     seed: int | None
+    frequency_penalty_milli: int = 0
+    presence_penalty_milli: int = 0
+    min_p_milli: int = 0
+    repetition_penalty_milli: int = 1000
+    logit_bias_milli: tuple[tuple[int, int], ...] = ()
+    answer_shape: AnswerShape | None = None
     stream: bool
     include_usage: bool
     split: Split
@@ -103,6 +119,7 @@ class ChatRequest(msgspec.Struct, frozen=True, kw_only=True):
         return f"ChatRequest(model={self.model!r}, turns={len(self.turns)})"
 
 
+_PLACE = re.compile(r" - at (?:`key` in )?`\$")
 _decoder = msgspec.json.Decoder(ChatBody)
 # Only what looks like a parameter's name is repeated.
 _UNKNOWN_FIELD = re.compile(r"Object contains unknown field `(\w{1,64})`\Z", re.ASCII)
@@ -125,6 +142,15 @@ def parse_chat(raw: bytes) -> ChatRequest | ApiError:
         )
     stop = [body.stop] if isinstance(body.stop, str) else body.stop or []
     options = body.stream_options or StreamOptions()
+    extension = body.peerllm or Extension()
+    shape = None if body.response_format is None else shape_of(body.response_format)
+    if isinstance(shape, str):
+        return invalid_request(shape, param="response_format", code="unsupported_schema")
+    if shape is not None and extension.split == "always":
+        return invalid_request(
+            "An answer with a 'response_format' is made in one piece; leave 'split' at 'auto'.",
+            param="peerllm.split",
+        )
     return ChatRequest(
         model=body.model,
         turns=turns,
@@ -135,7 +161,16 @@ def parse_chat(raw: bytes) -> ChatRequest | ApiError:
         seed=None if body.seed is None else body.seed & (2**63 - 1),
         stream=bool(body.stream),
         include_usage=options.include_usage,
-        split=(body.peerllm or Extension()).split,
+        frequency_penalty_milli=round((body.frequency_penalty or 0) * 1000),
+        presence_penalty_milli=round((body.presence_penalty or 0) * 1000),
+        min_p_milli=round(extension.min_p * 1000),
+        repetition_penalty_milli=round(extension.repetition_penalty * 1000),
+        logit_bias_milli=tuple(
+            (int(token), round(bias * 1000)) for token, bias in (body.logit_bias or {}).items()
+        ),
+        answer_shape=shape,
+        # Parts of a JSON value are not JSON.
+        split=extension.split if shape is None else "never",
     )
 
 
@@ -154,7 +189,8 @@ def _is_text(body: ChatBody) -> bool:
 
 
 def _validation_error(raw: bytes, reason: str) -> ApiError:
-    what, _, where = reason.partition(" - at `$")
+    what, *places = _PLACE.split(reason, maxsplit=1)
+    where = "".join(places)
     unknown = _UNKNOWN_FIELD.match(what)
     if unknown is not None:
         name = unknown[1]
@@ -166,6 +202,8 @@ def _validation_error(raw: bytes, reason: str) -> ApiError:
     # Here msgspec quotes what was sent; a message must never repeat it.
     if what.startswith("Invalid enum value"):
         what = "The value is not one of those allowed"
+    elif what.startswith("Expected `str` matching regex"):
+        what = "A name is not of the form allowed"
     elif what.startswith("Object contains unknown field"):
         what = "There is a field that this network does not know"
     param = where.rstrip("`").lstrip(".") or None

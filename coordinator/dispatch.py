@@ -27,6 +27,7 @@ from peerllm.overlay.messages import (
     ChunkTask,
     Dispatch,
     Failed,
+    LogitBias,
     Piece,
     ReceiptMessage,
     ReplyPiece,
@@ -237,6 +238,14 @@ class _ChunkRace:
             stop=list(order.stop),
             assistant_prefix=prefix,
             reply_key=reply_key,
+            min_p_milli=order.min_p_milli,
+            frequency_penalty_milli=order.frequency_penalty_milli,
+            presence_penalty_milli=order.presence_penalty_milli,
+            repetition_penalty_milli=order.repetition_penalty_milli,
+            logit_bias=[
+                LogitBias(token=token, bias_milli=bias) for token, bias in order.logit_bias_milli
+            ],
+            answer_shape=order.answer_shape,
         )
 
     async def _follow(self) -> Finish | Literal["all_failed", "out_of_time"]:

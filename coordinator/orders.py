@@ -7,6 +7,7 @@ from peerllm.coordinator.planner import TEMPLATE_MARGIN, Turn
 from peerllm.coordinator.race import Deadlines, Finish
 from peerllm.coordinator.vocabulary import Vocabulary
 from peerllm.crypto.receipt import Receipt
+from peerllm.overlay.answer_shape import AnswerShape
 from peerllm.overlay.model_pieces import ModelFacts
 
 # A home machine that does not produce a token in this time will not be waited for.
@@ -43,6 +44,12 @@ class Order:
     stop: tuple[str, ...] = field(repr=False)
     seed: int
     race_size: int
+    frequency_penalty_milli: int = 0
+    presence_penalty_milli: int = 0
+    min_p_milli: int = 0
+    repetition_penalty_milli: int = 1000
+    logit_bias_milli: tuple[tuple[int, int], ...] = ()
+    answer_shape: AnswerShape | None = None
 
     @property
     def context_tokens(self) -> int:

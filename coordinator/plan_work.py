@@ -92,6 +92,12 @@ class Work:
             stop=self.request.stop if chunk is self.plan.final or self.plan.joined else (),
             seed=(self.seed + chunk.index) & (2**63 - 1),
             race_size=self.house.terms.race_size,
+            frequency_penalty_milli=self.request.frequency_penalty_milli,
+            presence_penalty_milli=self.request.presence_penalty_milli,
+            min_p_milli=self.request.min_p_milli,
+            repetition_penalty_milli=self.request.repetition_penalty_milli,
+            logit_bias_milli=self.request.logit_bias_milli,
+            answer_shape=self.request.answer_shape,
         )
         served = await self.house.dispatcher.run(order, self.log, release)
         if isinstance(served, ChunkServed):

@@ -2,6 +2,7 @@
 
 from collections.abc import Awaitable, Callable
 
+from peerllm.safety.json_restoring import JsonRestorer
 from peerllm.safety.judge import Verdict
 from peerllm.safety.vault import Vault
 from peerllm.safety.windows import ReleaseWindows, Window
@@ -14,14 +15,22 @@ class ReleaseGate:
     """Takes the answer's text as it comes and releases what has been judged safe.
 
     After a refusal everything further is dropped; `refusal` says why and `on_refusal` is called
-    once, so that the work behind the gate can be stopped.
+    once, so that the work behind the gate can be stopped. `json`: the answer is JSON, and stays
+    it whatever an identifier holds.
     """
 
     def __init__(
-        self, *, judging: Judging, vault: Vault, release: Release, on_refusal: Callable[[], None]
+        self,
+        *,
+        judging: Judging,
+        vault: Vault,
+        release: Release,
+        on_refusal: Callable[[], None],
+        json: bool = False,
     ) -> None:
         self._judging = judging
-        self._restorer = vault.restorer()
+        # Where nothing was removed, JSON leaves as it came, to the letter.
+        self._restorer = JsonRestorer(vault) if json and not vault.is_empty else vault.restorer()
         self._release = release
         self._on_refusal = on_refusal
         self._windows = ReleaseWindows()

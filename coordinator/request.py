@@ -7,6 +7,7 @@ and every answer live in its local variables and are gone when it returns.
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, replace
 
+import msgspec
 import trio
 
 from peerllm.coordinator import api_errors
@@ -78,19 +79,22 @@ async def answer(
         prompt_tokens=prompt,
         completion_tokens=answer_bound(prompt, request.max_tokens),
     )
+    unknown_token = _unknown_token(request, model)
+    if unknown_token is not None:
+        return unknown_token
     async with reserved(house, key, request_id, bound) as hold:
         if hold.refusal is not None:
             return hold.refusal
         stopwatch.lap("admit")
-        verdict = await _judge_all(house.judge, [turn.content for turn in request.turns])
+        verdict = await _judge_all(house.judge, _texts(request))
         stopwatch.lap("judge")
         if not verdict.allowed:
             return api_errors.unsafe("prompt", verdict.category, verdict.standard_version)
         vault = Vault(house.finder)
         async with house.finder_turn:
-            turns = await _remove_identifiers(vault, request.turns)
+            request = await _remove_identifiers(vault, request)
         stopwatch.lap("identifiers")
-        plan = await _plan(turns, budget, request)
+        plan = await _plan(budget, request)
         stopwatch.lap("plan")
         if isinstance(plan, ApiError):
             return plan
@@ -128,16 +132,42 @@ async def _judge_all(judge: Judge, texts: Sequence[str]) -> Verdict:
     return verdict
 
 
-async def _remove_identifiers(vault: Vault, turns: Sequence[Turn]) -> tuple[Turn, ...]:
-    """Replace identifiers in all turns; every entity is known before the first is replaced."""
+def _texts(request: ChatRequest) -> list[str]:
+    """A customer's words: every turn, and names and constants of the form asked for."""
+    shape = request.answer_shape
+    named = [] if shape is None else shape.texts()
+    # Judged together: each alone is a word or two.
+    return [*(turn.content for turn in request.turns), *(["\n".join(named)] if named else [])]
 
-    def remove() -> tuple[Turn, ...]:
-        vault.prepare([turn.content for turn in turns])
-        return tuple(replace(turn, content=vault.remove(turn.content)) for turn in turns)
 
-    if sum(len(turn.content) for turn in turns) <= IN_PLACE_CHARACTERS:
+async def _remove_identifiers(vault: Vault, request: ChatRequest) -> ChatRequest:
+    """Replace identifiers in all texts; every entity is known before the first is replaced."""
+    turns, shape = request.turns, request.answer_shape
+    contents = [turn.content for turn in turns]
+    named = [] if shape is None else shape.texts()
+
+    def remove() -> ChatRequest:
+        vault.prepare([*contents, *named])
+        return msgspec.structs.replace(
+            request,
+            turns=tuple(replace(turn, content=vault.remove(turn.content)) for turn in turns),
+            answer_shape=None if shape is None else shape.with_texts(vault.remove),
+        )
+
+    if sum(map(len, contents)) <= IN_PLACE_CHARACTERS and not named:
         return remove()
     return await trio.to_thread.run_sync(remove)
+
+
+def _unknown_token(request: ChatRequest, model: ServedModel) -> ApiError | None:
+    known = model.vocabulary.size
+    if all(token < known for token, _ in request.logit_bias_milli):
+        return None
+    return api_errors.invalid_request(
+        f"A token in 'logit_bias' is none of this model's, which are numbered from 0 to "
+        f"{known - 1}.",
+        param="logit_bias",
+    )
 
 
 def _refuse_length(found: PromptTooLong) -> ApiError:
@@ -146,8 +176,10 @@ def _refuse_length(found: PromptTooLong) -> ApiError:
     )
 
 
-async def _plan(turns: Sequence[Turn], budget: Budget, request: ChatRequest) -> Plan | ApiError:
-    plan = await trio.to_thread.run_sync(lambda: make_plan(turns, budget, split=request.split))
+async def _plan(budget: Budget, request: ChatRequest) -> Plan | ApiError:
+    plan = await trio.to_thread.run_sync(
+        lambda: make_plan(request.turns, budget, split=request.split)
+    )
     if isinstance(plan, PromptTooLong):
         return _refuse_length(plan)
     if isinstance(plan, NotDivisible):
@@ -166,6 +198,7 @@ async def _serve(work: Work, vault: Vault, release: Release) -> Finish | ApiErro
             vault=vault,
             release=release,
             on_refusal=scope.cancel,
+            json=work.request.answer_shape is not None,
         )
         served = await run_plan(work, gate)
         if isinstance(served, ChunkUnserved):

@@ -32,6 +32,11 @@ class Vocabulary:
             raise VocabularyError(f"{path} holds no vocabulary that llama.cpp can read")
         self._vocabulary = llama_cpp.llama_model_get_vocab(self._model)
 
+    @property
+    def size(self) -> int:
+        """How many tokens the model knows: they are numbered from 0."""
+        return int(self._llama.llama_vocab_n_tokens(self._vocabulary))
+
     def count(self, text: str) -> int:
         """Tokens of `text`; control strings in it count as the plain text they are."""
         if not text:

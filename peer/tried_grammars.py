@@ -11,7 +11,8 @@ from typing import Final
 import trio
 
 from peerllm.crypto.encoding import encode
-from peerllm.overlay.answer_shape import AnswerShape, fault_of
+from peerllm.overlay.answer_shape import AnswerShape
+from peerllm.overlay.shape_faults import fault_of
 from peerllm.peer.grammar import grammar_of
 from peerllm.peer.grammar_trial import MAXIMUM_TRIAL_BYTES, REFUSED, GrammarTrial
 

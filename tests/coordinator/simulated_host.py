@@ -47,6 +47,8 @@ TOKEN = re.compile(r"\s*\S+|\s+")
 class WordVocabulary:
     """A token is a word with the white space before it."""
 
+    size = 50_000
+
     def count(self, text: str) -> int:
         return len(TOKEN.findall(text))
 

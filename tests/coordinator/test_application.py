@@ -1,4 +1,5 @@
 import json
+import re
 import threading
 from pathlib import Path
 from typing import Any
@@ -14,6 +15,8 @@ from peerllm.coordinator.application import REQUESTS_PER_KEY
 from peerllm.coordinator.chat_schema import MAXIMUM_BODY_BYTES
 from peerllm.overlay.messages import ChunkTask
 from peerllm.safety.identifiers import Identifier
+
+QUOTED = r'Ida "the\\fox"\nLovegrove'
 
 
 async def states(toy: ToyHouse) -> list[str]:
@@ -330,6 +333,52 @@ async def test_identifiers_never_reach_a_host_and_come_back(tmp_path: Path) -> N
         reply = await toy.chat(f"Greet {NAME}", stream=True)
         assert reply.text == f"Dear {NAME}, hello."
         assert NAME.split()[0] not in host.tasks[0].messages[-1].content
+
+
+async def test_an_answers_form_and_sampling_reach_the_host_without_identifiers(
+    tmp_path: Path,
+) -> None:
+    class QuotingFinder(WordFinder):
+        """Finds a name with everything that JSON must escape."""
+
+        def find(self, text: str) -> tuple[Identifier, ...]:
+            return tuple(
+                Identifier(*found.span(), "PERSON", 1.0) for found in re.finditer(QUOTED, text)
+            )
+
+    name = 'Ida "the\\fox"\nLovegrove'
+    schema = {
+        "type": "object",
+        "properties": {"to": {"enum": [name, "nobody"], "description": f"like {name}"}},
+        "required": ["to"],
+    }
+    sampling = {
+        "response_format": {"type": "json_schema", "json_schema": {"name": "x", "schema": schema}},
+        "frequency_penalty": 0.5,
+        "logit_bias": {"7": -1},
+        "peerllm": {"min_p": 0.1},
+    }
+    async with toy_house(tmp_path, finder=QuotingFinder()) as toy:
+        host = toy.host("a", text='{"to": "PERSON_1", "note": "Dear\\nPERSON_1"}')
+        for stream in (True, False):
+            reply = await toy.chat(f"Greet {name}", stream=stream, **sampling)
+            assert json.loads(reply.text) == {"to": name, "note": f"Dear\n{name}"}
+        task = host.tasks[0]
+        assert task.answer_shape is not None
+        assert task.answer_shape.texts() == ["to", "PERSON_1", "nobody"]
+        assert (task.frequency_penalty_milli, task.min_p_milli) == (500, 100)
+        assert [(bias.token, bias.bias_milli) for bias in task.logit_bias] == [(7, -1000)]
+        unsafe = {"enum": [MARK]}
+        for refused, code in (
+            ({"logit_bias": {"999999": 1}}, None),
+            ({"response_format": {"type": "json_schema", "json_schema": {
+                "name": "x", "schema": {"type": "string", "pattern": "a"}}}}, "unsupported_schema"),
+            ({"response_format": {"type": "json_schema", "json_schema": {
+                "name": "x", "schema": unsafe}}}, "content_filter"),
+        ):  # fmt: skip
+            error = (await toy.chat("Greet", **refused)).error
+            assert error["code"] == code
+        assert len(host.tasks) == 2
 
 
 async def test_a_bug_behind_the_api_says_an_id_and_no_content(tmp_path: Path) -> None:

@@ -58,11 +58,12 @@ def test_everything_openais_clients_may_send() -> None:
         user="u",
         store=False,
         response_format={"type": "text"},
-        frequency_penalty=0,
-        presence_penalty=0.0,
+        frequency_penalty=-0.5,
+        presence_penalty=2,
+        logit_bias={"50256": -100, "7": 0.25},
         logprobs=False,
         safety_identifier="s",
-        peerllm={"split": "never"},
+        peerllm={"split": "never", "min_p": 0.05, "repetition_penalty": 1.1},
     )  # fmt: skip
     assert [turn.role for turn in request.turns] == ["system", "user", "assistant"]
     assert request.turns[1].content == "ab"
@@ -74,6 +75,10 @@ def test_everything_openais_clients_may_send() -> None:
     assert 0 <= request.seed < 2**63
     assert request.include_usage
     assert request.split == "never"
+    assert (request.frequency_penalty_milli, request.presence_penalty_milli) == (-500, 2000)
+    assert (request.min_p_milli, request.repetition_penalty_milli) == (50, 1100)
+    assert request.logit_bias_milli == ((50256, -100_000), (7, 250))
+    assert request.answer_shape is None
 
 
 @pytest.mark.parametrize(
@@ -96,7 +101,16 @@ def test_everything_openais_clients_may_send() -> None:
         ({"model": ""}, "model"),
         ({"logprobs": True}, "logprobs"),
         ({"tools": []}, "tools"),
-        ({"response_format": {"type": "json_object"}}, "response_format.type"),
+        ({"response_format": {"type": "json"}}, "response_format.type"),
+        ({"frequency_penalty": 2.01}, "frequency_penalty"),
+        ({"presence_penalty": -2.01}, "presence_penalty"),
+        ({"logit_bias": {"5": 100.5}}, "logit_bias[...]"),
+        ({"logit_bias": {"-1": 1}}, "logit_bias"),
+        ({"logit_bias": {"12345678": 1}}, "logit_bias"),
+        ({"logit_bias": {str(n): 1 for n in range(301)}}, "logit_bias"),
+        ({"logit_bias": [1]}, "logit_bias"),
+        ({"peerllm": {"min_p": 1.1}}, "peerllm.min_p"),
+        ({"peerllm": {"repetition_penalty": 0}}, "peerllm.repetition_penalty"),
         ({"peerllm": {"split": "maybe"}}, "peerllm.split"),
         ({"seed": 2**64}, "seed"),
     ],
