@@ -125,6 +125,15 @@ def test_sealed_payload_survives_the_wire(sealed: ChunkTask | ReplyPiece) -> Non
     assert decode(encode(sealed), type(sealed), maximum_bytes=4096) == sealed
 
 
+def test_a_task_without_the_later_fields_is_a_plain_one() -> None:
+    plain = msgspec.to_builtins(TASK, builtin_types=(bytes,))
+    for name in ("min_p_milli", "frequency_penalty_milli", "presence_penalty_milli"):
+        del plain[name]
+    for name in ("repetition_penalty_milli", "logit_bias", "answer_shape"):
+        del plain[name]
+    assert decode(msgpack.packb(plain), ChunkTask, maximum_bytes=4096) == TASK
+
+
 def test_each_direction_refuses_the_other() -> None:
     with pytest.raises(FrameError):
         coordinator_message(to_bytes(HELLO))

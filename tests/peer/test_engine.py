@@ -1,3 +1,4 @@
+import json
 import os
 import signal
 import sys
@@ -10,6 +11,7 @@ import pytest
 import trio
 import trio.testing
 
+from peerllm.overlay.answer_shape import AnswerShape, Constants, Field, Record
 from peerllm.peer.engine import EngineClient, EngineSettings, default_threads, open_engine
 from peerllm.peer.engine_protocol import GenerationTask, ScoreTask, TaskTurn
 from peerllm.peer.generation import (
@@ -26,6 +28,14 @@ from peerllm.peer.generation import (
 )
 from peerllm.peer.models import DigestCache, ModelFile, locate_model
 from peerllm.peer.verification import judge_answer
+
+YES_OR_NO = AnswerShape(
+    nodes=[
+        Record(fields=[Field(name="yes", node=1, required=True)]),
+        Constants(others=["true", "false"]),
+    ]
+)
+NOTHING = AnswerShape(nodes=[Constants()])
 
 
 def task(max_tokens: int = 6, content: str = "Count to ten.") -> GenerationTask:
@@ -82,9 +92,26 @@ async def test_several_answers_stream_from_one_engine(tmp_path: Path) -> None:
                 nursery.start_soon(ask, engine)
         with engine.generate(task(content="word " * 400)) as generation:
             assert await generation.next() == GenerationRefused("context_exceeded")
+        shaped = msgspec.structs.replace(task(20), answer_shape=YES_OR_NO)
+        with engine.generate(shaped) as generation:
+            _, text, end = await collect(generation)
+        assert isinstance(end, GeneratedPiece)
+        assert end.finish == "stop"
+        assert json.loads(text)["yes"] in (True, False)
+        impossible = msgspec.structs.replace(shaped, answer_shape=NOTHING)
+        with engine.generate(impossible) as generation:
+            assert await generation.next() == GenerationRefused("bad_task")
+        claim = ScoreTask(task=impossible, tokens=[5])
+        assert await engine.score(claim) == GenerationRefused("bad_task")
+        # Given up while its form was being tried.
+        other = AnswerShape(nodes=[Constants(others=["1"])])
+        with engine.generate(msgspec.structs.replace(task(), answer_shape=other)):
+            await trio.sleep(0)
+        with engine.generate(task()) as generation:
+            answers.append((await collect(generation))[:2])
     # Three answers on two slots: the third waited, and greedy answers are equal.
-    assert len(answers) == 3
-    assert answers[0] == answers[1] == answers[2]
+    assert len(answers) == 4
+    assert answers[0] == answers[1] == answers[2] == answers[3]
     assert len(answers[0][0]) == 6
     assert answers[0][1]
 

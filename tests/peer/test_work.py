@@ -10,6 +10,7 @@ from peerllm.crypto.envelope import EnvelopeBinding, seal
 from peerllm.crypto.identity import Identity
 from peerllm.crypto.receipt import Receipt, verify_receipt
 from peerllm.crypto.reply import ReplyOpener
+from peerllm.overlay.answer_shape import AnswerShape, Constants
 from peerllm.overlay.messages import (
     Accepted,
     ChatMessage,
@@ -17,6 +18,7 @@ from peerllm.overlay.messages import (
     Dispatch,
     Failed,
     HostMessage,
+    LogitBias,
     Piece,
     ReceiptMessage,
     ReplyPiece,
@@ -42,6 +44,12 @@ TASK = ChunkTask(
     stop=["END"],
     assistant_prefix="So",
     reply_key=REPLY_KEY,
+    min_p_milli=50,
+    frequency_penalty_milli=-100,
+    presence_penalty_milli=200,
+    repetition_penalty_milli=1100,
+    logit_bias=[LogitBias(token=7, bias_milli=-1)],
+    answer_shape=AnswerShape(nodes=[Constants(strings=["yes"])]),
 )
 
 
@@ -163,6 +171,10 @@ async def test_the_engine_gets_the_task_with_the_bound_seed(desk: Desk) -> None:
     assert [(turn.role, turn.content) for turn in task.turns] == [("user", "SECRET QUESTION")]
     assert (task.max_tokens, task.seed, task.stop) == (9, 42, ["END"])
     assert (task.temperature_milli, task.top_p_milli, task.assistant_prefix) == (700, 900, "So")
+    for name in ("min_p_milli", "frequency_penalty_milli", "presence_penalty_milli"):
+        assert getattr(task, name) == getattr(TASK, name)
+    for name in ("repetition_penalty_milli", "logit_bias", "answer_shape"):
+        assert getattr(task, name) == getattr(TASK, name)
     assert desk.receipt().outcome == "complete"
 
 
