@@ -18,8 +18,6 @@ MAXIMUM_PIECES: Final = 65_536
 MAXIMUM_MODEL_BYTES: Final = MAXIMUM_PIECES * PIECE_BYTES
 # The next piece is asked for before the last one is here, so that no round trip is idle.
 PIECES_ON_THE_WAY: Final = 2
-# For both of them: 17 KiB/s. A fetch of any size is better served by another holder than this.
-PIECE_SECONDS: Final = 120.0
 # Near the end a piece is asked of a second holder once the first has had so long.
 DOUBLE_AFTER_SECONDS: Final = 5.0
 
@@ -186,14 +184,6 @@ class Assembly:
         for index in [index for index, askers in self._asked.items() if holder in askers]:
             del self._asked[index][holder]
             self._return(index)
-
-    def overdue(self, holder: str, now: float) -> bool:
-        """Whether a holder has taken too long over a piece."""
-        return any(
-            now - askers[holder] > PIECE_SECONDS
-            for askers in self._asked.values()
-            if holder in askers
-        )
 
     def _return(self, index: int) -> None:
         if not self._asked.get(index):
