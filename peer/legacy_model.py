@@ -11,6 +11,7 @@ import importlib
 import os
 import re
 from collections.abc import Sequence
+from functools import cache
 from pathlib import Path
 from typing import Any, Final
 
@@ -30,14 +31,15 @@ _MARKER: Final = re.compile(r"<[^\s<>]+>|\[[A-Z_]+\]|<\|.*\|>", re.DOTALL)
 _PIECE: Final = re.compile(rb".{1,256}(?=(?<=\S) \S|\Z)|.{1,256}", re.DOTALL)
 
 
+@cache
 def load_library() -> Any:
-    """Import the library. Raises `ModelError`."""
+    """Import the library: its configuration and its functions. Raises `ModelError`."""
     # Its package also knows a model hub; nothing here may ever ask it.
     os.environ["HF_HUB_OFFLINE"] = "1"
     try:
         # Typed Any on purpose: the library declares no types.
         library: Any = importlib.import_module("ctransformers.llm")
-        native = library.load_library()
+        native = library.load_library(_build())
     # The library's own words for "not for this processor" are an OSError.
     except (ImportError, OSError):
         raise ModelError(
@@ -46,6 +48,23 @@ def load_library() -> Any:
             "install ctransformers 0.2.27 (peerllm[legacy]) on x86-64 or macOS",
         ) from None
     return library.Config, native
+
+
+def _build() -> str | None:
+    """Which of the library's builds this processor runs; None lets it find out by itself.
+
+    It chooses by the same words, but runs other programs for a second to learn them.
+    """
+    try:
+        found = re.search(r"^flags\s*:(.*)$", Path("/proc/cpuinfo").read_text(), re.MULTILINE)
+    except OSError:
+        return None
+    if found is None:
+        return None
+    flags = set(found[1].split())
+    if "avx2" in flags:
+        return "avx2"
+    return "avx" if {"avx", "f16c"} <= flags else "basic"
 
 
 class LegacyModel:

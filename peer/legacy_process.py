@@ -129,6 +129,8 @@ class LegacyServer:
                     timeout=_SCRUB_AFTER_SECONDS if self._used else None,
                 )
             except queue.Empty:
+                if idle and not self._scrubbing:
+                    self._model.begin()
                 self._scrubbing = idle
                 return True
             match message:
@@ -231,8 +233,6 @@ class LegacyServer:
 
         The library cannot clear it, so one token is computed over all their places.
         """
-        if self._model.held >= self._used:
-            self._model.begin()
         left = min(PIECE_TOKENS, self._used - self._model.held)
         self._model.evaluate([0] * left)
         if self._model.held == self._used:

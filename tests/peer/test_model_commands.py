@@ -1,3 +1,4 @@
+import hashlib
 from pathlib import Path
 
 import pytest
@@ -5,10 +6,12 @@ from click.testing import Result
 from typer.testing import CliRunner
 
 from peerllm.peer import benchmark
-from peerllm.peer.catalogue import LocalCatalogue
+from peerllm.peer.catalogue import LocalCatalogue, find_model
+from peerllm.peer.legacy_format import LegacyFormat
 from peerllm.peer.model_commands import model_app
 from peerllm.peer.models import EMBEDDED_MODEL
 from tests.peer.gguf_files import tiny_gguf
+from tests.peer.legacy_files import gpt2_file
 
 
 def command(tmp_path: Path, name: str, *rest: str) -> Result:
@@ -84,3 +87,77 @@ def test_the_real_model_is_measured_and_the_figures_are_kept(
     assert min(model.benchmark.prefill_milli, model.benchmark.decode_milli) > 0
     assert model.benchmark.build.startswith("llama-cpp-python")
     assert "1 threads" in command(tmp_path, "list").stdout
+
+
+def test_a_legacy_file_is_added_by_its_owners_word_only(tmp_path: Path) -> None:
+    file = tmp_path / "old.bin"
+    file.write_bytes(gpt2_file())
+    digest = hashlib.sha256(gpt2_file()).hexdigest()
+    template = tmp_path / "chat.j2"
+    template.write_text("{{ messages[0].content }}")
+    assert "not a GGUF model file" in command(tmp_path, "add", str(file)).stderr
+    legacy = ["--engine", "ctransformers", "--architecture", "gpt2", "--digest", digest]
+    added = command(tmp_path, "add", str(file), *legacy, "--chat-template", str(template))
+    assert added.exit_code == 0
+    assert added.stdout == f"old {digest}\n"
+    assert "Add only files whose source you trust" in added.stderr
+    assert "gpt2 (ctransformers)" in command(tmp_path, "list").stdout
+    assert command(tmp_path, "verify").stdout == "old: whole\n"
+    # The template is kept, not the place where it was.
+    template.unlink()
+    model = LocalCatalogue(tmp_path / "data").model_file(digest)
+    assert model.legacy == LegacyFormat(
+        architecture="gpt2", chat_template="{{ messages[0].content }}"
+    )
+    assert find_model(tmp_path / "data", "old").legacy == model.legacy
+    file.write_bytes(gpt2_file()[:-4])
+    assert "damaged or no gpt2 model" in command(tmp_path, "verify").stdout
+
+
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [
+        (["--engine", "ctransformers"], "needs --architecture: one of gpt2, llama"),
+        (["--architecture", "gpt2"], "are for --engine ctransformers"),
+        (["--chat-template", "/chat.j2"], "are for --engine ctransformers"),
+        (["--digest", "0" * 63], "64 hexadecimal digits, got 63"),
+        (["--digest", "0" * 64], "expected 0000"),
+        (["--engine", "ctransformers", "--architecture", "gpt2"], "which is for llama.cpp"),
+        (["--template-file", b"{% for"], "chat template cannot be read"),
+        (["--template-file", b"\xff"], "is no text in UTF-8"),
+        (["--template-file", b" \n"], "must have 1 to 16384 bytes"),
+        (["--template-file", b"x" * 16_385], "must have 1 to 16384 bytes"),
+    ],
+)
+def test_what_is_wrong_with_a_legacy_model_is_said(
+    tmp_path: Path, options: list[str | bytes], said: str
+) -> None:
+    file = tmp_path / "tiny.gguf"
+    file.write_bytes(tiny_gguf())
+    if options[0] == "--template-file":
+        template = tmp_path / "chat.j2"
+        template.write_bytes(bytes(options[1]))
+        options = ["--engine", "ctransformers", "--architecture", "gpt2"]
+        options += ["--chat-template", str(template)]
+    done = command(tmp_path, "add", str(file), *map(str, options))
+    assert done.exit_code == 1
+    assert said in done.stderr.splitlines()[-1]
+    assert not LocalCatalogue(tmp_path / "data").models()
+    assert command(tmp_path, "add", "--engine", "ctransformers").exit_code == 1
+    assert command(tmp_path, "add", "--digest", "0" * 64).exit_code == 1
+
+
+def test_a_legacy_model_is_measured_with_its_one_slot(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(benchmark, "_PROMPT_WORDS", 8)
+    monkeypatch.setattr(benchmark, "_TOKENS", 8)
+    file = tmp_path / "old.bin"
+    file.write_bytes(gpt2_file())
+    command(tmp_path, "add", str(file), "--engine", "ctransformers", "--architecture", "gpt2")
+    measured = command(tmp_path, "benchmark", "old", "--slots", "4", "--threads", "1")
+    assert measured.exit_code == 0, measured.stderr
+    _, model = LocalCatalogue(tmp_path / "data").find("old")
+    assert model.benchmark is not None
+    assert model.benchmark.slots == 1
+    assert model.benchmark.build == "ctransformers 0.2.27"
