@@ -1,5 +1,7 @@
 """The public API against a running network, with the official client and with bad input."""
 
+import json
+
 import httpx
 import openai
 import pytest
@@ -28,8 +30,27 @@ def test_a_plain_answer(network: UpNetwork) -> None:
     assert sum(statement["paid_nano_usd"].values()) == statement["host_share_nano_usd"]
 
 
-def test_a_streamed_answer_is_the_plain_one_in_pieces(network: UpNetwork) -> None:
+COLOURS = {
+    "type": "object",
+    "properties": {
+        "colours": {
+            "type": "array",
+            "items": {"type": "string", "maxLength": 8},
+            "minItems": 1,
+            "maxItems": 3,
+        }
+    },
+    "required": ["colours"],
+    "additionalProperties": False,
+}
+
+
+def test_a_streamed_answer_is_the_plain_one_in_pieces_and_keeps_its_schema(
+    network: UpNetwork,
+) -> None:
+    schema = {"name": "colours", "strict": True, "schema": COLOURS}
     options = {"model": MODEL, "messages": QUESTION, "max_tokens": 48, "temperature": 0}
+    options["response_format"] = {"type": "json_schema", "json_schema": schema}
     plain = network.client().chat.completions.create(**options)
     stream = network.client().chat.completions.create(
         **options, stream=True, stream_options={"include_usage": True}
@@ -37,7 +58,10 @@ def test_a_streamed_answer_is_the_plain_one_in_pieces(network: UpNetwork) -> Non
     events = list(stream)
     text = "".join(e.choices[0].delta.content or "" for e in events if e.choices)
     assert text == plain.choices[0].message.content
-    assert [e for e in events if e.choices][-1].choices[0].finish_reason is not None
+    assert [e for e in events if e.choices][-1].choices[0].finish_reason == "stop"
+    (colours,) = json.loads(text).values()
+    assert 0 < len(colours) <= 3
+    assert all(len(colour) <= 8 for colour in colours)
     assert events[-1].usage == plain.usage
 
 
