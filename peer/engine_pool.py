@@ -40,7 +40,8 @@ _RETRY_SECONDS: Final = 60.0
 class PoolParts:
     """What a pool works with; everything that differs between a test and a host.
 
-    `slots`: answers of all models together. `weights_count_as_free`: whether the system
+    `slots`: answers of all models together. `own_memory`: what the daemon itself takes of the
+    owner's cap. `weights_count_as_free`: whether the system
     counts mapped files as free memory. `on_change` is told of a model's new state, and with
     None that slots may be other ones without one.
     """
@@ -49,6 +50,7 @@ class PoolParts:
     files: ModelFiles
     open_engine: OpenEngine
     free_memory: Callable[[], int]
+    own_memory: Callable[[], int]
     weights_count_as_free: bool
     on_change: Callable[[PooledModel | None], None] = lambda _model: None
 
@@ -210,8 +212,12 @@ class EnginePool:
 
     def _room_for(self, model: PooledModel) -> Room | NoRoom:
         assert model.known is not None  # noqa: S101 - only what has been read is loaded
-        memory = Memory(self._parts.free_memory(), self._cap)
+        memory = Memory(self._parts.free_memory(), self._cap_for_models())
         return make_room(model.known.need, self._residents(), memory)
+
+    def _cap_for_models(self) -> int:
+        # Not 0, which would lift the cap.
+        return max(1, self._cap - self._parts.own_memory()) if self._cap else 0
 
     def _load_next(self) -> None:
         """Begin to load what is in line, preloaded models first, one at a time."""
@@ -253,18 +259,17 @@ class EnginePool:
 
     def _tidy(self) -> None:
         """Put away what its owner unloaded, or no longer has the memory for."""
-        beyond = above_cap(self._residents(), self._cap)
+        beyond = above_cap(self._residents(), self._cap_for_models())
         for model in self.models:
             if not model.leases and (model.unloaded_by_owner or model.name in beyond):
                 self.put_away(model)
 
     def _tune(self, model: PooledModel) -> None:
         if model.run is not None and model.run.engine is not None:
-            cap = cap_for(model.name, self._residents(), self._cap)
+            cap = cap_for(model.name, self._residents(), self._cap_for_models())
             model.run.engine.tune(**self._limits, memory_cap_bytes=cap)
 
     def _engine_changed(self, model: PooledModel, run: EngineRun, state: EngineState) -> None:
-        run.state = state
         if model.run is not run:
             return
         if isinstance(state, EngineReady):

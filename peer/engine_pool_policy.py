@@ -65,7 +65,7 @@ def make_room(need: MemoryNeed, residents: Sequence[Resident], memory: Memory) -
     free = _free(memory, residents)
     while need.total > min(free, _under_cap(memory.cap, staying)):
         if not by_age:
-            return _no_room(need, staying, min(free, _under_cap(memory.cap, staying)))
+            return _no_room(need, staying, free, _under_cap(memory.cap, staying))
         oldest = by_age.pop(0)
         staying.remove(oldest)
         evicted.append(oldest.name)
@@ -113,9 +113,10 @@ def _under_cap(cap: int, staying: Iterable[Resident]) -> int:
     return (cap or 1 << 62) - sum(resident.need for resident in staying)
 
 
-def _no_room(need: MemoryNeed, staying: Sequence[Resident], allowed: int) -> NoRoom:
+def _no_room(need: MemoryNeed, staying: Sequence[Resident], free: int, under_cap: int) -> NoRoom:
+    whose = "under the memory cap" if under_cap < free else "free"
     beside = ", ".join(sorted(resident.name for resident in staying))
     return NoRoom(
-        f"it takes {megabytes(need.total)}, {megabytes(max(0, allowed))} are left"
+        f"it takes {megabytes(need.total)}, {megabytes(max(0, min(free, under_cap)))} are {whose}"
         + (f" beside {beside}" if beside else "")
     )

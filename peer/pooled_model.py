@@ -23,9 +23,9 @@ from peerllm.peer.generation import (
 )
 from peerllm.peer.model_files import FileSign, KnownModel
 
-# A third of the time a coordinator waits for a first token: the prompt needs the rest. A
-# model that takes longer to load is offered while it is loaded, and makes no room.
-LONGEST_LOAD_SECONDS: Final = 5.0
+# Half of the time a coordinator waits for a first token: the prompt needs the rest. A model
+# that takes longer to load is offered while it is loaded, and makes no room.
+LONGEST_LOAD_SECONDS: Final = 7.5
 
 
 class PoolEngine(Engine, Protocol):
@@ -73,8 +73,12 @@ class EngineRun:
     # The engine's last word, after which it is put away.
     over: trio.Event = field(default_factory=trio.Event)
     engine: PoolEngine | None = None
-    state: EngineState = field(default_factory=EngineLoading)
     was_ready: bool = False
+
+    @property
+    def state(self) -> EngineState:
+        """The engine's own: it knows of its process's end before it can tell."""
+        return self.engine.state if self.engine else EngineLoading()
 
 
 class PooledModel:

@@ -13,7 +13,9 @@ import psutil
 import trio
 
 from peerllm.crypto.identity import Identity
+from peerllm.overlay.framing import ByteStream
 from peerllm.overlay.messages import SESSION_PROTOCOL
+from peerllm.overlay.model_messages import MODEL_PROTOCOL
 from peerllm.overlay.node import open_node
 from peerllm.peer.bandwidth import Meter, MeteredStream
 from peerllm.peer.catalogue import find_model
@@ -35,6 +37,7 @@ from peerllm.peer.generation import (
 )
 from peerllm.peer.limit_keeper import LimitKeeper
 from peerllm.peer.limits import Conditions, HoldReason, Limits
+from peerllm.peer.model_exchange import ExchangeParts, ModelExchange
 from peerllm.peer.model_files import DiskModelFiles
 from peerllm.peer.pooled_model import ModelAway, ModelInLine, ModelState, PooledModel
 from peerllm.peer.recent_log import RecentLog
@@ -82,6 +85,7 @@ async def run_host(
         ),
         open_engine=lambda settings, on_state: open_engine(settings, on_state=on_state),
         free_memory=lambda: int(psutil.virtual_memory().available),
+        own_memory=lambda: int(psutil.Process().memory_info().rss),
         weights_count_as_free=sys.platform == "linux",
         on_change=watch.models_changed,
     )
@@ -108,8 +112,9 @@ async def _serve(
         open_node(
             identity,
             listen=configuration.listen_multiaddr,
-            admits=lambda peer_id: peer_id == coordinator,
-            maximum_connections=8,
+            admits=lambda peer_id: peer_id == coordinator or exchange.admits(peer_id),
+            # Coordinator, four hosts fetched from, four served, and some on their way.
+            maximum_connections=16,
         ) as node,
         trio.open_nursery() as nursery,
     ):
@@ -118,6 +123,22 @@ async def _serve(
         async def dial() -> MeteredStream:
             stream = await node.dial(configuration.coordinator, SESSION_PROTOCOL)
             return MeteredStream(stream, meter)
+
+        async def dial_holder(address: str) -> ByteStream:
+            return await node.dial(address, MODEL_PROTOCOL)
+
+        exchange = ModelExchange(
+            ExchangeParts(
+                data_directory=configuration.data_directory,
+                dial=dial_holder,
+                port=lambda: node.port,
+                shares=lambda: keeper.limits.share_models,
+                holding=lambda: bool(keeper.holds),
+                bytes_per_second=lambda: keeper.limits.bandwidth_bytes_per_second,
+                meter=meter,
+                log=log,
+            )
+        )
 
         def drain(seconds: float) -> None:
             if daemon.is_draining:
@@ -136,6 +157,8 @@ async def _serve(
                 randomness=random.random,
                 holding=lambda: bool(keeper.holds),
                 on_receipt=book.count,
+                sharing=exchange.sharing,
+                on_introduction=exchange.on_introduction,
             )
         )
         control = HostControl(
@@ -145,6 +168,7 @@ async def _serve(
                 find_model=partial(find_model, configuration.data_directory),
                 limits=keeper,
                 earnings=book,
+                exchange=exchange,
                 meter=meter,
                 log=recent,
                 broadcast=broadcast,
@@ -155,6 +179,7 @@ async def _serve(
             )
         )
         watch.attach(daemon, control)
+        node.serve(MODEL_PROTOCOL, exchange.serve)
         async with open_control(
             configuration.data_directory,
             control.answer,
@@ -166,6 +191,7 @@ async def _serve(
             nursery.start_soon(_stop_on_signal, drain, configuration.drain_seconds)
             nursery.start_soon(control.tell_changes)
             nursery.start_soon(book.run)
+            nursery.start_soon(exchange.run, daemon)
             nursery.start_soon(keeper.run)
             # What was limited when the host last ran is limited from its first hello on.
             await keeper.look_now()

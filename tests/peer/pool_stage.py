@@ -210,6 +210,7 @@ async def running_pool(
         files=machine,
         open_engine=machine.open_engine,
         free_memory=machine.free,
+        own_memory=lambda: 10,
         weights_count_as_free=False,
         on_change=machine.changed,
     )

@@ -67,7 +67,7 @@ async def test_a_model_at_work_is_never_evicted_and_nothing_else_is_promised(
             await trio.sleep(60)
             assert machine.history == ["+a", "-a", "+b"]
             state = pool.models[0].shown_state
-            assert state == ModelAway("it takes 1 MB, 0 MB are left beside b")
+            assert state == ModelAway("it takes 1 MB, 0 MB are free beside b")
         machine.told.clear()
         lease.release()
         assert free_slots(pool, "a", "b") == [2, 2]
@@ -380,7 +380,7 @@ async def test_a_lower_memory_cap_sends_idle_models_away(
         assert await answer(pool, "a") == "a"
         lease = pool.take(digest_of("b"))
         assert lease
-        pool.tune(threads=1, nice=5, memory_cap_bytes=150)
+        pool.tune(threads=1, nice=5, memory_cap_bytes=160)
         await trio.sleep(5)
         assert list(machine.engines) == ["b"]
         assert machine.engines["b"].tuned
@@ -390,7 +390,7 @@ async def test_a_lower_memory_cap_sends_idle_models_away(
         assert free_slots(pool, "a", "b", "c") == [2, 2, 2]
         assert await answer(pool, "a") == "a"
         assert list(machine.engines) == ["a"]
-        # What the others leave of the cap is what an engine may take.
+        # What the daemon and the others leave of the cap is what an engine may take.
         assert machine.engines["a"].cap == 150
 
 
@@ -403,7 +403,7 @@ async def test_free_memory_that_goes_and_comes_is_told(
         pool.load(pool.models[0])
         await trio.sleep(5)
         machine.memory = 100
-        pool.tune(threads=0, nice=0, memory_cap_bytes=100)
+        pool.tune(threads=0, nice=0, memory_cap_bytes=110)
         await trio.sleep(5)
         machine.told.clear()
         # Another program takes what a model that is not loaded would need.

@@ -93,9 +93,9 @@ def test_a_lower_cap_sends_idle_models_away_and_never_the_last(
 def test_a_model_that_does_not_fit_is_refused_with_the_numbers() -> None:
     residents = [resident("a", 100_000_000, busy=True), resident("b", 1, kept=True)]
     room = make_room(need(500_000_000), residents, Memory(200_000_000))
-    assert room == NoRoom("it takes 500 MB, 200 MB are left beside a, b")
+    assert room == NoRoom("it takes 500 MB, 200 MB are free beside a, b")
     capped = make_room(need(500_000_000), [], Memory(900_000_000, cap=300_000_000))
-    assert capped == NoRoom("it takes 500 MB, 300 MB are left")
+    assert capped == NoRoom("it takes 500 MB, 300 MB are under the memory cap")
 
 
 def test_who_was_used_last_stays() -> None:
