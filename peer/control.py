@@ -11,6 +11,7 @@ from peerllm.peer.control_server import Event, Request, Response
 from peerllm.peer.control_status import ControlledHost, status_of, status_of_model
 from peerllm.peer.errors import PeerError
 from peerllm.peer.limits import Limits
+from peerllm.peer.model_fetch_api import FetchRequest
 
 T = TypeVar("T")
 
@@ -38,6 +39,8 @@ class HostControl:
                 return Response(200, host.earnings.earnings)
             case "GET", "/v1/log":
                 return Response(200, LogLines(lines=list(host.log.lines)))
+            case _, "/v1/fetch" | "/v1/fetch/stop":
+                return self._fetch(request)
             case "POST", "/v1/models/load" | "/v1/models/unload":
                 return await self._move(request)
             case "PUT" | "POST", _:
@@ -66,6 +69,23 @@ class HostControl:
             case "POST", "/v1/stop":
                 host.drain(0)
                 return Response(200, status_of(host))
+        return _not_there(request)
+
+    def _fetch(self, request: Request) -> Response:
+        exchange = self._host.exchange
+        match request.method, request.path:
+            case "GET", "/v1/fetch":
+                return Response(200, exchange.status)
+            case "POST", "/v1/fetch":
+                asked = _body(request, FetchRequest)
+                if isinstance(asked, Response):
+                    return asked
+                if refusal := exchange.start(asked.model):
+                    return Response(409, Fault(error=refusal))
+                return Response(200, exchange.status)
+            case "POST", "/v1/fetch/stop":
+                exchange.stop()
+                return Response(200, exchange.status)
         return _not_there(request)
 
     async def tell_changes(self) -> None:
@@ -132,6 +152,8 @@ class HostControl:
         except OSError as error:
             sentence = f"in force, but not kept for the next start: {error.strerror}"
             return Response(507, Fault(error=sentence))
+        finally:
+            self._host.exchange.limits_changed()
         self.changed()
         return Response(200, status_of(self._host))
 

@@ -12,6 +12,7 @@ can read. A change within version 1 only adds fields.
     POST /v1/stop                              stop at once
     POST /v1/models/load   {"model": "name"}   serve it, from its file as it is now: ModelStatus
     POST /v1/models/unload {"model": "name"}   no more slots, gone after its last chunk: ModelStatus
+    GET, POST /v1/fetch, POST /v1/fetch/stop   a model from other hosts, see model_fetch_api
     GET  /v1/earnings      Earnings
     GET  /v1/log           {"lines": [...]}    the last events, oldest first
     GET  /v1/events        server-sent events: "status" at every change, "log" per event

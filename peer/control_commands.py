@@ -164,12 +164,16 @@ def limits(
     memory_cap_mb: Annotated[int | None, typer.Option(help="0 is no cap.")] = None,
     maximum_celsius: Annotated[int | None, typer.Option(help="0 is no limit.")] = None,
     bandwidth_kib: Annotated[int | None, typer.Option(help="KiB a second; 0 is no cap.")] = None,
+    share_models: Annotated[
+        bool | None, typer.Option(help="Let other hosts of the network fetch model files here.")
+    ] = None,
 ) -> None:
     """Show the limits, or change those given: in force within a second, nothing is dropped."""
     with clear_endings(PeerError):
         given: dict[str, object] = {
             "idle_minutes": idle_minutes,
             "on_battery": on_battery,
+            "share_models": share_models,
             "threads": threads,
             "nice": nice,
             "memory_cap_bytes": None if memory_cap_mb is None else memory_cap_mb * _MEGABYTE,
@@ -259,6 +263,7 @@ def _print_limits(found: Limits) -> None:
         ("nice", found.nice),
         ("memory", found.memory_cap_bytes and f"{found.memory_cap_bytes // _MEGABYTE} MB"),
         ("celsius", found.maximum_celsius),
+        ("models", found.share_models and "shared with other hosts"),
         ("bandwidth", found.bandwidth_bytes_per_second and _rate(found)),
     ]
     typer.echo("limits       " + "; ".join(f"{name} {value}" for name, value in rows if value))

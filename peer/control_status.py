@@ -18,6 +18,7 @@ from peerllm.peer.generation import (
     EngineUnavailable,
 )
 from peerllm.peer.limit_keeper import LimitKeeper
+from peerllm.peer.model_exchange import ModelExchange
 from peerllm.peer.pooled_model import ModelAway, ModelInLine, PooledModel
 from peerllm.peer.recent_log import RecentLog
 
@@ -32,6 +33,7 @@ class ControlledHost:
     find_model: Callable[[str], WantedModel]
     limits: LimitKeeper
     earnings: EarningsBook
+    exchange: ModelExchange
     meter: Meter
     log: RecentLog
     broadcast: Broadcast

@@ -14,11 +14,15 @@ from peerllm.overlay.messages import (
     Dispatch,
     Failed,
     FailureReason,
+    FindModel,
     Goodbye,
     Heartbeat,
     HeartbeatReply,
     Hello,
     HostMessage,
+    Introduce,
+    ModelHolders,
+    ModelNotFound,
     ModelOffer,
     Refused,
     Slots,
@@ -68,6 +72,9 @@ class Introduced(Protocol):
     def count(self, report: WorkReport) -> None:
         """Take note of what came of a chunk."""
 
+    def on_introduction(self, message: ModelHolders | ModelNotFound | Introduce) -> None:
+        """What the coordinator says about models' files and those who hold or fetch them."""
+
 
 class Conversation:
     """One session, from hello to its end, and the dispatches that run in it."""
@@ -84,6 +91,8 @@ class Conversation:
         self._running: dict[bytes, trio.CancelScope] = {}
         self._idle = trio.Event()
         self._welcomed = trio.Event()
+        # Whether this coordinator knows the question; another release would hang up on it.
+        self._introduces = False
         self.over = trio.Event()
 
     @property
@@ -134,6 +143,12 @@ class Conversation:
         with suppress(SessionClosed):
             self._session.post(message)
 
+    def find_model(self, wanted: str) -> bool:
+        """Ask who holds a model's file; False when this coordinator does not answer that."""
+        if self._introduces:
+            self._post(FindModel(wanted=wanted))
+        return self._introduces
+
     async def expect_welcome(self) -> None:
         """Close the session when the coordinator does not answer the hello."""
         with trio.move_on_after(_WELCOME_SECONDS):
@@ -159,6 +174,10 @@ class Conversation:
             case Cancel():
                 if scope := self._running.get(message.dispatch_id):
                     scope.cancel()
+            case ModelHolders() | ModelNotFound() | Introduce():
+                if not self._welcomed.is_set():
+                    raise SessionViolation("an introduction before welcome")
+                self._host.on_introduction(message)
             case Refused():
                 self._host.log.event("refused_by_coordinator", reason=_word(message.reason))
                 self._session.close("refused")
@@ -168,6 +187,7 @@ class Conversation:
     def _on_welcome(self, welcome: Welcome) -> None:
         if welcome.coordinator != self._host.coordinator:
             raise SessionViolation("welcome in another coordinator's name")
+        self._introduces = welcome.introduces
         if not self._welcomed.is_set():
             self._welcomed.set()
             self._host.log.event("connected", coordinator=welcome.coordinator)

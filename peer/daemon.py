@@ -20,7 +20,11 @@ from peerllm.overlay.messages import (
     FailureReason,
     Hello,
     HostMessage,
+    Introduce,
+    ModelHolders,
+    ModelNotFound,
     ModelOffer,
+    ModelSharing,
 )
 from peerllm.peer.conversation import Conversation
 from peerllm.peer.events import HostEvent
@@ -55,6 +59,9 @@ class DaemonParts:
     # Whether a limit of the owner forbids new work at the moment.
     holding: Callable[[], bool] = lambda: False
     on_receipt: Callable[[Receipt], None] = lambda _receipt: None
+    # What other hosts may fetch from here, and what the coordinator says about such fetches.
+    sharing: Callable[[], ModelSharing | None] = lambda: None
+    on_introduction: Callable[[ModelHolders | ModelNotFound | Introduce], None] = lambda _: None
 
 
 class HostDaemon:
@@ -129,6 +136,20 @@ class HostDaemon:
         """Tell the coordinator what is offered and granted now; what runs goes on."""
         if self._conversation is not None:
             self._conversation.announce()
+
+    def sharing_changed(self) -> None:
+        """Tell the coordinator what others may fetch from here now."""
+        if self._conversation is not None:
+            self._conversation.greet()
+            self._conversation.announce()
+
+    def find_model(self, wanted: str) -> bool:
+        """Ask the coordinator who holds a model's file; False when there is none to ask."""
+        return (
+            self.is_connected
+            and self._conversation is not None
+            and self._conversation.find_model(wanted)
+        )
 
     def offers(self) -> list[ModelOffer]:
         """What coordinators are told of."""
@@ -245,7 +266,12 @@ class HostDaemon:
             software=SOFTWARE,
             sealing_certificate=certificate,
             models=self.offers(),
+            sharing=self._parts.sharing(),
         )
+
+    def on_introduction(self, message: ModelHolders | ModelNotFound | Introduce) -> None:
+        """Pass on what the coordinator says about models' files."""
+        self._parts.on_introduction(message)
 
     def _count_receipt(self, receipt: Receipt) -> None:
         self.tally["receipts"] += 1

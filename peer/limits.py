@@ -48,6 +48,8 @@ class Limits(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     memory_cap_bytes: Annotated[int, Meta(ge=0)] = 0
     maximum_celsius: Annotated[int, Meta(ge=0, le=150)] = 0
     bandwidth_bytes_per_second: Annotated[int, Meta(ge=0)] = 0
+    # Whether hosts that the coordinator introduces may fetch models' files from this one.
+    share_models: bool = False
 
     def __post_init__(self) -> None:
         if 0 < self.bandwidth_bytes_per_second < SLOWEST_BANDWIDTH:

@@ -14,6 +14,7 @@ from peerllm.peer.catalogue import BenchmarkResult, CatalogueModel, LocalCatalog
 from peerllm.peer.configuration import DEFAULT_SLOTS, MAXIMUM_SLOTS, MAXIMUM_THREADS
 from peerllm.peer.control_client import ControlClient, ControlError
 from peerllm.peer.errors import ConfigurationError, ModelError, PeerError
+from peerllm.peer.fetch_commands import fetch_app
 from peerllm.peer.legacy_format import LEGACY_ARCHITECTURES, LegacyArchitecture, LegacyFormat
 from peerllm.peer.legacy_template import read_template
 from peerllm.peer.load_commands import load_app
@@ -27,6 +28,7 @@ model_app = typer.Typer(
     pretty_exceptions_enable=False,
 )
 model_app.add_typer(load_app)
+model_app.add_typer(fetch_app)
 
 DataDirectory = Annotated[
     Path, typer.Option("--data-directory", help="Folder of the host's key and state.")

@@ -2,6 +2,7 @@
 
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Final, Protocol
 
@@ -45,26 +46,33 @@ class GuestStream(ByteStream, Protocol):
         """Who is at the other end."""
 
 
+class Spokesman(Protocol):
+    """Who talks with the coordinator."""
+
+    def find_model(self, wanted: str) -> bool:
+        """Ask it who holds a model's file; False when there is none that answers that."""
+
+    def sharing_changed(self) -> None:
+        """Tell it what others may fetch from here now."""
+
+
 @dataclass(frozen=True, kw_only=True)
 class ExchangeParts:
     """What the exchange works with; everything that differs between a test and a host.
 
-    `ask` passes a question on to the coordinator, False when there is none that answers.
-    `shares` is the owner's choice, `holding` whether a limit forbids new work now,
-    `bytes_per_second` the owner's cap (0: none).
+    `dial` opens a stream to an address that ends in a peer id. `shares` is the owner's
+    choice, `holding` whether a limit forbids new work now, `bytes_per_second` the owner's cap
+    (0: none).
     """
 
     data_directory: Path
     dial: Callable[[str], Awaitable[ByteStream]]
-    ask: Callable[[str], bool]
     port: Callable[[], int | None]
     shares: Callable[[], bool]
     holding: Callable[[], bool]
     bytes_per_second: Callable[[], int]
     meter: Meter
     log: EventLog[HostEvent]
-    sharing_changed: Callable[[], None]
-    fetch_changed: Callable[[], None] = lambda: None
 
 
 class ModelExchange:
@@ -86,13 +94,13 @@ class ModelExchange:
         self._ended = FetchStatus(state="none")
         self._wanted, self._wanting = "", trio.Event()
 
-    async def run(self) -> None:
+    async def run(self, spokesman: Spokesman) -> None:
         """Fetch and share until cancelled."""
         async with trio.open_nursery() as nursery:
-            nursery.start_soon(self._keep_sharing)
+            nursery.start_soon(self._keep_sharing, spokesman)
             while True:
                 await self._wanting.wait()
-                await self._fetch_one(self._wanted)
+                await self._fetch_one(self._wanted, spokesman)
                 self._wanting = trio.Event()
 
     # What the coordinator says.
@@ -162,18 +170,17 @@ class ModelExchange:
         """The owner may have changed what is shared."""
         self._look_now.set()
 
-    async def _fetch_one(self, wanted: str) -> None:
+    async def _fetch_one(self, wanted: str, spokesman: Spokesman) -> None:
         parts = self._parts
         self._fetch = fetch = ModelFetch(
             wanted,
             FetchParts(
                 directory=parts.data_directory / "models",
-                find=self._find,
+                find=partial(self._find, spokesman),
                 open_stream=self._open_stream,
                 local=self._local,
                 streams=lambda: streams_under(parts.bytes_per_second()),
                 log=parts.log,
-                changed=parts.fetch_changed,
             ),
         )
         parts.log.event("fetch_begun", model=wanted)
@@ -193,7 +200,6 @@ class ModelExchange:
         finally:
             self._fetch, self._ended = None, ended
             parts.log.event("fetch_ended", outcome=ended.state, done_bytes=ended.done_bytes)
-            parts.fetch_changed()
             self._look_now.set()
 
     def _status_of(
@@ -230,9 +236,9 @@ class ModelExchange:
         whole = path.is_file() and path.stat().st_size == model.file_bytes
         return path if whole else None
 
-    async def _find(self, wanted: str) -> ModelHolders | ModelNotFound | None:
+    async def _find(self, spokesman: Spokesman, wanted: str) -> ModelHolders | ModelNotFound | None:
         self._asked, self._answer, self._answered = wanted, None, trio.Event()
-        if not self._parts.ask(wanted):
+        if not spokesman.find_model(wanted):
             return None
         with trio.move_on_after(_ANSWER_SECONDS):
             await self._answered.wait()
@@ -244,11 +250,11 @@ class ModelExchange:
     def _metered(self, stream: ByteStream) -> ByteStream:
         return MeteredStream(MeteredStream(stream, self._parts.meter), self._share)
 
-    async def _keep_sharing(self) -> None:
+    async def _keep_sharing(self, spokesman: Spokesman) -> None:
         while True:
             if await self._library.look(share=self._parts.shares()):
                 self._parts.log.event("sharing", models=len(self._library.digests))
-                self._parts.sharing_changed()
+                spokesman.sharing_changed()
             with trio.move_on_after(_LOOK_SECONDS):
                 await self._look_now.wait()
             self._look_now = trio.Event()

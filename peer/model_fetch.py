@@ -44,7 +44,6 @@ class FetchParts:
     local: Callable[[bytes], Path | None]
     streams: Callable[[], int]
     log: EventLog[HostEvent]
-    changed: Callable[[], None] = lambda: None
 
 
 @dataclass(frozen=True)
@@ -80,28 +79,28 @@ class ModelFetch:
             self.done_bytes = facts.file_bytes
             return Fetched(here, found.name)
         files = PartialModel(self._parts.directory, facts)
-        self._enter("checking")
+        self.stage = "checking"
         if not await files.is_here():
             assembly = Assembly(facts)
             await self._gather(found, _Gathering(self, self._parts, files, assembly))
-            self._enter("checking")
+            self.stage = "checking"
             await files.finish()
         return Fetched(files.path, found.name)
 
     async def _gather(self, found: ModelHolders, gathering: "_Gathering") -> None:
-        await gathering.resume()
+        if await gathering.resume():
+            return
         pauses = deque(_PAUSES_SECONDS)
-        while not gathering.assembly.is_complete:
-            self._enter("fetching")
+        while True:
+            self.stage = "fetching"
             before = self.done_bytes
-            await gathering.run(found.holders, self._find)
-            if gathering.assembly.is_complete:
+            if await gathering.run(found.holders, self._find):
                 return
             if self.done_bytes > before:
                 pauses = deque(_PAUSES_SECONDS)
             if not pauses:
                 raise FetchError("no_holders", self._nobody(found))
-            self._enter("finding")
+            self.stage = "finding"
             await trio.sleep(pauses.popleft())
             try:
                 found = await self._find()
@@ -140,14 +139,9 @@ class ModelFetch:
             "what is here already is kept"
         )
 
-    def _enter(self, stage: FetchStage) -> None:
-        self.stage = stage
-        self._parts.changed()
-
     def note(self, done_bytes: int) -> None:
         """Take note of how far the present stage is."""
         self.done_bytes = done_bytes
-        self._parts.changed()
 
 
 class _Gathering:
@@ -166,18 +160,22 @@ class _Gathering:
         self._failure: FetchError | None = None
         self._changed = trio.Event()
 
-    async def resume(self) -> None:
-        """Take up what an earlier fetch has left."""
+    async def resume(self) -> bool:
+        """Take up what an earlier fetch has left; whether that is all."""
         pieces = await self._files.saved_list()
         if pieces is not None:
             self._fetch.stage = "resuming"
             self.assembly.begin(pieces, await self._files.begin(pieces, self._fetch.note))
             self._fetch.note(self.assembly.stored_bytes)
+        return self.assembly.is_complete
 
     async def run(
         self, holders: list[ModelHolder], find: Callable[[], Awaitable[ModelHolders]]
-    ) -> None:
-        """Use these holders, and those that `find` names later. Raises `FetchError`."""
+    ) -> bool:
+        """Use these holders, and those that `find` names later; whether all is here then.
+
+        Raises `FetchError`.
+        """
         async with trio.open_nursery() as nursery:
             self._enlist(holders, nursery)
             nursery.start_soon(self._renew, find, nursery)
@@ -186,6 +184,7 @@ class _Gathering:
             nursery.cancel_scope.cancel()
         if self._failure is not None:
             raise self._failure
+        return self.assembly.is_complete
 
     def _enlist(self, holders: list[ModelHolder], nursery: trio.Nursery) -> None:
         known = {holder.peer_id for holder in self._waiting} | self._fetch.holders
