@@ -85,6 +85,7 @@ async def run_host(
         ),
         open_engine=lambda settings, on_state: open_engine(settings, on_state=on_state),
         free_memory=lambda: int(psutil.virtual_memory().available),
+        own_memory=lambda: int(psutil.Process().memory_info().rss),
         weights_count_as_free=sys.platform == "linux",
         on_change=watch.models_changed,
     )
