@@ -2,6 +2,7 @@ import datetime
 import json
 import random
 from collections.abc import Iterator
+from typing import Any
 
 import numpy as np
 import pytest
@@ -19,7 +20,7 @@ from peerllm.overlay.answer_shape import (
     Text,
 )
 from peerllm.overlay.shape_faults import fault_of
-from peerllm.peer.batching import BatchingEngine, Produced, ScoredAnswer
+from peerllm.peer.batching import BatchingEngine
 from peerllm.peer.chat import ChatTemplate, ChatTurn, plain_tokens
 from peerllm.peer.errors import PromptError
 from peerllm.peer.grammar import grammar_of
@@ -127,28 +128,27 @@ def test_whatever_fits_is_json_of_that_form(model: LlamaModel) -> None:
     assert isinstance(json.loads(walked(model, anything, random.Random(1))), dict)
 
 
-def prompt(model: LlamaModel, prefix: str = "") -> list[int]:
+def prompt(model: LlamaModel, prefix: str = "") -> Any:
     return ChatTemplate(model.chat_template).prompt([ChatTurn("user", QUESTION)], prefix, model)
 
 
 def answered(
-    engine: BatchingEngine, given: list[int], sampling: Sampling, max_tokens: int = 40
-) -> list[Produced]:
+    engine: BatchingEngine, given: Any, sampling: Sampling, max_tokens: int = 40
+) -> list[Any]:
     engine.submit(1, given, max_tokens=max_tokens, sampling=sampling)
-    steps: list[Produced] = []
+    steps: list[Any] = []
     while not engine.idle:
-        steps += [outcome for outcome in engine.step() if isinstance(outcome, Produced)]
+        steps += engine.step()
     return steps
 
 
-def scored(
-    engine: BatchingEngine, model: LlamaModel, claim: list[int], sampling: Sampling, *, exact: bool
-) -> ScoredAnswer:
-    engine.score(2, prompt(model), claim, sampling=sampling, ended=True, exact=exact)
-    while True:
-        for outcome in engine.step():
-            assert isinstance(outcome, ScoredAnswer)
-            return outcome
+def scored(engine: BatchingEngine, model: LlamaModel, claim: list[int], sampling: Sampling) -> Any:
+    engine.score(2, prompt(model), claim, sampling=sampling, ended=True)
+    outcomes: list[Any] = []
+    while not engine.idle:
+        outcomes += engine.step()
+    (outcome,) = outcomes
+    return outcome
 
 
 @pytest.mark.parametrize("sampling", [DRAWN, Sampling(grammar=DRAWN.grammar)])
@@ -161,12 +161,12 @@ def test_an_answer_keeps_its_form_and_can_be_checked(
     assert [*value] == ["city", "large"]
     assert len(value["city"]) <= 8
     claim = [token for step in answer for token in step.tokens]
-    honest = scored(engine, model, claim, sampling, exact=True)
+    honest = scored(engine, model, claim, sampling)
     assert honest.would_draw == (True,) * (len(claim) + 1)
     assert sampling == DRAWN or max(honest.margins) == 0
     # Without the grammar the same tokens are no answer of this model's.
     free = Sampling(temperature=sampling.temperature, seed=4)
-    assert not all(scored(engine, model, claim, free, exact=False).would_draw)
+    assert not all(scored(engine, model, claim, free).would_draw)
 
 
 def test_a_claim_that_leaves_the_grammar_is_nobodys_answer(
@@ -174,7 +174,7 @@ def test_a_claim_that_leaves_the_grammar_is_nobodys_answer(
 ) -> None:
     free = answered(engine, prompt(model), Sampling(), 6)
     claim = [token for step in free for token in step.tokens]
-    foreign = scored(engine, model, claim, Sampling(grammar=DRAWN.grammar), exact=False)
+    foreign = scored(engine, model, claim, Sampling(grammar=DRAWN.grammar))
     # A host that ignored the form would otherwise be right from its second token on.
     assert not any(foreign.would_draw)
     assert foreign.margins[0] > 50
