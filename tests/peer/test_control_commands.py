@@ -10,6 +10,8 @@ from peerllm.crypto.identity import Identity
 from peerllm.peer.commands import host_app
 from peerllm.peer.files import read_state
 from peerllm.peer.limits import Limits, ScheduleWindow
+from peerllm.peer.model_commands import model_app
+from peerllm.peer.models import embedded_model_path
 
 COORDINATOR = f"/ip4/127.0.0.1/tcp/1/p2p/{Identity.from_seed(b'c' * 32).peer_id}"
 
@@ -18,11 +20,39 @@ def command(tmp_path: Path, name: str, *rest: str) -> Result:
     return CliRunner().invoke(host_app, [name, "--data-directory", str(tmp_path), *rest])
 
 
+def model_command(tmp_path: Path, name: str, *rest: str) -> Result:
+    return CliRunner().invoke(model_app, [name, "--data-directory", str(tmp_path), *rest])
+
+
+def mend_its_only_model(tmp_path: Path, file: Path) -> None:
+    """The host lives on without a model, says why, and takes the file once it is whole."""
+    refused = model_command(tmp_path, "load", "mine")
+    assert refused.exit_code == 1
+    assert f"unavailable: the model file {file} is damaged" in refused.stderr
+    assert refused.stderr.count("\n") == 1
+    assert refused.stderr.removeprefix("peerllm: ") in command(tmp_path, "status").stdout
+    file.unlink()
+    file.symlink_to(embedded_model_path())
+    loaded = model_command(tmp_path, "load", "mine")
+    assert loaded.exit_code == 0, loaded.stderr
+    assert "; ready; " in loaded.stdout
+    model_command(tmp_path, "add", str(file), "--name", "mine")
+    assert model_command(tmp_path, "list").stdout.splitlines()[1].endswith("ready")
+    assert "not loaded: unloaded by its owner" in model_command(tmp_path, "unload", "mine").stdout
+    assert model_command(tmp_path, "list").stdout.splitlines()[1].endswith("not loaded")
+    for name in ("load", "unload"):
+        assert "'absent'" in model_command(tmp_path, name, "absent").stderr
+
+
 def test_a_host_in_the_background_lives_until_it_is_stopped(tmp_path: Path) -> None:
-    started = command(tmp_path, "start", "--coordinator", COORDINATOR)
+    file = tmp_path / "mine.gguf"
+    with embedded_model_path().open("rb") as whole:
+        file.write_bytes(whole.read(200_000))
+    started = command(tmp_path, "start", "--coordinator", COORDINATOR, "--model", str(file))
     assert started.exit_code == 0, started.stderr
     assert started.stdout.startswith("waiting")
     try:
+        mend_its_only_model(tmp_path, file)
         status = json.loads(command(tmp_path, "status", "--json").stdout)
         process_id = json.loads((tmp_path / "control.json").read_text())["process_id"]
         os.kill(process_id, 0)
@@ -43,6 +73,12 @@ def test_a_host_in_the_background_lives_until_it_is_stopped(tmp_path: Path) -> N
     assert read_state(tmp_path / "limits.json", Limits) == Limits(paused=True, on_battery=False)
     settings = json.loads((tmp_path / "host.json").read_text())
     assert settings["coordinator"] == COORDINATOR
+    assert settings["models"] == [str(file)]
+
+
+@pytest.mark.parametrize("name", ["load", "unload"])
+def test_models_are_loaded_by_a_running_host(tmp_path: Path, name: str) -> None:
+    assert "no host runs from" in model_command(tmp_path, name, "mine").stderr
 
 
 @pytest.mark.parametrize("name", ["status", "pause", "resume", "drain", "stop", "logs"])
