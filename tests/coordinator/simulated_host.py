@@ -1,13 +1,14 @@
 """Hosts in memory: real envelopes, replies and receipts, and faults to order."""
 
+import math
 import random
-import re
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import cast
 
 import trio
 
+from benchmarks.synthetic_engine import Pace, SyntheticGeneration, split
 from peerllm.coordinator.accounts import Seat, Tier
 from peerllm.coordinator.dispatch import Dispatcher
 from peerllm.coordinator.orders import Order, ServedModel
@@ -37,11 +38,11 @@ from peerllm.overlay.messages import (
     Slots,
 )
 from peerllm.overlay.model_pieces import PIECE_BYTES, ModelFacts
+from peerllm.peer.generation import GeneratedPiece
 
 DIGEST = bytes(range(32))
 NOW_US = 1_800_000_000_000_000
 COORDINATOR = Identity.from_seed(b"c" * 32)
-TOKEN = re.compile(r"\s*\S+|\s+")
 
 
 class WordVocabulary:
@@ -50,7 +51,7 @@ class WordVocabulary:
     size = 50_000
 
     def count(self, text: str) -> int:
-        return len(TOKEN.findall(text))
+        return len(split(text))
 
 
 def served_model(context_tokens: int = 4096) -> ServedModel:
@@ -229,42 +230,45 @@ class SimulatedHost:
     async def _generate(
         self, task: ChunkTask, sealer: ReplySealer, dispatch: Dispatch, live: LiveHost
     ) -> int:
-        tokens = self._tokens(task)
-        finish = "length" if len(tokens) > task.max_tokens else "stop"
+        tokens, limit = self._tokens(task), task.max_tokens
         if self.faults.talkative:
-            tokens = (tokens * task.max_tokens)[: task.max_tokens + 4]
-        else:
-            tokens = tokens[: task.max_tokens]
-        for number in range(len(tokens) + 1):
-            await trio.sleep(self.pace)
+            tokens, limit = tokens * limit, limit + 4
+        rate = 1 / self.pace if self.pace else math.inf
+        generation = SyntheticGeneration(
+            tokens, Pace(self.pace, rate), max_tokens=limit, piece_tokens=1
+        )
+        number = 0
+        while True:
+            step = await generation.next()
+            assert isinstance(step, GeneratedPiece)
             if number == self.faults.dies_after:
                 self.die()
             if number == self.faults.stalls_after:
                 await trio.sleep_forever()
-            final = number == len(tokens)
+            final = step.finish != ""
             piece = ReplyPiece(
-                tokens=[] if final else [number],
-                text="" if final else tokens[number] + "y" * (9_000 * self.faults.verbose),
-                finish=finish if final else "",
+                tokens=list(step.tokens),
+                text=step.text + "y" * (9_000 * self.faults.verbose * (not final)),
+                finish=step.finish,
             )
             sealed = sealer.seal(encode(piece), final=final)
             if number == self.faults.garbage_after:
                 sealed = bytes(len(sealed))
             message = Piece(dispatch_id=dispatch.dispatch_id, sealed=sealed, final=final)
-            if not self._say(live, message):
+            if not self._say(live, message) or final:
                 return number
             while self.faults.floods and self._say(live, Accepted(dispatch_id=message.dispatch_id)):
                 await trio.lowlevel.checkpoint()
-        return len(tokens)
+            number += 1
 
     def _tokens(self, task: ChunkTask) -> list[str]:
         whole = self.answer(task)
         if self.faults.diverges_after is not None:
-            kept = TOKEN.findall(whole)[: self.faults.diverges_after]
+            kept = split(whole)[: self.faults.diverges_after]
             whole = "".join(kept) + f" {self.name} goes its own way for some words"
         prefix = task.assistant_prefix
         rest = whole[len(prefix) :] if whole.startswith(prefix) else f" {self.name} went on"
-        return TOKEN.findall(rest)
+        return split(rest)
 
     def _hand_in(self, dispatch: Dispatch, live: LiveHost, sent: int, *, complete: bool) -> None:
         kind = self.faults.receipt
