@@ -202,6 +202,14 @@ def test_what_was_begun_counts_for_penalties(model: LlamaModel, engine: Batching
     assert answered(engine, prompt(model), penalized, 1)[0].tokens != plain
 
 
+def test_where_no_token_fits_the_answer_ends(model: LlamaModel, engine: BatchingEngine) -> None:
+    # The library takes no token that begins with NUL.
+    stuck = Sampling(temperature=1.0, grammar=r'root ::= "{" [\x00]')
+    answer = answered(engine, prompt(model), stuck)
+    assert "".join(step.text for step in answer) == "{"
+    assert answer[-1].finish == "stop"
+
+
 def test_text_that_is_no_grammar_is_refused(model: LlamaModel, engine: BatchingEngine) -> None:
     for wrong in ("root ::= (", "root ::= root", "root ::= missing", "no grammar"):
         with pytest.raises(PromptError, match="cannot be compiled"):
