@@ -1,94 +1,54 @@
-"""Continuous batching: many answers generated together, one token each per step.
+"""Continuous batching: many answers generated together, one token each per pass.
 
 A sequence joins when a slot is free and leaves as soon as it is done or cancelled; the
 others never wait for it. A long prompt enters in pieces, so that running answers go on.
 """
 
+import ctypes
+import time
 from collections import deque
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, field
-from typing import Final, Literal
+from collections.abc import Callable, Iterable, Sequence
+from typing import Final
 
 import numpy as np
 
 from peerllm.peer.errors import EngineError, PromptError
 from peerllm.peer.llama import LlamaModel, new_context
+from peerllm.peer.public_prefixes import PublicPrefixes
 from peerllm.peer.released_text import ReleasedText
 from peerllm.peer.sampling import Logits, Sampler, Sampling
+from peerllm.peer.sequences import (
+    PREFILL_TOKENS,
+    Answer,
+    Claim,
+    Finish,
+    Outcome,
+    Produced,
+    Prompt,
+    ScoredAnswer,
+)
 
-Finish = Literal["", "stop", "length"]
-
-# Prompt tokens taken in one step. At 150 tokens/s of prefill a step then lasts 0.2 s: a
-# running answer slows, it does not freeze. Larger gains nothing on a processor.
-# Fixed, whether answers run beside or not: the library's results depend on how a prompt
-# is cut, and an answer must not depend on who else was there.
-PREFILL_TOKENS: Final = 32
-
-
-@dataclass(frozen=True)
-class Produced:
-    """What one step gave one sequence: at most one token and the text now released."""
-
-    identifier: int
-    tokens: tuple[int, ...] = field(repr=False)
-    text: str = field(repr=False)
-    finish: Finish
-
-
-@dataclass(frozen=True)
-class ScoredAnswer:
-    """What this model says to a claimed answer, token by token.
-
-    `would_draw`: the same sampling would have drawn that token. `margins`: the largest
-    logit minus the claimed token's, 0 where the claimed token is the likeliest. Where the
-    claim ends with the model's own end, that is the last entry.
-    """
-
-    identifier: int
-    would_draw: tuple[bool, ...]
-    margins: tuple[float, ...]
-
-
-Outcome = Produced | ScoredAnswer
-
-
-@dataclass(eq=False, kw_only=True)
-class _Sequence:
-    """What every sequence has, whether its tokens are drawn or given."""
-
-    identifier: int
-    # What enters piece by piece: the prompt, and what follows it if that is known.
-    script: list[int] = field(repr=False)
-    prompt_tokens: int
-    sampler: Sampler
-    slot: int = -1
-    # Tokens of this sequence in its cache.
-    held: int = 0
-    # Decided but not yet decoded.
-    drawn: int | None = field(default=None, repr=False)
-
-
-@dataclass(eq=False, kw_only=True)
-class _Answer(_Sequence):
-    limit: int
-    text: ReleasedText
-    produced: int = 0
-
-
-@dataclass(eq=False, kw_only=True)
-class _Claim(_Sequence):
-    tokens: list[int] = field(repr=False)
-    ended: bool
-    exact: bool
-    would_draw: list[bool] = field(default_factory=list)
-    margins: list[float] = field(default_factory=list)
+# So long running answers wait for prompts before they get their next token. Readers of a
+# stream do not see a third of a second; every pass in between delays a first token.
+_PROMPTS_SECONDS: Final = 0.3
 
 
 class BatchingEngine:
     """Generates for several prompts at once. Not thread-safe: one thread calls it."""
 
-    def __init__(self, model: LlamaModel, *, slots: int, context_tokens: int, threads: int):
-        """Reserve the caches. Raises `ModelError` when there is not enough memory."""
+    def __init__(
+        self,
+        model: LlamaModel,
+        *,
+        slots: int,
+        context_tokens: int,
+        threads: int,
+        now: Callable[[], float] = time.monotonic,
+    ):
+        """Reserve the caches. Raises `ModelError` when there is not enough memory.
+
+        `now` gives seconds of any clock.
+        """
         self._model = model
         self._library = model.library
         # A pass holds one token of every answer, or one piece of a prompt.
@@ -107,8 +67,12 @@ class BatchingEngine:
         self.slots = slots
         # The lowest free slot is taken first: adjacent sequences share one pass.
         self._free = list(range(slots))
-        self._waiting: deque[_Answer | _Claim] = deque()
-        self._active: list[_Answer | _Claim] = []
+        self._waiting: deque[Answer | Claim] = deque()
+        self._active: list[Answer | Claim] = []
+        self._prefixes = PublicPrefixes()
+        self._now = now
+        # How long prompts have had the machine since answers last had it.
+        self._prompts_had = 0.0
 
     def __repr__(self) -> str:
         return f"BatchingEngine(active={len(self._active)}, waiting={len(self._waiting)})"
@@ -121,7 +85,7 @@ class BatchingEngine:
     def submit(
         self,
         identifier: int,
-        prompt: Sequence[int],
+        prompt: Prompt,
         *,
         max_tokens: int,
         sampling: Sampling,
@@ -131,11 +95,10 @@ class BatchingEngine:
         self._check_room(prompt, 1)
         self._check_tokens(token for token, _ in sampling.logit_bias)
         self._waiting.append(
-            _Answer(
+            Answer(
                 identifier=identifier,
-                script=list(prompt),
-                prompt_tokens=len(prompt),
-                sampler=self._new_sampler(sampling),
+                prompt=prompt,
+                sampler=Sampler(self._model, sampling),
                 limit=min(max_tokens, self.context_tokens - len(prompt)),
                 text=ReleasedText(stop),
             )
@@ -144,18 +107,15 @@ class BatchingEngine:
     def score(
         self,
         identifier: int,
-        prompt: Sequence[int],
+        prompt: Prompt,
         tokens: Sequence[int],
         *,
         sampling: Sampling,
         ended: bool = False,
-        exact: bool = False,
     ) -> None:
         """Queue a claimed answer; `step` gives its `ScoredAnswer`.
 
-        `ended` claims that the model itself ended the answer after these tokens. `exact`
-        takes the tokens one by one, as they were generated, and so computes the very same
-        logits; otherwise they enter in pieces like a prompt, at less cost. Raises
+        `ended` claims that the model itself ended the answer after these tokens. Raises
         `PromptError` when prompt and tokens do not fit or a token is none of this model's.
         """
         if not tokens:
@@ -163,17 +123,15 @@ class BatchingEngine:
         self._check_tokens(tokens)
         self._check_tokens(token for token, _ in sampling.logit_bias)
         self._check_room(prompt, len(tokens))
-        # What follows the last token is of interest only if the answer ended there.
-        known = list(tokens) if ended else list(tokens)[:-1]
         self._waiting.append(
-            _Claim(
+            Claim(
                 identifier=identifier,
-                script=list(prompt) if exact else [*prompt, *known],
-                prompt_tokens=len(prompt),
-                sampler=self._new_sampler(sampling),
-                tokens=list(tokens),
+                prompt=prompt,
+                # What follows the last token is of interest only if the answer ended there.
+                known=tuple(tokens if ended else tokens[:-1]),
+                sampler=Sampler(self._model, sampling),
+                tokens=tuple(tokens),
                 ended=ended,
-                exact=exact,
             )
         )
 
@@ -186,17 +144,26 @@ class BatchingEngine:
             self._leave(sequence)
 
     def step(self) -> list[Outcome]:
-        """One token for every running answer, then a piece of the oldest waiting prompt.
+        """One pass: one token for every running answer, or a piece of the oldest prompt.
 
-        Two passes, since a pass that mixed them would compute the prompt's first token by
-        another path than alone: its logits would differ by as much as 0.7. Raises
-        `EngineError` when the library fails; the engine is then lost.
+        Never both, since the library would compute the mixture in two parts anyway. Prompts
+        go first, until running answers have waited long enough. Raises `EngineError` when
+        the library fails; the engine is then lost.
         """
         self._seat_waiting()
-        return self._decode_answers() + self._decode_prompt()
+        entering = [sequence for sequence in self._active if sequence.entering]
+        running = [sequence for sequence in self._active if sequence.drawn is not None]
+        if entering and not (running and self._prompts_had >= _PROMPTS_SECONDS):
+            began = self._now()
+            # Oldest first: finishing one prompt early beats finishing all of them late.
+            outcomes = self._read(min(entering, key=lambda sequence: sequence.identifier))
+            self._prompts_had += self._now() - began
+            return outcomes
+        self._prompts_had = 0.0
+        return self._continue(running)
 
     def use_threads(self, threads: int) -> None:
-        """Compute with so many threads from the next step on; results stay the same."""
+        """Compute with so many threads from the next step on."""
         self._library.llama_set_n_threads(self._context, threads, threads)
 
     def scrub(self) -> None:
@@ -217,8 +184,8 @@ class BatchingEngine:
             self._library.llama_free(self._context)
             self._context = None
 
-    def _check_room(self, prompt: Sequence[int], answer_tokens: int) -> None:
-        if not prompt:
+    def _check_room(self, prompt: Prompt, answer_tokens: int) -> None:
+        if not prompt.tokens:
             raise PromptError("bad_task", "the prompt has no tokens")
         if len(prompt) + answer_tokens > self.context_tokens:
             raise PromptError(
@@ -234,51 +201,68 @@ class BatchingEngine:
             if not 0 <= token <= last:
                 raise PromptError("bad_task", f"a token must be from 0 to {last}, got {token}")
 
-    def _new_sampler(self, sampling: Sampling) -> Sampler:
-        return Sampler(self._model, sampling)
-
     def _seat_waiting(self) -> None:
         while self._waiting and self._free:
             sequence = self._waiting.popleft()
             sequence.slot = self._free.pop(0)
             self._active.append(sequence)
+            self._restore_prefix(sequence)
         self._active.sort(key=lambda sequence: sequence.slot)
 
-    def _decode_answers(self) -> list[Outcome]:
+    def _restore_prefix(self, sequence: Answer | Claim) -> None:
+        prefix = sequence.prompt.tokens[: sequence.prompt.public_tokens]
+        state = self._prefixes.find(prefix)
+        if state is None:
+            return
+        # The library takes a writable pointer, though it only reads.
+        buffer = (ctypes.c_uint8 * len(state)).from_buffer_copy(state)
+        read = self._library.llama_state_seq_set_data(
+            self._context, buffer, len(state), sequence.slot
+        )
+        if read != len(state):
+            raise EngineError(f"llama_state_seq_set_data read {read} of {len(state)} bytes")
+        sequence.held = len(prefix)
+
+    def _prefix_state(self, sequence: Answer | Claim) -> bytes:
+        size = int(self._library.llama_state_seq_get_size(self._context, sequence.slot))
+        buffer = (ctypes.c_uint8 * size)()
+        written = int(
+            self._library.llama_state_seq_get_data(self._context, buffer, size, sequence.slot)
+        )
+        return bytes(buffer)[:written]
+
+    def _continue(self, running: Sequence[Answer | Claim]) -> list[Outcome]:
         self._batch.n_tokens = 0
-        rows: list[tuple[_Answer | _Claim, int]] = []
-        for sequence in self._active:
-            if sequence.drawn is not None:
-                rows.append((sequence, self._add(sequence, sequence.drawn, draws=True)))
-                sequence.drawn = None
+        rows: list[tuple[Answer | Claim, int]] = []
+        for sequence in running:
+            assert sequence.drawn is not None  # noqa: S101 - that is what running means
+            rows.append((sequence, self._add(sequence, sequence.drawn, draws=True)))
+            sequence.drawn = None
         return self._decode_and_take(rows)
 
-    def _decode_prompt(self) -> list[Outcome]:
-        entering = [s for s in self._active if s.held < len(s.script)]
-        if not entering:
-            return []
-        # Oldest first: finishing one prompt early beats finishing all of them late.
-        sequence = min(entering, key=lambda sequence: sequence.identifier)
+    def _read(self, sequence: Answer | Claim) -> list[Outcome]:
         self._batch.n_tokens = 0
-        rows: list[tuple[_Answer | _Claim, int]] = []
-        end = sequence.held + PREFILL_TOKENS
-        if sequence.held < sequence.prompt_tokens:
-            # A claimed answer's prompt is cut as it was when the answer was generated.
-            end = min(end, sequence.prompt_tokens)
-        for token in sequence.script[sequence.held : end]:
-            draws = sequence.held >= sequence.prompt_tokens - 1
+        rows: list[tuple[Answer | Claim, int]] = []
+        prompt = sequence.prompt
+        for token in sequence.next_piece():
+            draws = sequence.held >= len(prompt) - 1
             row = self._add(sequence, token, draws=draws)
             if draws:
                 rows.append((sequence, row))
-        return self._decode_and_take(rows)
+        outcomes = self._decode_and_take(rows)
+        if 0 < sequence.held == prompt.public_tokens:
+            self._prefixes.keep(
+                prompt.tokens[: sequence.held], lambda: self._prefix_state(sequence)
+            )
+        return outcomes
 
-    def _decode_and_take(self, rows: Sequence[tuple[_Answer | _Claim, int]]) -> list[Outcome]:
+    def _decode_and_take(self, rows: Sequence[tuple[Answer | Claim, int]]) -> list[Outcome]:
         self._decode()
         taken = [self._take(sequence, row) for sequence, row in rows]
         return [result for result in taken if result is not None]
 
-    def _take(self, sequence: _Answer | _Claim, row: int) -> Outcome | None:
-        if isinstance(sequence, _Claim):
+    def _take(self, sequence: Answer | Claim, row: int) -> Outcome | None:
+        if isinstance(sequence, Claim):
             return self._compare(sequence, row)
         return self._draw(sequence, row)
 
@@ -289,7 +273,7 @@ class BatchingEngine:
         if code != 0:
             raise EngineError(f"llama_decode returned {code}")
 
-    def _add(self, sequence: _Sequence, token: int, *, draws: bool) -> int:
+    def _add(self, sequence: Answer | Claim, token: int, *, draws: bool) -> int:
         batch = self._batch
         row = int(batch.n_tokens)
         batch.token[row] = token
@@ -302,26 +286,24 @@ class BatchingEngine:
         sequence.held += 1
         return row
 
-    def _draw(self, sequence: _Answer, row: int) -> Produced:
-        token = sequence.sampler.draw(self._context, row)
+    def _draw(self, answer: Answer, row: int) -> Produced:
+        token = answer.sampler.draw(self._context, row)
         if self._model.is_end(token):
-            return self._end(sequence, (), "stop", "")
-        sequence.produced += 1
-        text = sequence.text.push(self._model.piece(token))
-        if sequence.text.stopped:
-            return self._end(sequence, (token,), "stop", text)
-        if sequence.produced >= sequence.limit:
-            return self._end(sequence, (token,), "length", text)
-        sequence.drawn = token
-        return Produced(sequence.identifier, (token,), text, "")
+            return self._end(answer, (), "stop", "")
+        answer.produced += 1
+        text = answer.text.push(self._model.piece(token))
+        if answer.text.stopped:
+            return self._end(answer, (token,), "stop", text)
+        if answer.produced >= answer.limit:
+            return self._end(answer, (token,), "length", text)
+        answer.drawn = token
+        return Produced(answer.identifier, (token,), text, "")
 
-    def _end(
-        self, sequence: _Answer, tokens: tuple[int, ...], finish: Finish, text: str
-    ) -> Produced:
-        self._leave(sequence)
-        return Produced(sequence.identifier, tokens, text + sequence.text.finish(), finish)
+    def _end(self, answer: Answer, tokens: tuple[int, ...], finish: Finish, text: str) -> Produced:
+        self._leave(answer)
+        return Produced(answer.identifier, tokens, text + answer.text.finish(), finish)
 
-    def _compare(self, claim: _Claim, row: int) -> ScoredAnswer | None:
+    def _compare(self, claim: Claim, row: int) -> ScoredAnswer | None:
         at = len(claim.margins)
         claimed = claim.tokens[at] if at < len(claim.tokens) else None
         redrawn = claim.sampler.redraw(self._logits(row), claimed)
@@ -332,18 +314,16 @@ class BatchingEngine:
             claim.would_draw.append(redrawn.token == claimed)
             likeliest = redrawn.logits[claimed]
         claim.margins.append(float(redrawn.logits.max() - likeliest))
-        if len(claim.margins) == len(claim.tokens) + claim.ended:
-            self._leave(claim)
-            return ScoredAnswer(claim.identifier, tuple(claim.would_draw), tuple(claim.margins))
-        if claim.exact:
-            claim.drawn = claimed
-        return None
+        if len(claim.margins) < len(claim.tokens) + claim.ended:
+            return None
+        self._leave(claim)
+        return ScoredAnswer(claim.identifier, tuple(claim.would_draw), tuple(claim.margins))
 
     def _logits(self, row: int) -> Logits:
         pointer = self._library.llama_get_logits_ith(self._context, row)
         return np.ctypeslib.as_array(pointer, (self._model.vocabulary_size,))
 
-    def _leave(self, sequence: _Answer | _Claim) -> None:
+    def _leave(self, sequence: Answer | Claim) -> None:
         self._active.remove(sequence)
         self._library.llama_memory_seq_rm(self._memory, sequence.slot, -1, -1)
         sequence.sampler.close()

@@ -16,6 +16,7 @@ import jinja2
 from jinja2.sandbox import ImmutableSandboxedEnvironment
 
 from peerllm.peer.errors import ModelError, PromptError
+from peerllm.peer.sequences import Prompt
 
 ROLES: Final = ("system", "user", "assistant")
 
@@ -75,8 +76,10 @@ class ChatTemplate:
 
     def prompt(
         self, turns: Sequence[ChatTurn], assistant_prefix: str, tokenizer: Tokenizer
-    ) -> list[int]:
-        """Tokens of the conversation, open for the assistant to go on after the prefix.
+    ) -> Prompt:
+        """The conversation's tokens, open for the assistant to go on after the prefix.
+
+        What the template itself says before the first turn's content is public.
 
         Raises `PromptError` when a role is unknown or the template refuses the
         conversation.
@@ -89,16 +92,20 @@ class ChatTemplate:
         parts = re.split("(" + "|".join(map(re.escape, contents)) + ")", rendered)
         if not set(contents) <= set(parts):
             raise PromptError("bad_task", "the model's chat template drops a turn")
-        tokens: list[int] = []
-        for part in parts:
+        # Split by the stand-ins, the template's words and the contents take turns.
+        tokens = tokenizer.tokenize(parts[0], control=True) if parts[0] else []
+        leading = tokenizer.leading_token
+        if leading is not None and tokens[:1] != [leading]:
+            tokens.insert(0, leading)
+        public_tokens = len(tokens)
+        for part in parts[1:]:
             if part in contents:
                 tokens += plain_tokens(contents[part], tokenizer)
             elif part:
                 tokens += tokenizer.tokenize(part, control=True)
-        leading = tokenizer.leading_token
-        if leading is not None and tokens[:1] != [leading]:
-            tokens.insert(0, leading)
-        return tokens + plain_tokens(assistant_prefix, tokenizer)
+        tokens += plain_tokens(assistant_prefix, tokenizer)
+        # The last token is always read anew: what is drawn depends on it.
+        return Prompt(tuple(tokens), min(public_tokens, max(len(tokens) - 1, 0)))
 
     def _render(
         self, turns: Sequence[ChatTurn], stand_ins: Sequence[str], tokenizer: Tokenizer

@@ -12,7 +12,7 @@ from typing import Final
 
 import psutil
 
-from peerllm.peer.batching import PREFILL_TOKENS, BatchingEngine, Outcome, Produced
+from peerllm.peer.batching import BatchingEngine
 from peerllm.peer.chat import ChatTemplate, ChatTurn, plain_tokens
 from peerllm.peer.engine_pipes import DaemonPipes, run_engine
 from peerllm.peer.engine_protocol import (
@@ -41,12 +41,13 @@ from peerllm.peer.memory import predict_memory, refuse_too_little_memory
 from peerllm.peer.models import DigestCache, check_model
 from peerllm.peer.niceness import be_nice, niceness
 from peerllm.peer.sampling import Sampling
+from peerllm.peer.sequences import PREFILL_TOKENS, Outcome, Produced, Prompt
 
 # Idle this long, the engine overwrites its caches. Not at once: a request that arrives
 # right after another would wait for it.
 _SCRUB_AFTER_SECONDS: Final = 1.0
 # Enough tokens to measure speed, few enough to cost a fraction of a second.
-_WARM_UP_PROMPT: Final = 32
+_WARM_UP: Final = "Count to a hundred."
 _WARM_UP_TOKENS: Final = 8
 
 
@@ -71,11 +72,15 @@ class EngineServer:
         self._least_nice = niceness()
 
     def ready(self) -> Ready:
-        """Generate a little and say how fast it went."""
-        token = next(iter(self._model.tokenize("a", control=False)), 0)
-        self._engine.submit(
-            0, [token] * _WARM_UP_PROMPT, max_tokens=_WARM_UP_TOKENS, sampling=Sampling()
-        )
+        """Generate a little and say how fast it went. Raises `ModelError` when it cannot."""
+        try:
+            # By the template, so that the model's own words before a conversation are kept.
+            prompt = self._template.prompt([ChatTurn("user", _WARM_UP)], "", self._model)
+            self._engine.submit(0, prompt, max_tokens=_WARM_UP_TOKENS, sampling=Sampling())
+        except PromptError as error:
+            raise ModelError(
+                "no_chat_template", f"the model cannot be asked the simplest question: {error}"
+            ) from None
         produced = 0
         started = time.perf_counter()
         while not self._engine.idle:
@@ -158,11 +163,10 @@ class EngineServer:
             claim.tokens,
             sampling=self._sampling(claim.task),
             ended=claim.ended,
-            exact=claim.exact,
         )
         return len(prompt)
 
-    def _prompt(self, task: GenerationTask) -> list[int]:
+    def _prompt(self, task: GenerationTask) -> Prompt:
         turns = [ChatTurn(turn.role, turn.content) for turn in task.turns]
         return self._template.prompt(turns, task.assistant_prefix, self._model)
 
@@ -220,13 +224,14 @@ def load_and_serve(pipes: DaemonPipes) -> None:
         )
         model = LlamaModel(path, lambda percent: pipes.send(Progress(percent=percent)))
         server = EngineServer(pipes, model, ChatTemplate(model.chat_template), load)
+        ready = server.ready()
     except ModelError as error:
         pipes.send(LoadFailed(reason=error.reason, sentence=str(error)))
         return
     except MemoryError:
         pipes.send(LoadFailed(reason="no_memory", sentence=f"no memory left to load {path}"))
         return
-    pipes.send(server.ready())
+    pipes.send(ready)
     server.serve()
 
 

@@ -105,14 +105,12 @@ class Submit(_Confidential, frozen=True, kw_only=True, tag="submit"):
 class ScoreTask(_Confidential, frozen=True, kw_only=True):
     """A claimed answer to check: `task` is what its host was given, `tokens` its answer.
 
-    `ended` claims that the model itself ended the answer there. `exact` computes each
-    token as it was generated, at the price of generating; see `peerllm.peer.verification`.
+    `ended` claims that the model itself ended the answer there.
     """
 
     task: GenerationTask
     tokens: Annotated[list[int], Meta(min_length=1, max_length=MAXIMUM_SCORED_TOKENS)]
     ended: bool = False
-    exact: bool = False
 
 
 class Score(_Confidential, frozen=True, kw_only=True, tag="score"):

@@ -173,7 +173,7 @@ class LegacyServer:
 
     def _prompt(self, task: GenerationTask) -> list[int]:
         turns = [ChatTurn(turn.role, turn.content) for turn in task.turns]
-        prompt = self._template.prompt(turns, task.assistant_prefix, self._model)
+        prompt = list(self._template.prompt(turns, task.assistant_prefix, self._model).tokens)
         if len(prompt) >= self._model.context_tokens:
             raise PromptError(
                 "context_exceeded",

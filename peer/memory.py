@@ -42,13 +42,14 @@ def predict_memory(
     Measured: never too little, up to a seventh too much.
     """
     wide = _ALIVE_TENSORS * shape.embedding + 2 * shape.feed_forward
-    attention = shape.heads * context_tokens
+    # Which cells a token may see, once in 32 and once in 16 bits.
+    mask = 2 * context_tokens
     # Logits lie in the graph and once more in the buffer that is handed out.
     logits = 2 * shape.vocabulary
     return MemoryNeed(
         weights=shape.weight_bytes,
         cache=shape.cache_bytes_per_token * slots * context_tokens,
-        computing=4 * batch_tokens * (wide + attention + logits),
+        computing=4 * batch_tokens * (wide + mask + logits),
         process=_PROCESS_BYTES + _HEADER_EXPANSION * shape.header_bytes,
     )
 

@@ -1,9 +1,9 @@
 """The memory that serving a model takes, by whichever engine reads its file."""
 
-from peerllm.peer.batching import PREFILL_TOKENS
 from peerllm.peer.gguf import ModelShape
 from peerllm.peer.legacy_format import LegacyFormat, predict_legacy_memory
 from peerllm.peer.memory import MemoryNeed, predict_memory
+from peerllm.peer.sequences import PREFILL_TOKENS
 
 
 def serving_memory(

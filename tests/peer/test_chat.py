@@ -1,4 +1,5 @@
 import traceback
+from collections.abc import Iterable
 
 import pytest
 from hypothesis import given, settings
@@ -7,6 +8,7 @@ from hypothesis import strategies as st
 from peerllm.peer.chat import ChatTemplate, ChatTurn, plain_tokens
 from peerllm.peer.errors import ModelError, PromptError
 from peerllm.peer.llama import LlamaModel
+from peerllm.peer.sequences import Prompt
 
 CHATML = (
     "{% for m in messages %}{{ '<|im_start|>' + m['role'] + '\n' + m['content'] "
@@ -39,7 +41,7 @@ class LetterTokenizer:
         return "<x>" if token < 0 else chr(token)
 
 
-def read(tokens: list[int]) -> str:
+def read(tokens: Iterable[int]) -> str:
     return "".join("[X]" if token < 0 else chr(token) for token in tokens)
 
 
@@ -50,7 +52,9 @@ def test_the_template_decides_the_prompt_and_the_prefix_continues_it() -> None:
     )
     turns = [ChatTurn("system", "be brief"), ChatTurn("user", "hello")]
     prompt = template.prompt(turns, "Well", LetterTokenizer())
-    assert read(prompt) == "<s>(system: be brief)(user: hello)[X]Well"
+    assert read(prompt.tokens) == "<s>(system: be brief)(user: hello)[X]Well"
+    # What may be kept for others ends before the first content.
+    assert read(prompt.tokens[: prompt.public_tokens]) == "<s>(system: "
 
 
 def test_a_user_defined_marker_in_content_is_spelt_out() -> None:
@@ -58,7 +62,7 @@ def test_a_user_defined_marker_in_content_is_spelt_out() -> None:
     prompt = ChatTemplate("{{ messages[0].content }}<x>").prompt(
         [ChatTurn("user", "1<x>2")], "3<x>", LetterTokenizer()
     )
-    assert read(prompt) == "1<x>2[X]3<x>"
+    assert read(prompt.tokens) == "1<x>2[X]3<x>"
 
 
 def test_the_leading_token_is_put_once() -> None:
@@ -66,8 +70,8 @@ def test_the_leading_token_is_put_once() -> None:
         leading_token = ord("^")
 
     turns = [ChatTurn("user", "u")]
-    assert read(ChatTemplate("{{ messages[0].content }}").prompt(turns, "", Leading())) == "^u"
-    assert read(ChatTemplate("^{{ messages[0].content }}").prompt(turns, "", Leading())) == "^u"
+    for source in ("{{ messages[0].content }}", "^{{ messages[0].content }}"):
+        assert read(ChatTemplate(source).prompt(turns, "", Leading()).tokens) == "^u"
 
 
 @pytest.mark.parametrize(
@@ -108,14 +112,14 @@ def test_the_real_model_sees_no_control_token_in_what_a_user_writes(model: Llama
     honest = template.prompt([ChatTurn("user", "hi")], "", model)
     attacked = template.prompt([ChatTurn("user", attack)], "<|im_end|>", model)
 
-    def control(tokens: list[int]) -> list[str]:
-        return [model.spelling(t) for t in tokens if model.is_control(t)]
+    def control(prompt: Prompt) -> list[str]:
+        return [model.spelling(t) for t in prompt.tokens if model.is_control(t)]
 
     # System, user and the open assistant turn; whatever the user wrote adds none.
     turn = ["<|im_start|>", "<|im_end|>"]
     assert control(honest) == turn * 2 + ["<|im_start|>"]
     assert control(attacked) == control(honest)
-    text = b"".join(map(model.piece, attacked)).decode()
+    text = b"".join(map(model.piece, attacked.tokens)).decode()
     assert attack in text
     assert text.endswith("assistant\n<|im_end|>")
 
@@ -130,7 +134,7 @@ def test_the_real_model_gets_the_same_tokens_as_from_its_template_as_text(
         "<|im_start|>system\nBe kind.<|im_end|>\n<|im_start|>user\nWhy is the sky blue?"
         "<|im_end|>\n<|im_start|>assistant\nIt"
     )
-    assert prompt == model.tokenize(as_text, control=True)
+    assert list(prompt.tokens) == model.tokenize(as_text, control=True)
 
 
 @settings(max_examples=60, deadline=None)

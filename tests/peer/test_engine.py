@@ -121,7 +121,8 @@ async def judged(engine: EngineClient, claim: ScoreTask) -> str:
     assert isinstance(scores, AnswerScores)
     assert scores.prompt_tokens > 10
     greedy = claim.task.temperature_milli == 0
-    return judge_answer(scores, greedy=greedy, same_logits=claim.exact).judgement
+    # Generated a moment ago by this very process.
+    return judge_answer(scores, greedy=greedy, same_logits=not greedy).judgement
 
 
 async def test_an_honest_answer_is_told_from_others(tmp_path: Path) -> None:
@@ -130,15 +131,15 @@ async def test_an_honest_answer_is_told_from_others(tmp_path: Path) -> None:
         for asked in (greedy, msgspec.structs.replace(greedy, temperature_milli=800, seed=5)):
             with engine.generate(asked) as generation:
                 tokens, _, _ = await collect(generation)
-            exact = asked.temperature_milli > 0
-            honest = ScoreTask(task=asked, tokens=tokens, exact=exact)
+            drawn = asked.temperature_milli > 0
+            honest = ScoreTask(task=asked, tokens=tokens)
             other_seed = msgspec.structs.replace(asked, temperature_milli=800, seed=6)
             other_prompt = task(12, "How many legs has a horse?")
             altered = [*tokens[:9], tokens[2], *tokens[10:]]
             assert await judged(engine, honest) == "honest"
             for dishonest in (
                 msgspec.structs.replace(honest, tokens=altered),
-                msgspec.structs.replace(honest, task=other_seed if exact else other_prompt),
+                msgspec.structs.replace(honest, task=other_seed if drawn else other_prompt),
             ):
                 assert await judged(engine, dishonest) == "foreign"
 
@@ -148,7 +149,7 @@ async def test_a_score_is_refused_or_fails_as_an_answer_does(tmp_path: Path) -> 
         assert await engine.score(ScoreTask(task=task(), tokens=[10**9])) == GenerationRefused(
             "bad_task"
         )
-        long = ScoreTask(task=task(), tokens=[5] * 200, exact=True)
+        long = ScoreTask(task=task(), tokens=[5] * 200)
         with trio.CancelScope() as scope:
             scope.cancel()
             await engine.score(long)

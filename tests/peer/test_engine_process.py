@@ -139,7 +139,7 @@ def test_what_does_not_fit_is_refused_before_loading_with_the_numbers(
     failed = process.receive()
     assert isinstance(failed, LoadFailed)
     assert failed.reason == "no_memory"
-    assert "takes 575 MB (weights 97 MB, answers 378 MB" in failed.sentence
+    assert "takes 586 MB (weights 97 MB, answers 378 MB" in failed.sentence
     assert "the memory cap allows 300 MB" in failed.sentence
 
 
@@ -160,7 +160,10 @@ def test_a_crash_shows_its_place_and_no_content(tmp_path: Path) -> None:
     # Fails as deep as it can with the user's text in the message and in every frame.
     tmp_path.joinpath("sitecustomize.py").write_text(
         "import peerllm.peer.chat as chat\n"
+        "render = chat.ChatTemplate.prompt\n"
         "def explode(self, turns, *rest):\n"
+        "    if turns[0].content.startswith('Count'):\n"
+        "        return render(self, turns, *rest)\n"
         "    raise RuntimeError('cannot render ' + turns[0].content)\n"
         "chat.ChatTemplate.prompt = explode\n"
     )
@@ -170,7 +173,7 @@ def test_a_crash_shows_its_place_and_no_content(tmp_path: Path) -> None:
     process.send(submit(1, content=SECRET))
     crashed = process.receive()
     assert isinstance(crashed, Crashed)
-    assert crashed.where == "RuntimeError:sitecustomize:3"
+    assert crashed.where == "RuntimeError:sitecustomize:6"
     code, printed = process.end()
     assert code == 70
     assert printed == b""
