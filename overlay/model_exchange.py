@@ -37,6 +37,8 @@ PIECE_SECONDS: Final = 120.0
 # Between two questions: longer than a piece takes to be written, or a second
 # holder of it to be allowed near the end.
 _QUESTION_SECONDS: Final = 60.0
+# Who opens a stream has a question; one that is turned away anyhow gets little patience.
+_FIRST_QUESTION_SECONDS: Final = 5.0
 
 
 class ModelLibrary(Protocol):
@@ -114,8 +116,13 @@ async def serve_model(
 
 
 async def deny(stream: ByteStream) -> None:
-    """Turn a host away because others are being served."""
-    await _Channel(stream, question, MAXIMUM_QUESTION_BYTES).send(Denied(reason="busy"))
+    """Answer a host's first question with no, because others are being served.
+
+    Raises `StreamClosed` and `FrameError`.
+    """
+    channel = _Channel(stream, question, MAXIMUM_QUESTION_BYTES)
+    await channel.receive(_FIRST_QUESTION_SECONDS, _FIRST_QUESTION_SECONDS)
+    await channel.send(Denied(reason="busy"))
 
 
 class HolderStream:
