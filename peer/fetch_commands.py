@@ -4,6 +4,7 @@ import time
 from pathlib import Path
 from typing import Annotated, Final
 
+import msgspec
 import typer
 from rich.console import Console
 from rich.progress import (
@@ -17,7 +18,7 @@ from rich.progress import (
 )
 
 from peerllm.peer.control_client import ControlClient
-from peerllm.peer.errors import PeerError
+from peerllm.peer.errors import ConfigurationError, PeerError
 from peerllm.peer.model_fetch_api import RUNNING, FetchRequest, FetchStatus
 from peerllm.privacy.endings import FAILED, clear_endings
 
@@ -49,10 +50,15 @@ def fetch(
     The host must run and be connected: it fetches, and checks every piece.
     """
     with clear_endings(PeerError):
-        client = ControlClient(data_directory)
-        status = client.ask("POST", "/v1/fetch", FetchStatus, FetchRequest(model=model))
         try:
-            status = _watch(client, status)
+            request = msgspec.convert({"model": model}, FetchRequest)
+        except msgspec.ValidationError:
+            raise ConfigurationError(
+                f"{model!r} is no name of a model: those have 1 to 128 characters, no spaces"
+            ) from None
+        client = ControlClient(data_directory)
+        try:
+            status = _watch(client, client.ask("POST", "/v1/fetch", FetchStatus, request))
         except KeyboardInterrupt:
             _say_stopped(client.ask("POST", "/v1/fetch/stop", FetchStatus))
             raise typer.Exit(_INTERRUPTED) from None
@@ -60,7 +66,7 @@ def fetch(
             case "complete":
                 typer.echo(f"{status.name} {status.digest}\n{status.path}")
                 if status.liars:
-                    typer.echo(f"{status.liars} hosts were dropped: they sent what is not it")
+                    typer.echo(f"{status.liars} dropped: what they sent was not this file's")
             case "failed":
                 raise PeerError(status.sentence)
             case _:

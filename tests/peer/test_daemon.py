@@ -24,12 +24,16 @@ from peerllm.overlay.messages import (
     ChunkTask,
     Dispatch,
     Failed,
+    FindModel,
     Goodbye,
     Heartbeat,
     HeartbeatReply,
     Hello,
     HostMessage,
+    Introduce,
     Message,
+    ModelNotFound,
+    ModelSharing,
     Piece,
     ReceiptMessage,
     Refused,
@@ -160,6 +164,8 @@ class Scene:
     output: io.StringIO
     unreachable: int = 0
     holding: bool = False
+    sharing: ModelSharing | None = None
+    introductions: list[Any] = field(default_factory=list)
     dials: list[float] = field(default_factory=list)
     ends: list[Any] = field(default_factory=list)
 
@@ -174,6 +180,7 @@ def scene_of() -> Callable[[Any], Any]:
     async def open_scene(engine: Any, unreachable: int = 0) -> AsyncIterator[Scene]:
         opened, sessions = trio.open_memory_channel[Coordinator](math.inf)
         output = io.StringIO()
+        introductions: list[Any] = []
 
         async def dial() -> PipeStream:
             await trio.lowlevel.checkpoint()
@@ -199,9 +206,11 @@ def scene_of() -> Callable[[Any], Any]:
                 now_us=lambda: NOW_US,
                 randomness=lambda: 1.0,
                 holding=lambda: scene.holding,
+                sharing=lambda: scene.sharing,
+                on_introduction=introductions.append,
             )
         )
-        scene = Scene(daemon, sessions, output, unreachable)
+        scene = Scene(daemon, sessions, output, unreachable, introductions=introductions)
         with trio.fail_after(200_000):
             async with trio.open_nursery() as nursery:
                 nursery.start_soon(run)
@@ -210,6 +219,57 @@ def scene_of() -> Callable[[Any], Any]:
         assert "SECRET" not in output.getvalue()
 
     return open_scene
+
+
+async def test_it_says_what_it_shares_and_passes_introductions_on(
+    engine: Any, scene_of: Any, autojump_clock: MockClock
+) -> None:
+    sharing = ModelSharing(port=4001, digests=[engine.digest])
+    introduction = Introduce(peer_id=HOST.peer_id, digest=engine.digest, valid_us=1)
+    async with scene_of(engine) as scene:
+        coordinator = await scene.sessions.receive()
+        assert (await coordinator.welcome()).sharing is None
+        scene.sharing = sharing
+        scene.daemon.sharing_changed()
+        assert (await coordinator.expect(Hello)).sharing == sharing
+        # The hello made the coordinator forget what it was granted.
+        assert (await coordinator.expect(Slots)).free == 2
+        await coordinator.send(introduction)
+        await wait_all_tasks_blocked()
+        assert scene.introductions == [introduction]
+
+
+async def test_only_a_coordinator_that_introduces_is_asked_for_models(
+    engine: Any, scene_of: Any, autojump_clock: MockClock
+) -> None:
+    async with scene_of(engine) as scene:
+        assert not scene.daemon.find_model("tiny")
+        coordinator = await scene.sessions.receive()
+        await coordinator.welcome()
+        # One of an earlier release would take the question for garbage.
+        assert not scene.daemon.find_model("tiny")
+        await coordinator.send(
+            Welcome(coordinator=COORDINATOR, heartbeat_seconds=10, introduces=True)
+        )
+        await wait_all_tasks_blocked()
+        assert scene.daemon.find_model("tiny")
+        assert await coordinator.expect(FindModel) == FindModel(wanted="tiny")
+        answer = ModelNotFound(wanted="tiny", reason="unknown_model")
+        await coordinator.send(answer)
+        await wait_all_tasks_blocked()
+        assert scene.introductions == [answer]
+
+
+async def test_an_introduction_before_the_welcome_ends_the_session(
+    engine: Any, scene_of: Any, autojump_clock: MockClock
+) -> None:
+    async with scene_of(engine) as scene:
+        coordinator = await scene.sessions.receive()
+        await coordinator.expect(Hello)
+        await coordinator.send(Introduce(peer_id=HOST.peer_id, digest=bytes(32), valid_us=1))
+        goodbye = await coordinator.expect(Goodbye)
+        assert goodbye.reason == "an introduction before welcome"
+        assert scene.introductions == []
 
 
 async def test_it_introduces_itself_works_and_signs(
