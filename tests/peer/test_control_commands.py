@@ -59,6 +59,8 @@ def test_a_host_in_the_background_lives_until_it_is_stopped(tmp_path: Path) -> N
         assert (status["version"], status["connected"]) == (1, False)
         assert "already runs" in command(tmp_path, "start").stderr
         assert "already runs" in command(tmp_path, "run", "--coordinator", COORDINATOR).stderr
+        fetched = model_command(tmp_path, "fetch", "mystery")
+        assert "no coordinator that knows who holds models is connected" in fetched.stderr
         assert "since" in command(tmp_path, "pause").stdout
         logged = [json.loads(line) for line in command(tmp_path, "logs").stdout.splitlines()]
         assert logged[0]["event"] == "starting"
@@ -118,6 +120,7 @@ def test_limits_can_be_set_while_nothing_runs(tmp_path: Path) -> None:
         "limits",
         *("--schedule", "mon-fri 18:00-08:00", "--schedule", "sat,sun 00:00-24:00"),
         *("--threads", "2", "--memory-cap-mb", "1000", "--on-battery", "--bandwidth-kib", "64"),
+        "--share-models",
     )
     assert done.exit_code == 0, done.stderr
     assert "schedule mon,tue,wed,thu,fri 18:00-08:00, sat,sun 00:00-24:00" in done.stdout
@@ -126,6 +129,7 @@ def test_limits_can_be_set_while_nothing_runs(tmp_path: Path) -> None:
             ScheduleWindow(days=[0, 1, 2, 3, 4], start_minute=1080, end_minute=480),
             ScheduleWindow(days=[5, 6], start_minute=0, end_minute=1440),
         ],
+        share_models=True,
         threads=2,
         memory_cap_bytes=1_000_000_000,
         on_battery=True,
