@@ -10,6 +10,7 @@ from peerllm.charter.defaults import FIRST_MODEL, first_catalogue
 from peerllm.charter.documents import CatalogueModel, ModelCatalogue
 from peerllm.coordinator.models import ModelFileError, load_models
 from peerllm.coordinator.vocabulary import Vocabulary, VocabularyError
+from tests.peer.legacy_files import gpt2_file
 
 
 @pytest.fixture(scope="module")
@@ -60,3 +61,10 @@ def test_what_is_no_model_has_no_vocabulary(tmp_path: Path) -> None:
     broken.write_bytes(b"no model at all")
     with pytest.raises(VocabularyError, match=r"broken\.gguf"):
         Vocabulary(broken)
+
+
+def test_no_tokens_are_counted_for_a_file_of_before_gguf(tmp_path: Path) -> None:
+    path = tmp_path / "old.bin"
+    path.write_bytes(gpt2_file())
+    with pytest.raises(VocabularyError, match="no vocabulary that llama.cpp can read"):
+        Vocabulary(path)

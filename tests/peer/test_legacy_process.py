@@ -9,8 +9,8 @@ import pytest
 import trio
 
 from peerllm.overlay.answer_shape import AnswerShape, Constants
-from peerllm.peer.catalogue import LocalCatalogue
-from peerllm.peer.engine import EngineSettings, open_engine
+from peerllm.peer.catalogue import LocalCatalogue, find_model
+from peerllm.peer.engine import open_engine
 from peerllm.peer.engine_pipes import DaemonPipes
 from peerllm.peer.engine_protocol import (
     Cancel,
@@ -44,8 +44,9 @@ from peerllm.peer.generation import (
 from peerllm.peer.legacy_format import LegacyFormat
 from peerllm.peer.legacy_model import LegacyModel
 from peerllm.peer.legacy_process import LegacyServer
+from peerllm.peer.model_files import DiskModelFiles
 from peerllm.peer.models import DigestCache
-from tests.peer.legacy_files import CONTEXT, gpt2_file, llama_file
+from tests.peer.legacy_files import BLOCKS, CONTEXT, WIDTH, gpt2_file, llama_file
 from tests.peer.running_process import RunningProcess
 
 # Between two of these the server does one step.
@@ -324,19 +325,16 @@ async def test_a_file_that_breaks_under_the_library_costs_its_process_only(tmp_p
     path.write_bytes(llama_file())
     catalogue = LocalCatalogue(tmp_path / "data")
     template = "{% for message in messages %}{{ message.content }}{{ eos_token }}{% endfor %}"
-    digest, _ = catalogue.add(
-        path, legacy=LegacyFormat(architecture="llama", chat_template=template)
-    )
-    settings = EngineSettings(
-        model=catalogue.model_file(digest),
-        digest_cache=tmp_path / "digests.json",
-        slots=4,
-        context_tokens=64,
-        threads=1,
-    )
+    catalogue.add(path, legacy=LegacyFormat(architecture="llama", chat_template=template))
+    # The way of a host: found by name, read and checked, then loaded.
+    files = DiskModelFiles(tmp_path / "data", tmp_path / "digests.json", 4, 64, threads=1)
+    known = await files.read(find_model(tmp_path / "data", "old"))
+    assert known.need.cache == 64 * 2 * BLOCKS * WIDTH * 2
     states: list[EngineState] = []
     with trio.fail_after(60):
-        async with open_engine(settings, randomness=lambda: 0.0, on_state=states.append) as engine:
+        async with open_engine(
+            known.settings, randomness=lambda: 0.0, on_state=states.append
+        ) as engine:
             ready = await engine.wait_ready()
             assert isinstance(ready, EngineReady)
             assert (ready.slots, ready.context_tokens) == (1, 64)
