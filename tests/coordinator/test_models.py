@@ -66,5 +66,5 @@ def test_what_is_no_model_has_no_vocabulary(tmp_path: Path) -> None:
 def test_no_tokens_are_counted_for_a_file_of_before_gguf(tmp_path: Path) -> None:
     path = tmp_path / "old.bin"
     path.write_bytes(gpt2_file())
-    with pytest.raises(VocabularyError, match="no vocabulary that llama.cpp can read"):
+    with pytest.raises(VocabularyError, match="holds no vocabulary"):
         Vocabulary(path)
