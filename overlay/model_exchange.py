@@ -29,7 +29,7 @@ Incoming = TypeVar("Incoming")
 
 # Small, so that under a cap of the owner's several streams take turns well within the five
 # seconds after which the muxer gives a stalled reader up.
-_SLICE_BYTES: Final = 16 * 1024
+_SLICE_BYTES: Final = 32 * 1024
 # Under the lowest cap a slice takes its turn every two seconds; ten turns missed is gone.
 _STALL_SECONDS: Final = 20.0
 # 9 KiB/s: a fetch of any size is better served by another holder than by less.

@@ -1,5 +1,6 @@
 """A host's part in the exchange of model files: it fetches one at a time and serves others."""
 
+import re
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from functools import partial
@@ -34,6 +35,9 @@ MAXIMUM_STREAMS: Final = 4
 _BYTES_PER_SECOND_A_STREAM: Final = 64 * 1024
 # A coordinator answers from memory.
 _ANSWER_SECONDS: Final = 15.0
+# So that a part of the digest can be put behind it.
+_LONGEST_NAME: Final = 100
+_SHOWN_DIGEST: Final = 12
 # A model added while the host runs is shared so much later.
 _LOOK_SECONDS: Final = 30.0
 
@@ -222,10 +226,12 @@ class ModelExchange:
     def _enter(self, fetched: Fetched) -> Path:
         """Enter a fetched file into the local catalogue; its name may be another's there."""
         catalogue = LocalCatalogue(self._parts.data_directory)
+        # The network may call models what this catalogue cannot.
+        name = re.sub(r"[^A-Za-z0-9._-]+", "-", fetched.name)[:_LONGEST_NAME]
         try:
-            catalogue.add(fetched.path, fetched.name)
+            catalogue.add(fetched.path, name)
         except CatalogueError:
-            catalogue.add(fetched.path, f"{fetched.name[:100]}-{fetched.path.stem[:12]}")
+            catalogue.add(fetched.path, f"{name}-{fetched.path.stem[:_SHOWN_DIGEST]}")
         return fetched.path
 
     def _local(self, digest: bytes) -> Path | None:

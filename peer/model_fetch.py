@@ -188,7 +188,8 @@ class _Gathering:
 
     def _enlist(self, holders: list[ModelHolder], nursery: trio.Nursery) -> None:
         known = {holder.peer_id for holder in self._waiting} | self._fetch.holders
-        self._waiting += [holder for holder in holders if holder.peer_id not in known]
+        new = {holder.peer_id: holder for holder in holders if holder.peer_id not in known}
+        self._waiting += new.values()
         for _ in range(min(len(self._waiting), max(1, self._parts.streams()) - self._working)):
             self._working += 1
             nursery.start_soon(self._work)

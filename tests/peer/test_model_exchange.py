@@ -46,7 +46,7 @@ class Host:
         self.shares = self.holding = False
         self.cap = 0
         self.holders: list[ModelHolder] = []
-        self.known = True
+        self.known, self.name = True, NAME
         self.told = 0
         self.directory = directory
         self.exchange = ModelExchange(
@@ -66,7 +66,7 @@ class Host:
         self.exchange.on_introduction(
             ModelHolders(
                 wanted=wanted,
-                name=NAME,
+                name=self.name,
                 digest=FACTS.digest,
                 file_bytes=FACTS.file_bytes,
                 list_digest=FACTS.list_digest,
@@ -338,21 +338,35 @@ async def test_a_fetched_model_is_in_the_catalogue_and_can_be_shared_at_once(
     assert (digest, model.path) == (FACTS.digest.hex(), status.path)
 
 
-async def test_a_name_taken_by_another_model_gets_a_digest_behind_it(
-    autojump_clock: MockClock, without_threads: None, tmp_path: Path
+@pytest.mark.parametrize(
+    ("taken", "wanted", "entered"),
+    [
+        (NAME, NAME, f"{NAME}-{FACTS.digest.hex()[:12]}"),
+        ("other", "../a name/", "..-a-name-"),
+        ("other", "n" * 128, "n" * 100),
+    ],
+)
+async def test_a_name_that_is_taken_or_no_name_here_becomes_one(
+    autojump_clock: MockClock,
+    without_threads: None,
+    tmp_path: Path,
+    taken: str,
+    wanted: str,
+    entered: str,
 ) -> None:
     other = tmp_path / "other.gguf"
     other.write_bytes(model_file(1))
-    LocalCatalogue(tmp_path).add(other, NAME)
+    LocalCatalogue(tmp_path).add(other, taken)
     async with trio.open_nursery() as holders:
         host = fetching_from(tmp_path, holders, SimulatedHolder(CONTENT))
+        host.name = wanted
         async with running(host):
-            host.exchange.start(NAME)
+            host.exchange.start("model")
             assert await host.ended() == "complete"
         holders.cancel_scope.cancel()
-    assert LocalCatalogue(tmp_path).models()[FACTS.digest.hex()].name == (
-        f"{NAME}-{FACTS.digest.hex()[:12]}"
-    )
+    model = LocalCatalogue(tmp_path).models()[FACTS.digest.hex()]
+    assert model.name == entered
+    assert Path(model.path).parent == tmp_path / "models"
 
 
 async def test_a_fetch_can_be_stopped_at_any_time_and_says_why_it_failed(
