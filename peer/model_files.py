@@ -72,6 +72,9 @@ class DiskModelFiles:
         return await trio.to_thread.run_sync(_sign, path, abandon_on_cancel=True)
 
     def _read(self, wanted: WantedModel) -> KnownModel:
+        # Opening a pipe would wait for whoever writes into it.
+        if wanted.path.exists() and not wanted.path.is_file():
+            raise ModelError("not_gguf", f"{wanted.path} is not a file")
         # Before the hash: a file that changes while it is read shows another sign afterwards.
         sign = _sign(wanted.path)
         cache = DigestCache(self.digest_cache)

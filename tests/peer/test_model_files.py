@@ -1,0 +1,75 @@
+import os
+from pathlib import Path
+
+import pytest
+
+from peerllm.peer.benchmark import build
+from peerllm.peer.catalogue import BenchmarkResult, LocalCatalogue, WantedModel
+from peerllm.peer.engine import default_threads
+from peerllm.peer.errors import ModelError
+from peerllm.peer.gguf import read_shape
+from peerllm.peer.model_files import DiskModelFiles
+from tests.peer.gguf_files import tiny_gguf
+
+TEMPLATE = {"tokenizer__chat_template": "{{ messages }}"}
+
+
+@pytest.fixture
+def path(tmp_path: Path) -> Path:
+    path = tmp_path / "tiny.gguf"
+    path.write_bytes(tiny_gguf(**TEMPLATE))
+    return path
+
+
+@pytest.fixture
+def disk(tmp_path: Path) -> DiskModelFiles:
+    return DiskModelFiles(tmp_path, tmp_path / "digests.json", slots=3, context_tokens=256)
+
+
+async def test_a_whole_file_is_what_its_engine_is_told(
+    disk: DiskModelFiles, path: Path, tmp_path: Path
+) -> None:
+    known = await disk.read(WantedModel("mine", path))
+    settings = known.settings
+    assert (settings.model.name, settings.model.path, settings.slots) == ("mine", path, 3)
+    assert settings.threads == default_threads()
+    assert known.sign == await disk.sign(path)
+    # Its file says that it was trained on 128 tokens: no more are kept.
+    assert known.need.cache == 3 * 128 * read_shape(path).cache_bytes_per_token
+    digest, _ = LocalCatalogue(tmp_path).add(path)
+    assert known.digest.hex() == digest
+    measured = BenchmarkResult(
+        threads=7, slots=3, prefill_milli=1, decode_milli=1, decode_all_milli=1, build=build()
+    )
+    LocalCatalogue(tmp_path).remember(digest, measured)
+    assert (await disk.read(WantedModel("mine", path, known.digest))).settings.threads == 7
+
+
+async def test_a_file_s_sign_changes_with_it(disk: DiskModelFiles, path: Path) -> None:
+    before = await disk.sign(path)
+    with path.open("ab") as file:
+        file.write(b"x")
+    after = await disk.sign(path)
+    assert before
+    assert after
+    assert (before.inode, before.size) != (after.inode, after.size)
+    assert before.inode == after.inode
+    path.unlink()
+    assert await disk.sign(path) is None
+
+
+async def test_what_cannot_be_served_is_one_sentence(disk: DiskModelFiles, tmp_path: Path) -> None:
+    plain, pipe, folder = (tmp_path / name for name in ("plain.gguf", "pipe", "folder"))
+    plain.write_bytes(tiny_gguf())
+    os.mkfifo(pipe)
+    folder.mkdir()
+    for path, digest, said in [
+        (plain, None, "carries no chat template"),
+        (plain, bytes(32), "is not the expected model"),
+        (pipe, None, "pipe is not a file"),
+        (folder, None, "folder is not a file"),
+        (tmp_path / "absent", None, "No such file"),
+    ]:
+        with pytest.raises(ModelError, match=said) as caught:
+            await disk.read(WantedModel("mine", path, digest))
+        assert "\n" not in str(caught.value)
