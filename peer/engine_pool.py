@@ -193,7 +193,7 @@ class EnginePool:
             with trio.move_on_at(look_at):
                 await self._stirred.wait()
 
-    # What follows acts at once, but for the last three.
+    # What follows acts at once, but for `_serve`.
 
     def served(self, digest: bytes) -> PooledModel | None:
         """The model with this digest, unless it cannot be served."""
@@ -293,7 +293,11 @@ class EnginePool:
         """Memory that was short when an engine loaded may be there by now."""
         for model in self.models:
             short = model.fault is not None and model.fault.reason == "no_memory"
-            if short and trio.current_time() >= model.last_used + _RETRY_SECONDS:
+            if (
+                short
+                and not model.unloaded_by_owner
+                and trio.current_time() >= model.last_used + _RETRY_SECONDS
+            ):
                 self.load(model)
 
     def changed(self, model: PooledModel) -> None:

@@ -10,7 +10,7 @@ import trio
 from peerllm.peer.benchmark import build
 from peerllm.peer.catalogue import WantedModel, measured_threads
 from peerllm.peer.engine import EngineSettings, default_threads
-from peerllm.peer.errors import ModelError
+from peerllm.peer.errors import ConfigurationError, ModelError
 from peerllm.peer.memory import MemoryNeed
 from peerllm.peer.models import DigestCache, ModelFile, check_model, shape_of
 from peerllm.peer.serving_memory import serving_memory
@@ -72,6 +72,18 @@ class DiskModelFiles:
         return await trio.to_thread.run_sync(_sign, path, abandon_on_cancel=True)
 
     def _read(self, wanted: WantedModel) -> KnownModel:
+        try:
+            return self._read_whole(wanted)
+        except ConfigurationError as error:
+            raise ModelError("unloadable", str(error)) from None
+        except (OSError, ValueError) as error:
+            # ValueError: a name that no file can have.
+            why = error.strerror if isinstance(error, OSError) else "no file has such a name"
+            raise ModelError(
+                "missing_file", f"the model file {wanted.path} cannot be read: {why}"
+            ) from None
+
+    def _read_whole(self, wanted: WantedModel) -> KnownModel:
         # Opening a pipe would wait for whoever writes into it.
         if wanted.path.exists() and not wanted.path.is_file():
             raise ModelError("not_gguf", f"{wanted.path} is not a file")
@@ -107,6 +119,6 @@ class DiskModelFiles:
 def _sign(path: Path) -> FileSign | None:
     try:
         found = os.stat(path)
-    except OSError:
+    except (OSError, ValueError):
         return None
     return FileSign(found.st_ino, found.st_size, found.st_mtime_ns)

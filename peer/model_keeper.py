@@ -51,7 +51,7 @@ class ModelKeeper:
             self._shelf.put_away(model)
             model.proved = None
         model.known, model.seen, model.file_fault = known, known.sign, ""
-        model.in_line = model.run is None
+        model.in_line = model.run is None and not model.unloaded_by_owner
         self._shelf.changed(model)
 
     def _find_fault(self, model: PooledModel, fault: EngineUnavailable) -> None:

@@ -117,6 +117,7 @@ class Machine:
     most_at_once: int = 0
     # The names of models told of, None for slots alone.
     told: list[str | None] = field(default_factory=list)
+    on_change: Callable[[], None] = lambda: None
     numbers: Iterator[int] = field(default_factory=lambda: iter(range(1, 10_000)))
 
     async def read(self, wanted: WantedModel) -> KnownModel:
@@ -178,6 +179,7 @@ class Machine:
 
     def changed(self, model: PooledModel | None) -> None:
         self.told.append(model.name if model else None)
+        self.on_change()
 
 
 def machine_with(memory: int, *names: str, **sizes: int) -> Machine:

@@ -49,8 +49,10 @@ from peerllm.peer.generation import (
     EngineUnavailable,
     GeneratedPiece,
 )
+from peerllm.peer.served_models import ServedModels
 from peerllm.privacy.event_log import EventLog
 from tests.peer.conftest import OneModel
+from tests.peer.pool_stage import digest_of, machine_with, running_pool
 
 HOST = Identity.from_seed(b"h" * 32)
 COORDINATOR = Identity.from_seed(b"c" * 32).peer_id
@@ -177,7 +179,9 @@ class Scene:
 @pytest.fixture
 def scene_of() -> Callable[[Any], Any]:
     @asynccontextmanager
-    async def open_scene(engine: Any, unreachable: int = 0) -> AsyncIterator[Scene]:
+    async def open_scene(
+        engine: Any, unreachable: int = 0, models: ServedModels | None = None
+    ) -> AsyncIterator[Scene]:
         opened, sessions = trio.open_memory_channel[Coordinator](math.inf)
         output = io.StringIO()
         introductions: list[Any] = []
@@ -200,7 +204,7 @@ def scene_of() -> Callable[[Any], Any]:
             DaemonParts(
                 identity=HOST,
                 coordinator=COORDINATOR,
-                models=OneModel(engine),
+                models=models or OneModel(engine),
                 dial=dial,
                 log=log,
                 now_us=lambda: NOW_US,
@@ -511,6 +515,34 @@ async def test_a_model_that_is_not_here_is_refused_by_its_name(
         # Its slot was not taken.
         await coordinator.dispatch(b"2")
         assert (await coordinator.expect(Slots)).free == 1
+
+
+async def test_a_chunk_for_a_model_that_is_not_loaded_is_served_and_the_other_is_withdrawn(
+    engine: Any, scene_of: Any, autojump_clock: MockClock
+) -> None:
+    machine = machine_with(100, "a", "b")
+    first, second = digest_of("a"), digest_of("b")
+    async with running_pool(machine) as pool, scene_of(engine, models=pool) as scene:
+        machine.on_change = scene.daemon.models_changed
+        assert list(machine.engines) == ["b"]
+        coordinator = await scene.sessions.receive()
+        hello = await coordinator.welcome()
+        assert [offer.digest for offer in hello.models] == [first, second]
+        assert await coordinator.expect(Slots) == Slots(digest=second, free=2)
+        await coordinator.dispatch(digest=first)
+        granted = {}
+        while granted != {first: 1, second: 0}:
+            message = await coordinator.expect(Slots, Piece)
+            assert isinstance(message, Slots), "it was worked on before the slots were told"
+            granted[message.digest] = message.free
+        await coordinator.dispatch(b"2", digest=second)
+        assert (await coordinator.expect(Failed)).reason == "overloaded"
+        assert (await coordinator.expect(Piece)).final
+        await coordinator.expect(ReceiptMessage)
+        assert list(machine.engines) == ["a"]
+        while granted != {first: 2, second: 2}:
+            message = await coordinator.expect(Slots)
+            granted[message.digest] = message.free
 
 
 async def test_draining_lets_the_running_answer_end(

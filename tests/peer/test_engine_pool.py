@@ -423,8 +423,18 @@ async def test_memory_that_was_short_in_the_engine_is_looked_for_again_each_minu
     machine.files["a"].load_fault = EngineUnavailable("no_memory", "it takes more")
     async with running_pool(machine) as pool:
         assert pool.models[0].shown_state == machine.files["a"].load_fault
+        pool.unload(pool.models[0])
+        await trio.sleep(600)
+        assert machine.history.count("+a") == 1
+        pool.load(pool.models[0])
+        # Before it has been read: it is not loaded then, either.
+        pool.unload(pool.models[0])
+        await trio.sleep(600)
+        assert machine.history.count("+a") == 1
+        pool.load(pool.models[0])
+        await trio.sleep(10)
         await trio.sleep(150)
-        assert machine.history.count("+a") == 3
+        assert machine.history.count("+a") == 4
         machine.files["a"].load_fault = None
         await trio.sleep(70)
         assert await answer(pool, "a") == "a"

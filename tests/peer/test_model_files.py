@@ -69,7 +69,16 @@ async def test_what_cannot_be_served_is_one_sentence(disk: DiskModelFiles, tmp_p
         (pipe, None, "pipe is not a file"),
         (folder, None, "folder is not a file"),
         (tmp_path / "absent", None, "No such file"),
+        (tmp_path / "no\0name", None, "no file has such a name"),
     ]:
         with pytest.raises(ModelError, match=said) as caught:
             await disk.read(WantedModel("mine", path, digest))
         assert "\n" not in str(caught.value)
+
+
+async def test_a_damaged_catalogue_costs_the_model_and_not_the_host(
+    disk: DiskModelFiles, path: Path, tmp_path: Path
+) -> None:
+    (tmp_path / "models.json").write_text("{")
+    with pytest.raises(ModelError, match=r"models.json cannot be read .*: correct it or remove it"):
+        await disk.read(WantedModel("mine", path))
