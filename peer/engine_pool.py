@@ -5,9 +5,9 @@ it is done. All decisions are made between two awaits, so that no two promises r
 same memory.
 """
 
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
+from dataclasses import asdict
 from functools import partial
 from typing import Final
 
@@ -23,36 +23,18 @@ from peerllm.peer.engine_pool_policy import (
     above_cap,
     cap_for,
     make_room,
+    share_threads,
 )
 from peerllm.peer.generation import EngineReady, EngineState, EngineUnavailable
-from peerllm.peer.model_files import ModelFiles
 from peerllm.peer.model_keeper import ModelKeeper
-from peerllm.peer.pooled_model import EngineRun, OpenEngine, PooledModel
+from peerllm.peer.pool_parts import PoolParts
+from peerllm.peer.pooled_model import EngineLimits, EngineRun, PooledModel
 from peerllm.peer.served_models import Lease
 
 # How long an altered file may be served from, and how late free memory is noticed.
 _LOOK_SECONDS: Final = 2.0
 # A model that needs more than the engine found free costs one process start a minute.
 _RETRY_SECONDS: Final = 60.0
-
-
-@dataclass(frozen=True)
-class PoolParts:
-    """What a pool works with; everything that differs between a test and a host.
-
-    `slots`: answers of all models together. `own_memory`: what the daemon itself takes of the
-    owner's cap. `weights_count_as_free`: whether the system
-    counts mapped files as free memory. `on_change` is told of a model's new state, and with
-    None that slots may be other ones without one.
-    """
-
-    slots: int
-    files: ModelFiles
-    open_engine: OpenEngine
-    free_memory: Callable[[], int]
-    own_memory: Callable[[], int]
-    weights_count_as_free: bool
-    on_change: Callable[[PooledModel | None], None] = lambda _model: None
 
 
 class EnginePool:
@@ -65,8 +47,7 @@ class EnginePool:
         self._models: dict[str, PooledModel] = {}
         self._stirred = trio.Event()
         self._offers_changed = trio.Event()
-        self._limits = {"threads": 0, "nice": 0}
-        self._cap = 0
+        self._threads, self._nice, self._cap = 0, 0, 0
         self._granted: dict[bytes, int] = {}
 
     @property
@@ -131,6 +112,7 @@ class EnginePool:
         model.last_used = trio.current_time()
         if room is not None:
             self._begin(model, room)
+        self._tune_all()
         return Lease(model, partial(self._release, model))
 
     def knows(self, digest: bytes) -> bool:
@@ -166,10 +148,8 @@ class EnginePool:
 
     def tune(self, *, threads: int, nice: int, memory_cap_bytes: int) -> None:
         """Put the owner's limits in force; the cap counts for all models together."""
-        self._limits = {"threads": threads, "nice": nice}
-        self._cap = memory_cap_bytes
-        for model in self.models:
-            self._tune(model)
+        self._threads, self._nice, self._cap = threads, nice, memory_cap_bytes
+        self._tune_all()
         self._tidy()
         self._stirred.set()
 
@@ -254,6 +234,7 @@ class EnginePool:
         model.leases -= 1
         model.last_used = trio.current_time()
         self._tidy()
+        self._tune_all()
         self._stirred.set()
         self._parts.on_change(None)
 
@@ -264,10 +245,23 @@ class EnginePool:
             if not model.leases and (model.unloaded_by_owner or model.name in beyond):
                 self.put_away(model)
 
+    def _tune_all(self) -> None:
+        for model in self.models:
+            self._tune(model)
+
     def _tune(self, model: PooledModel) -> None:
-        if model.run is not None and model.run.engine is not None:
-            cap = cap_for(model.name, self._residents(), self._cap_for_models())
-            model.run.engine.tune(**self._limits, memory_cap_bytes=cap)
+        run, known = model.run, model.known
+        if run is None or run.engine is None or known is None:
+            return
+        busy = sum(other.leases > 0 for other in self.models)
+        wanted = EngineLimits(
+            threads=share_threads(self._threads or known.settings.threads, busy),
+            nice=self._nice,
+            memory_cap_bytes=cap_for(model.name, self._residents(), self._cap_for_models()),
+        )
+        if wanted != run.told:
+            run.told = wanted
+            run.engine.tune(**asdict(wanted))
 
     def _engine_changed(self, model: PooledModel, run: EngineRun, state: EngineState) -> None:
         if model.run is not run:

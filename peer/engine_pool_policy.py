@@ -97,6 +97,14 @@ def cap_for(name: str, residents: Iterable[Resident], cap: int) -> int:
     return max(1, cap - others) if cap else 0
 
 
+def share_threads(threads: int, busy: int) -> int:
+    """How many of an engine's threads it may use while so many models are at work.
+
+    More threads than cores slow all of them down: each waits for its slowest in every step.
+    """
+    return max(1, threads // max(1, busy))
+
+
 def _least_recent(residents: Iterable[Resident]) -> list[Resident]:
     return sorted(
         (resident for resident in residents if resident.may_go),

@@ -43,6 +43,15 @@ class PoolEngine(Engine, Protocol):
         """Take other limits."""
 
 
+@dataclass(frozen=True)
+class EngineLimits:
+    """What one engine may take; see `PoolEngine.tune`."""
+
+    threads: int
+    nice: int
+    memory_cap_bytes: int
+
+
 OpenEngine = Callable[
     [EngineSettings, Callable[[EngineState], None]], AbstractAsyncContextManager[PoolEngine]
 ]
@@ -74,6 +83,8 @@ class EngineRun:
     over: trio.Event = field(default_factory=trio.Event)
     engine: PoolEngine | None = None
     was_ready: bool = False
+    # What the engine was last told to keep to.
+    told: EngineLimits | None = None
 
     @property
     def state(self) -> EngineState:

@@ -27,7 +27,7 @@ from peerllm.peer.control_status import ControlledHost
 from peerllm.peer.daemon import DaemonParts, HostDaemon
 from peerllm.peer.earnings import EarningsBook
 from peerllm.peer.engine import open_engine
-from peerllm.peer.engine_pool import EnginePool, PoolParts, open_pool
+from peerllm.peer.engine_pool import EnginePool, open_pool
 from peerllm.peer.events import HostEvent
 from peerllm.peer.generation import (
     EngineLoading,
@@ -39,6 +39,7 @@ from peerllm.peer.limit_keeper import LimitKeeper
 from peerllm.peer.limits import Conditions, HoldReason, Limits
 from peerllm.peer.model_exchange import ExchangeParts, ModelExchange
 from peerllm.peer.model_files import DiskModelFiles
+from peerllm.peer.pool_parts import PoolParts
 from peerllm.peer.pooled_model import ModelAway, ModelInLine, ModelState, PooledModel
 from peerllm.peer.recent_log import RecentLog
 from peerllm.privacy.event_log import EventLog

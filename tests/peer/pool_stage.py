@@ -9,7 +9,7 @@ import trio
 
 from peerllm.peer.catalogue import WantedModel
 from peerllm.peer.engine import EngineSettings
-from peerllm.peer.engine_pool import EnginePool, PoolParts, open_pool
+from peerllm.peer.engine_pool import EnginePool, open_pool
 from peerllm.peer.engine_protocol import GenerationTask, TaskTurn, Tuned
 from peerllm.peer.errors import ModelError
 from peerllm.peer.generation import (
@@ -26,6 +26,7 @@ from peerllm.peer.generation import (
 from peerllm.peer.memory import MemoryNeed
 from peerllm.peer.model_files import FileSign, KnownModel
 from peerllm.peer.models import ModelFile
+from peerllm.peer.pool_parts import PoolParts
 from peerllm.peer.pooled_model import PooledModel
 
 TASK = GenerationTask(turns=[TaskTurn(role="user", content="SECRET")], max_tokens=1)
@@ -64,7 +65,7 @@ class SimulatedEngine:
         self._on_state = on_state
 
     def tune(self, *, threads: int, nice: int, memory_cap_bytes: int) -> None:
-        self.tuned = Tuned(threads=threads or 1, nice=nice)
+        self.tuned = Tuned(threads=threads, nice=nice)
         self.cap = memory_cap_bytes
 
     def tell(self, state: EngineState) -> None:
@@ -134,7 +135,7 @@ class Machine:
             digest_cache=Path("/digests"),
             slots=2,
             context_tokens=512,
-            threads=1,
+            threads=4,
         )
         need = MemoryNeed(weights=file.size, cache=0, computing=0, process=0)
         return KnownModel(settings, need, self._sign(file))

@@ -227,6 +227,31 @@ async def test_the_host_s_slots_are_shared_by_its_models(
         assert free_slots(pool, "a", "b") == [2, 2]
 
 
+async def test_models_at_work_share_the_threads(
+    autojump_clock: MockClock,
+) -> None:
+    machine = machine_with(200, "a", "b")
+
+    def threads() -> list[int]:
+        tuned = [machine.engines[name].tuned for name in ("a", "b")]
+        return [one.threads for one in tuned if one]
+
+    async with running_pool(machine) as pool:
+        assert threads() == [4, 4]
+        first, second = (pool.take(digest_of(name)) for name in ("a", "b"))
+        assert threads() == [2, 2]
+        pool.tune(threads=1, nice=0, memory_cap_bytes=0)
+        # Never none.
+        assert threads() == [1, 1]
+        pool.tune(threads=3, nice=0, memory_cap_bytes=0)
+        assert threads() == [1, 1]
+        assert first
+        assert second
+        first.release()
+        assert threads() == [3, 3]
+        second.release()
+
+
 async def test_what_its_owner_unloads_ends_its_chunks_first(
     autojump_clock: MockClock,
 ) -> None:

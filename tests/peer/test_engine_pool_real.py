@@ -12,7 +12,7 @@ import trio
 from peerllm.peer import pooled_model
 from peerllm.peer.catalogue import embedded_model, find_models
 from peerllm.peer.engine import open_engine
-from peerllm.peer.engine_pool import EnginePool, PoolParts, open_pool
+from peerllm.peer.engine_pool import EnginePool, open_pool
 from peerllm.peer.engine_protocol import GenerationTask, TaskTurn
 from peerllm.peer.generation import (
     EngineReady,
@@ -24,6 +24,7 @@ from peerllm.peer.generation import (
 )
 from peerllm.peer.model_files import DiskModelFiles
 from peerllm.peer.models import EMBEDDED_MODEL, embedded_model_path
+from peerllm.peer.pool_parts import PoolParts
 from peerllm.peer.pooled_model import PooledModel
 from tests.peer.gguf_files import tiny_gguf
 
