@@ -177,6 +177,14 @@ class WantedModel:
     legacy: LegacyFormat | None = None
 
 
+def is_file(path: Path) -> bool:
+    """Whether a file is there, as far as can be seen; also for a name no file can have."""
+    try:
+        return path.is_file()
+    except OSError:
+        return False
+
+
 def find_model(data_directory: Path, wanted: str) -> WantedModel:
     """The model meant by a path, or by a name or digest of the catalogue.
 
@@ -185,7 +193,7 @@ def find_model(data_directory: Path, wanted: str) -> WantedModel:
     `ModelError` when the embedded model is not installed.
     """
     # A name has no separator, so what looks like a path is one, whether or not it is there.
-    if Path(wanted).is_file() or Path(wanted).name != wanted:
+    if is_file(Path(wanted)) or Path(wanted).name != wanted:
         return WantedModel(name_of(Path(wanted)), Path(wanted))
     try:
         digest, model = LocalCatalogue(data_directory).find(wanted)

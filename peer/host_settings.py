@@ -6,6 +6,7 @@ from typing import Final
 
 import msgspec
 
+from peerllm.peer.catalogue import is_file
 from peerllm.peer.configuration import DEFAULT_CONTEXT_TOKENS, DEFAULT_SLOTS
 from peerllm.peer.errors import ConfigurationError
 from peerllm.peer.files import read_state, write_state
@@ -79,4 +80,4 @@ def saved_settings(data_directory: Path, **changes: str | list[str] | None) -> H
 
 def lasting(model: str) -> str:
     """A model as it can be found from any working directory."""
-    return str(Path(model).absolute()) if Path(model).is_file() else model
+    return str(Path(model).absolute()) if is_file(Path(model)) else model

@@ -114,6 +114,10 @@ def test_a_model_to_serve_is_a_path_or_a_name(
     assert find_model(folder, str(absent)) == WantedModel("absent", absent)
     with pytest.raises(CatalogueError):
         find_model(folder, "absent")
+    # Names that no file can have.
+    assert find_model(folder, "/" + "y" * 4000).path.name == "y" * 4000
+    with pytest.raises(CatalogueError):
+        find_model(folder, "y" * 4000)
 
 
 def test_a_host_serves_the_embedded_model_or_those_named(

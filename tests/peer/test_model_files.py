@@ -69,6 +69,7 @@ async def test_what_cannot_be_served_is_one_sentence(disk: DiskModelFiles, tmp_p
         (pipe, None, "pipe is not a file"),
         (folder, None, "folder is not a file"),
         (tmp_path / "absent", None, "No such file"),
+        (tmp_path / ("y" * 4000), None, "File name too long"),
         (tmp_path / "no\0name", None, "no file has such a name"),
     ]:
         with pytest.raises(ModelError, match=said) as caught:
