@@ -125,7 +125,8 @@ class DrainRequest(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
 class ModelRequest(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """Which model: its name, the first characters of its digest, or a file's path."""
 
-    model: Annotated[str, Meta(min_length=1, max_length=4096)]
+    # It comes back in sentences that are shown in terminals: no control characters.
+    model: Annotated[str, Meta(min_length=1, max_length=4096, pattern=r"\A[^\x00-\x1f\x7f]*\Z")]
 
 
 class LogLines(msgspec.Struct, frozen=True, kw_only=True):

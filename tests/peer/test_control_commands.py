@@ -42,6 +42,7 @@ def mend_its_only_model(tmp_path: Path, file: Path) -> None:
     assert model_command(tmp_path, "list").stdout.splitlines()[1].endswith("not loaded")
     for name in ("load", "unload"):
         assert "'absent'" in model_command(tmp_path, name, "absent").stderr
+        assert "the body is not right" in model_command(tmp_path, name, "two\nlines").stderr
 
 
 def test_a_host_in_the_background_lives_until_it_is_stopped(tmp_path: Path) -> None:
