@@ -51,7 +51,8 @@ _PASSPORT_WORDS: Final = re.compile(
 _ACCOUNT: Final = re.compile(
     r"\b(?:(?:bank |savings |checking |customer )?(?:account|acct|a/c)|routing|sort code|bsb"
     r"|customer|member(?:ship)?|policy|patient|employee|medical record|mrn|vat|nhs|order)"
-    r"\.?(?: (?:number|num|no|id|nr))?\b\.? ?(?:is\s|[:=#]{1,2}\s?)?#? ?"
+    r"\.?(?: (?:number|num|no|id|nr)(?: of [^\n;:!?0-9]{1,48}?(?= is\s)|\b)|\b)\.?"
+    r" ?(?:is\s|[:=#]{1,2}\s?)?#? ?"
     r"((?=[A-Z-]{0,4}[0-9])[0-9A-Z][0-9A-Z-]{4,24})(?![\w])",
     re.IGNORECASE,
 )

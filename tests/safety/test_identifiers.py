@@ -47,6 +47,7 @@ def patterns(text: str) -> list[tuple[str, str]]:
         ("date of birth: February 20, 1947", "February 20, 1947", "BIRTHDATE"),
         ("passport CZK6NZV13 expires", "CZK6NZV13", "PASSPORT"),
         ("my account number is 00123456789", "00123456789", "ACCOUNT"),
+        ("The customer number of Snow Consulting Inc. is 2676698", "2676698", "ACCOUNT"),
         ("bc1qar0srrr7xfkvy5l643lydnw9re59gtzzwf5mdq", "bc1qar0srrr7xfkvy5l643lydnw9re59gtzzwf5mdq",
          "CRYPTO"),
         ("with ghp_zLPdVvKS634L74lD3z71nyyYdnAwplYJ", "ghp_zLPdVvKS634L74lD3z71nyyYdnAwplYJ",
