@@ -14,6 +14,15 @@ from peerllm.coordinator.api_errors import ApiError, invalid_request
 from peerllm.coordinator.planner import Split, Turn
 from peerllm.coordinator.response_format import ResponseFormat, shape_of
 from peerllm.overlay.answer_shape import AnswerShape
+from peerllm.safety.own_terms import (
+    KIND_PATTERN,
+    MAXIMUM_KINDS,
+    MAXIMUM_TERM_CHARACTERS,
+    MAXIMUM_TERMS,
+    NO_OWN_TERMS,
+    OwnTerms,
+    own_terms,
+)
 
 # A chat of 256 turns in one megabyte is far beyond every model served; it bounds the work of
 # judging before the first token is counted.
@@ -25,6 +34,11 @@ MAXIMUM_BIASES = 300
 
 TokenName = Annotated[str, Meta(pattern=r"\A(?:0|[1-9][0-9]{0,6})\Z")]
 Bias = Annotated[float, Meta(ge=-100, le=100)]
+TermKind = Annotated[str, Meta(pattern=KIND_PATTERN)]
+Terms = Annotated[
+    list[Annotated[str, Meta(min_length=1, max_length=MAXIMUM_TERM_CHARACTERS)]],
+    Meta(max_length=MAXIMUM_TERMS),
+]
 
 
 class TextPart(msgspec.Struct, frozen=True, kw_only=True):
@@ -55,11 +69,17 @@ class Extension(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields
     `split` forces or forbids cutting the work into chunks. `min_p` leaves out tokens that are
     less likely than this share of the likeliest; `repetition_penalty` divides the logits of
     tokens that the answer already holds (1 changes nothing).
+
+    `always_mask` holds the customer's own terms by a kind of their own, whose name hosts see:
+    `{"PROJECT": ["Blue Heron"]}` leaves as `PROJECT_1`. Terms of `never_mask` are not masked, but
+    for what `peerllm.safety.own_terms` says is masked all the same.
     """
 
     split: Split = "auto"
     min_p: Annotated[float, Meta(ge=0, le=1)] = 0.0
     repetition_penalty: Annotated[float, Meta(ge=0.1, le=2)] = 1.0
+    always_mask: Annotated[dict[TermKind, Terms], Meta(max_length=MAXIMUM_KINDS)] = {}
+    never_mask: Terms = []
 
 
 class ChatBody(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -114,6 +134,7 @@ class ChatRequest(msgspec.Struct, frozen=True, kw_only=True):
     stream: bool
     include_usage: bool
     split: Split
+    own_terms: OwnTerms = NO_OWN_TERMS
 
     def __repr__(self) -> str:
         return f"ChatRequest(model={self.model!r}, turns={len(self.turns)})"
@@ -151,6 +172,12 @@ def parse_chat(raw: bytes) -> ChatRequest | ApiError:
             "An answer with a 'response_format' is made in one piece; leave 'split' at 'auto'.",
             param="peerllm.split",
         )
+    terms = NO_OWN_TERMS
+    if extension.always_mask or extension.never_mask:
+        made = own_terms(extension.always_mask, extension.never_mask)
+        if isinstance(made, str):
+            return invalid_request(made, param="peerllm")
+        terms = made
     return ChatRequest(
         model=body.model,
         turns=turns,
@@ -171,6 +198,7 @@ def parse_chat(raw: bytes) -> ChatRequest | ApiError:
         answer_shape=shape,
         # Parts of a JSON value are not JSON.
         split=extension.split if shape is None else "never",
+        own_terms=terms,
     )
 
 

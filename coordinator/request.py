@@ -90,7 +90,7 @@ async def answer(
         stopwatch.lap("judge")
         if not verdict.allowed:
             return api_errors.unsafe("prompt", verdict.category, verdict.standard_version)
-        vault = Vault(house.finder)
+        vault = Vault(house.finder, own=request.own_terms)
         async with house.finder_turn:
             request = await _remove_identifiers(vault, request)
         stopwatch.lap("identifiers")
@@ -136,8 +136,15 @@ def _texts(request: ChatRequest) -> list[str]:
     """A customer's words: every turn, and names and constants of the form asked for."""
     shape = request.answer_shape
     named = [] if shape is None else shape.texts()
+    contents = [turn.content for turn in request.turns]
+    # A kind's name may say what the term behind it does not.
+    renamed = [request.own_terms.as_kinds(content) for content in contents]
     # Judged together: each alone is a word or two.
-    return [*(turn.content for turn in request.turns), *(["\n".join(named)] if named else [])]
+    return [
+        *contents,
+        *(text for text in renamed if text not in contents),
+        *(["\n".join(named)] if named else []),
+    ]
 
 
 async def _remove_identifiers(vault: Vault, request: ChatRequest) -> ChatRequest:

@@ -61,7 +61,7 @@ _NOBODYS_HOST: Final = re.compile(
 _URL: Final = re.compile(
     r"(?<![\w@])(?:[a-z][a-z0-9+.-]{1,15}+://|www\.)[^\s<>\"'`{}|\\^]++", re.IGNORECASE
 )
-_URL_CREDENTIALS: Final = re.compile(r"://[^/@\s]+@")
+URL_CREDENTIALS: Final = re.compile(r"://[^/@\s]+@")
 _URL_TRAILING: Final = ".,;:!?)]*_~"
 _IPV4: Final = re.compile(r"(?<![\w.])(?:[0-9]{1,3}\.){3}[0-9]{1,3}(?![\w]|\.[0-9])")
 _IPV6: Final = re.compile(r"(?<![\w:.])[0-9a-f]{0,4}:[0-9a-f:]{2,40}(?![\w:])", re.IGNORECASE)
@@ -103,7 +103,7 @@ def detect_urls(text: str) -> Iterator[Identifier]:
     """Web addresses, above all those that carry credentials; not those of documentation."""
     for found in _URL.finditer(text):
         url = found.group().rstrip(_URL_TRAILING)
-        if _URL_CREDENTIALS.search(url):
+        if URL_CREDENTIALS.search(url):
             yield Identifier(found.start(), found.start() + len(url), "URL", 1.0)
         elif not _NOBODYS_HOST.search(url[:300]):
             yield Identifier(found.start(), found.start() + len(url), "URL", 0.7)

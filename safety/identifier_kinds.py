@@ -10,6 +10,12 @@ KINDS: Final = frozenset(
     }
 )  # fmt: skip
 
+# What a customer may know to be public: names, and a firm's own addresses and numbers. Whoever
+# holds one of the others can act for somebody.
+LEAVABLE: Final = frozenset(
+    {"PERSON", "LOCATION", "ORGANIZATION", "ADDRESS", "EMAIL", "PHONE", "URL", "IP", "USERNAME"}
+)
+
 
 @dataclass(frozen=True, slots=True, order=True)
 class Identifier:

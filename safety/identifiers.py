@@ -7,12 +7,13 @@ from functools import cache
 from typing import Final
 
 from peerllm.safety.contact_detectors import (
+    URL_CREDENTIALS,
     detect_emails,
     detect_network_addresses,
     detect_urls,
     detect_user_names,
 )
-from peerllm.safety.identifier_kinds import KINDS, Identifier
+from peerllm.safety.identifier_kinds import KINDS, LEAVABLE, Identifier
 from peerllm.safety.number_detectors import (
     detect_bank_accounts,
     detect_birthdays,
@@ -70,6 +71,16 @@ def united(found: Iterable[Identifier]) -> tuple[Identifier, ...]:
 def find_patterns(text: str) -> tuple[Identifier, ...]:
     """What the detectors without a model find, by position, without overlaps."""
     return united(found for detect in DETECTORS.values() for found in detect(text))
+
+
+def never_left(text: str) -> tuple[Identifier, ...]:
+    """What is masked in `text` whatever a customer allows, also where another find hides it."""
+    found = (found for detect in DETECTORS.values() for found in detect(text))
+    return united(
+        one
+        for one in found
+        if one.kind not in LEAVABLE or URL_CREDENTIALS.search(text, one.start, one.end)
+    )
 
 
 def _may_be_a_name(word: str) -> bool:

@@ -12,11 +12,12 @@ from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from itertools import count, product
-from string import ascii_letters, ascii_uppercase, digits
-from typing import Final, NamedTuple, Protocol
+from string import ascii_uppercase
+from typing import Final, Protocol
 
 from peerllm.safety.errors import StreamOrderError
 from peerllm.safety.identifier_kinds import KINDS, Identifier
+from peerllm.safety.own_terms import NO_OWN_TERMS, OwnTerms
 from peerllm.safety.placeholders import (
     PAIRS,
     numbered_words,
@@ -26,6 +27,7 @@ from peerllm.safety.placeholders import (
     written,
 )
 from peerllm.safety.public_names import is_public_name
+from peerllm.safety.spans import Span, whole_words
 from peerllm.safety.wordlists import word_list
 
 # Letters B to Z number the further forms of one identifier.
@@ -35,7 +37,6 @@ _REPEATED_WORDS: Final = 6
 _SHORTEST_REPEATED: Final = 3
 
 _WORD: Final = re.compile(r"[^\W_]+")
-_ALPHANUMERIC: Final = frozenset(ascii_letters + digits)
 
 # Parts of names that say nothing of a person, and names that are common words: "will" in lower
 # case is not a part of Will Smith.
@@ -51,12 +52,6 @@ class Finder(Protocol):
         ...
 
 
-class _Span(NamedTuple):
-    start: int
-    end: int
-    kind: str
-
-
 @dataclass(slots=True, repr=False)
 class _Entity:
     kind: str
@@ -69,7 +64,7 @@ class _Entity:
 class _Memory:
     """What the vault knows; the texts themselves are kept only as keys of spans already found."""
 
-    spans: dict[str, tuple[_Span, ...]] = field(default_factory=dict)
+    spans: dict[str, tuple[Span, ...]] = field(default_factory=dict)
     # Whether anything was found that is no public name; until then nothing is removed.
     private: bool = False
     words_in_use: set[str] = field(default_factory=set)
@@ -79,6 +74,7 @@ class _Memory:
     surface_of: dict[str, str] = field(default_factory=dict)
     entity_of: dict[str, _Entity] = field(default_factory=dict)
     persons: dict[tuple[str, ...], _Entity] = field(default_factory=dict)
+    own: dict[tuple[str, ...], _Entity] = field(default_factory=dict)
     # None marks a part that two people share.
     parts: dict[str, _Entity | None] = field(default_factory=dict)
     # Placeholders whose original stands in such brackets: those are the user's, not the model's.
@@ -92,9 +88,12 @@ class Vault:
     the request. Its repr, and everything else but `remove` and `restore`, hides the content.
     """
 
-    def __init__(self, finder: Finder, *, kinds: Iterable[str] = KINDS) -> None:
+    def __init__(
+        self, finder: Finder, *, kinds: Iterable[str] = KINDS, own: OwnTerms = NO_OWN_TERMS
+    ) -> None:
         self._finder = finder
-        self._kinds = frozenset(kinds)
+        self._kinds = frozenset(kinds) | own.kinds
+        self._own = own
         self._memory = _Memory()
         self._unknown = 0
         self._pattern: re.Pattern[str] | None = None
@@ -124,8 +123,8 @@ class Vault:
         for text in new:
             self._memory.words_in_use |= numbered_words(text)
             self._memory.spans[text] = tuple(
-                _Span(found.start, found.end, found.kind)
-                for found in self._finder.find(text)
+                Span(found.start, found.end, found.kind)
+                for found in self._own.applied(text, self._finder.find(text))
                 if found.kind in self._kinds
             )
         surfaces = list(self._surfaces(new))
@@ -146,7 +145,7 @@ class Vault:
     def _surfaces(self, texts: Iterable[str]) -> Iterator[tuple[str, str]]:
         """What was found in `texts`, as it is written there, with its kind."""
         for text in texts:
-            for span in _whole_words(text, self._memory.spans[text]):
+            for span in whole_words(text, self._memory.spans[text]):
                 yield text[span.start : span.end], span.kind
 
     def remove(self, text: str) -> str:
@@ -159,7 +158,7 @@ class Vault:
             return text
         pieces: list[str] = []
         position = 0
-        for span in _whole_words(
+        for span in whole_words(
             text, (*self._memory.spans[text], *self._repeated(text), *self._look_alikes(text))
         ):
             placeholder = self._register(text[span.start : span.end], span.kind)
@@ -218,21 +217,21 @@ class Vault:
             self._unfinished = unfinished_pattern(self._memory.prefixes.values())
         return self._unfinished
 
-    def _look_alikes(self, text: str) -> list[_Span]:
+    def _look_alikes(self, text: str) -> list[Span]:
         """What the user wrote in the form of a placeholder: hidden like an identifier itself."""
         pattern = self._placeholder_pattern()
         if pattern is None:
             return []
         kinds = {prefix: kind for kind, prefix in self._memory.prefixes.items()}
         return [
-            _Span(match.start("prefix"), match.end("form"), kinds[match["prefix"].upper()])
+            Span(match.start("prefix"), match.end("form"), kinds[match["prefix"].upper()])
             for match in pattern.finditer(text)
         ]
 
-    def _repeated(self, text: str) -> list[_Span]:
+    def _repeated(self, text: str) -> list[Span]:
         """Identifiers, and parts of names, known from elsewhere in the request."""
         memory = self._memory
-        spans: list[_Span] = []
+        spans: list[Span] = []
         words = [word.span() for word in _WORD.finditer(text)]
         index = 0
         while index < len(words):
@@ -242,14 +241,14 @@ class Vault:
                 end = words[last][1]
                 entity = memory.entity_of.get(text[start:end])
                 if entity is not None and end - start >= _SHORTEST_REPEATED:
-                    spans.append(_Span(start, end, entity.kind))
+                    spans.append(Span(start, end, entity.kind))
                     index = last
                     break
             else:
                 if self._is_part_of_a_name(text[start : words[index][1]]):
-                    spans.append(_Span(start, words[index][1], "PERSON"))
+                    spans.append(Span(start, words[index][1], "PERSON"))
             index += 1
-        return spans
+        return [Span(*span) for span in self._own.without_left(text, spans)]
 
     def _is_part_of_a_name(self, word: str) -> bool:
         folded = word.casefold()
@@ -271,9 +270,14 @@ class Vault:
         return placeholder
 
     def _entity(self, surface: str, kind: str) -> _Entity:
+        memory = self._memory
+        if kind in self._own.kinds:
+            term = self._own.term(surface)
+            if term not in memory.own or memory.own[term].forms == _FORMS:
+                memory.own[term] = self._new_entity(kind)
+            return memory.own[term]
         if kind != "PERSON":
             return self._new_entity(kind)
-        memory = self._memory
         name = _name_words(surface)
         known = memory.persons.get(name) or (memory.parts.get(name[0]) if len(name) == 1 else None)
         if known is not None and known.forms < _FORMS:
@@ -351,31 +355,3 @@ class StreamRestorer:
 def _name_words(surface: str) -> tuple[str, ...]:
     words = tuple(word.casefold() for word in _WORD.findall(surface))
     return tuple(word for word in words if word not in _NO_PART_OF_A_NAME) or words or (surface,)
-
-
-def _whole_words(text: str, spans: Iterable[_Span]) -> list[_Span]:
-    """Spans widened to whole words and, where they overlap or touch, merged; the widest names it.
-
-    A placeholder is recognised between characters that are no ASCII letters or digits, so its
-    original has to stand between such characters, too.
-    """
-    merged: list[_Span] = []
-    widest = 0
-    for span in sorted(spans):
-        last = merged[-1] if merged else _Span(-1, -1, "")
-        start, end = max(span.start, last.end), span.end
-        # Nothing is looked at twice: what was merged already ends at the end of a word.
-        while start > max(last.end, 0) and text[start - 1] in _ALPHANUMERIC:
-            start -= 1
-        while last.end < end < len(text) and text[end] in _ALPHANUMERIC:
-            end += 1
-        width = end - min(start, span.start)
-        if span.end == span.start:
-            continue
-        if start == last.end:
-            kind, widest = (span.kind, width) if width > widest else (last.kind, widest)
-            merged[-1] = _Span(last.start, max(end, last.end), kind)
-        else:
-            merged.append(_Span(start, end, span.kind))
-            widest = width
-    return merged

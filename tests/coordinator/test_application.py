@@ -335,6 +335,24 @@ async def test_identifiers_never_reach_a_host_and_come_back(tmp_path: Path) -> N
         assert NAME.split()[0] not in host.tasks[0].messages[-1].content
 
 
+async def test_own_terms_never_reach_a_host_and_listed_names_stay(tmp_path: Path) -> None:
+    own = {"always_mask": {"PROJECT": ["Blue Heron"]}, "never_mask": [NAME]}
+    async with toy_house(tmp_path) as toy:
+        host = toy.host("a", answer=lambda task: task.messages[-1].content)
+        reply = await toy.chat(f"{NAME} leads BLUE heron", stream=True, peerllm=own)
+        assert reply.text == f"{NAME} leads BLUE heron"
+        assert host.tasks[0].messages[-1].content == f"{NAME} leads PROJECT_1"
+
+
+async def test_the_names_of_own_kinds_are_judged(tmp_path: Path) -> None:
+    own = {"always_mask": {MARK.upper(): ["geese"]}}
+    async with toy_house(tmp_path) as toy:
+        host = toy.host("a")
+        reply = await toy.chat("tell of geese", peerllm=own)
+        assert reply.error["code"] == "content_filter"
+        assert not host.tasks
+
+
 async def test_an_answers_form_and_sampling_reach_the_host_without_identifiers(
     tmp_path: Path,
 ) -> None:

@@ -112,6 +112,15 @@ def test_everything_openais_clients_may_send() -> None:
         ({"peerllm": {"min_p": 1.1}}, "peerllm.min_p"),
         ({"peerllm": {"repetition_penalty": 0}}, "peerllm.repetition_penalty"),
         ({"peerllm": {"split": "maybe"}}, "peerllm.split"),
+        ({"peerllm": {"always_mask": {"project": ["x"]}}}, "peerllm.always_mask"),
+        (
+            {"peerllm": {"always_mask": {f"K{c}": [] for c in "ABCDEFGHIJKLMNOPQ"}}},
+            "peerllm.always_mask",
+        ),
+        ({"peerllm": {"always_mask": {"PROJECT": ["x" * 101]}}}, "peerllm.always_mask[...][0]"),
+        ({"peerllm": {"never_mask": ["x"] * 257}}, "peerllm.never_mask"),
+        ({"peerllm": {"always_mask": {"PERSON": ["x"]}}}, "peerllm"),
+        ({"peerllm": {"always_mask": {"PROJECT": ["x"]}, "never_mask": ["X"]}}, "peerllm"),
         ({"seed": 2**64}, "seed"),
     ],
 )
@@ -201,6 +210,8 @@ def planted(place: str) -> Any:
         "messages as text": {"messages": CANARY},
         "stop": {"stop": [CANARY * 50]},
         "split": {"peerllm": {"split": CANARY}},
+        "own terms": {"peerllm": {"always_mask": {"PROJECT": [CANARY]}, "never_mask": [CANARY]}},
+        "kind": {"peerllm": {"always_mask": {CANARY: ["x"]}}},
         "unknown field's name": {CANARY + " and more": 1},
         "extension": {"peerllm": {"other": CANARY}},
         "format": {"response_format": {"type": CANARY}},
@@ -211,7 +222,8 @@ def planted(place: str) -> Any:
 
 PLACES = (
     "content wrong_type_beside_it unknown_field role part_type part_text content_object long_name "
-    "message_as_text messages_as_text stop split unknown_field's_name extension format surrogate"
+    "message_as_text messages_as_text stop split own_terms kind "
+    "unknown_field's_name extension format surrogate"
 )
 
 
