@@ -1,0 +1,242 @@
+"""From a prompt with identifiers to the restored answer of a real model, and what went wrong.
+
+    nice -n 10 .venv/bin/python benchmarks/safety/round_trip.py [--prompts 300] [--threads 1]
+
+Prompts are made up (`made_up_prompts.py`). Each goes the way of a request: prepared, removed,
+answered by the model in an engine process, restored piece by piece as it streams. What a
+placeholder stands for is worked out anew from the prompt and what was sent, not asked of the vault.
+"""
+
+import argparse
+import json
+import re
+import tempfile
+from collections import Counter
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Final
+
+import trio
+from made_up_prompts import MadeUpPrompt, made_up_prompts
+
+from peerllm.peer.engine import EngineClient, EngineSettings, open_engine
+from peerllm.peer.engine_protocol import GenerationTask, TaskTurn
+from peerllm.peer.generation import EngineReady, GeneratedPiece
+from peerllm.peer.models import DigestCache, locate_model
+from peerllm.safety.identifiers import KINDS, IdentifierFinder
+from peerllm.safety.vault import Vault
+
+SEED: Final = 20_260
+SLOTS: Final = 8
+CONTEXT_TOKENS: Final = 1024
+ANSWER_SECONDS: Final = 600.0
+
+_WORD: Final = re.compile(r"[^\W_]{2,}")
+
+
+@dataclass(slots=True)
+class Trip:
+    """One prompt's way there and back."""
+
+    prompt: MadeUpPrompt = field(repr=False)
+    vault: Vault
+    sent: str = field(repr=False)
+    answer: str = field(default="", repr=False)
+    restored: str = field(default="", repr=False)
+    finished: bool = False
+
+
+def given_out(trip: Trip) -> re.Pattern[str]:
+    """The placeholders as they were sent."""
+    listed = "|".join(sorted(map(re.escape, trip.vault.placeholders), key=len, reverse=True))
+    return re.compile(rf"(?<![A-Za-z0-9])(?:{listed or '(?!)'})(?![A-Za-z0-9])")
+
+
+def meant(trip: Trip) -> Iterator[re.Match[str]]:
+    """Where the answer holds what may have been meant as a placeholder, whole or broken."""
+    used = {placeholder.split("_")[0] for placeholder in trip.vault.placeholders}
+    unused = {kind for kind in KINDS if not any(prefix.startswith(kind) for prefix in used)}
+    pattern = (
+        rf"(?<![A-Za-z0-9])(?P<prefix>(?i:{_any_of(used)})|{_any_of(unused)})"
+        r"(?P<between>[ _-]|\\_)?(?P<number>[0-9]*)(?P<form>[A-Za-z]?)(?![A-Za-z0-9])"
+    )
+    for match in re.finditer(pattern, trip.answer):
+        if match["number"] or (match["prefix"].isupper() and match["between"] in ("_", "\\_")):
+            yield match
+
+
+def _any_of(words: set[str]) -> str:
+    return "|".join(sorted(words, key=len, reverse=True)) or "(?!)"
+
+
+def stands_for(trip: Trip) -> dict[str, str]:
+    """What each placeholder in the sent text replaced, read off the prompt around it."""
+    parts, names, position = [], dict[str, str](), 0
+    for match in given_out(trip).finditer(trip.sent):
+        parts.append(re.escape(trip.sent[position : match.start()]))
+        name = names.get(match.group())
+        parts.append(f"(?P={name})" if name else f"(?P<i{len(names)}>.+?)")
+        names.setdefault(match.group(), f"i{len(names)}")
+        position = match.end()
+    parts.append(re.escape(trip.sent[position:]))
+    aligned = re.fullmatch("".join(parts), trip.prompt.text, re.DOTALL)
+    assert aligned is not None, "what was sent is not the prompt with placeholders in it"
+    return {placeholder: aligned[name] for placeholder, name in names.items()}
+
+
+def leaks(trip: Trip) -> Counter[tuple[str, str]]:
+    """By kind: identifiers of which everything, or some word or number, reached the host."""
+    seen = _WORD.findall(given_out(trip).sub(" ", trip.sent))
+    found: Counter[tuple[str, str]] = Counter()
+    known = set(_WORD.findall(" ".join(trip.prompt.other_words)))
+    for gold in trip.prompt.gold:
+        words = [word for word in _WORD.findall(gold.surface) if word not in known]
+        open_words = sum(word in seen for word in words)
+        outcome = "hidden" if not open_words else "whole" if gold.surface in trip.sent else "part"
+        found[gold.kind, outcome] += 1
+    return found
+
+
+def mentions(trip: Trip, meaning: dict[str, str]) -> Counter[str]:
+    """How the placeholders in the answer are written, by what has to become of them."""
+    found: Counter[str] = Counter()
+    for match in meant(trip):
+        bare = f"{match['prefix']}_{match['number']}{match['form']}"
+        if bare in meaning:
+            found["exact"] += 1
+        elif match["number"] and bare.upper() in meaning:
+            found["tolerant"] += 1
+        elif match["number"]:
+            found["invented"] += 1
+        else:
+            found["broken"] += 1
+    return found
+
+
+def wrong_entities(trip: Trip, meaning: dict[str, str]) -> int:
+    """Placeholders of the answer in whose place something else stands than what they replaced."""
+    position, wrong = 0, 0
+    pieces: list[str] = []
+    for match in meant(trip):
+        expected = meaning.get(f"{match['prefix']}_{match['number']}{match['form']}".upper())
+        if not match["number"] or expected is None:
+            continue
+        pieces += (re.escape(trip.answer[position : match.start()]), re.escape(expected))
+        position = match.end()
+    pieces.append(re.escape(trip.answer[position:]))
+    # Brackets that the model put around a placeholder may have gone with it.
+    bracket = re.compile(r"\\?([\[\]{}<>])")
+    pattern = "".join(
+        bracket.sub(r"\\\1?", piece) if at % 2 == 0 else piece for at, piece in enumerate(pieces)
+    )
+    if re.fullmatch(pattern, trip.restored, re.DOTALL) is None:
+        wrong = max(1, len(pieces) // 2)
+    return wrong
+
+
+async def answer(trip: Trip, engine: EngineClient, tokens: int) -> None:
+    task = GenerationTask(turns=[TaskTurn(role="user", content=trip.sent)], max_tokens=tokens)
+    restorer = trip.vault.restorer()
+    with trio.fail_after(ANSWER_SECONDS), engine.generate(task) as generation:
+        while not trip.finished:
+            step = await generation.next()
+            if not isinstance(step, GeneratedPiece):
+                raise SystemExit(f"the engine gave no answer: {step}")
+            trip.answer += step.text
+            trip.restored += restorer.push(step.text)
+            trip.finished = bool(step.finish)
+    trip.restored += restorer.finish()
+
+
+async def answer_all(trips: list[Trip], model: Path | None, tokens: int, threads: int) -> None:
+    with tempfile.TemporaryDirectory() as folder:
+        settings = EngineSettings(
+            model=locate_model(model, DigestCache(None)),
+            digest_cache=Path(folder) / "digests.json",
+            slots=SLOTS,
+            context_tokens=CONTEXT_TOKENS,
+            threads=threads,
+        )
+        async with open_engine(settings) as engine:
+            ready = await engine.wait_ready()
+            if not isinstance(ready, EngineReady):
+                raise SystemExit(ready.sentence)
+            at_once = trio.CapacityLimiter(SLOTS)
+
+            async def one(trip: Trip) -> None:
+                async with at_once:
+                    await answer(trip, engine, tokens)
+
+            async with trio.open_nursery() as nursery:
+                for trip in trips:
+                    nursery.start_soon(one, trip)
+
+
+def departed(prompts: list[MadeUpPrompt]) -> list[Trip]:
+    finder = IdentifierFinder()
+    trips = []
+    for prompt in prompts:
+        vault = Vault(finder)
+        vault.prepare([prompt.text])
+        trips.append(Trip(prompt, vault, vault.remove(prompt.text)))
+    return trips
+
+
+def report(trips: list[Trip]) -> dict[str, Any]:
+    hidden: Counter[tuple[str, str]] = Counter()
+    written: Counter[str] = Counter()
+    wrong = asked = came_back = unlike = 0
+    for trip in trips:
+        meaning = stands_for(trip)
+        assert trip.vault.restore(trip.sent) == trip.prompt.text
+        unlike += trip.vault.restore(trip.answer) != trip.restored
+        hidden += leaks(trip)
+        written += mentions(trip, meaning)
+        wrong += wrong_entities(trip, meaning)
+        asked += len(meaning)
+        came_back += sum(surface in trip.restored for surface in meaning.values())
+    written_in_all = sum(written.values())
+    return {
+        "prompts": len(trips),
+        "placeholders_sent": asked,
+        "of_them_in_the_restored_answers": came_back,
+        "placeholders_in_answers": written_in_all,
+        "exact": written["exact"],
+        "tolerant": written["tolerant"],
+        "invented": written["invented"],
+        "broken": written["broken"],
+        "restoration_rate": round(
+            (written["exact"] + written["tolerant"]) / max(1, written_in_all), 4
+        ),
+        "wrong_entity_restorations": wrong,
+        "streamed_otherwise_than_whole": unlike,
+        "reached_a_host": {
+            kind: {name: hidden[kind, name] for name in ("hidden", "part", "whole")}
+            for kind in sorted({kind for kind, _ in hidden})
+        },
+    }
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--prompts", type=int, default=300)
+    parser.add_argument("--tokens", type=int, default=48)
+    parser.add_argument("--threads", type=int, default=1)
+    parser.add_argument("--model", type=Path, help="GGUF file; without, the embedded model")
+    parser.add_argument("--show", action="store_true", help="print what went wrong (made-up text)")
+    wanted = parser.parse_args()
+    trips = departed(made_up_prompts(wanted.prompts, SEED))
+    if wanted.tokens:
+        trio.run(answer_all, trips, wanted.model, wanted.tokens, wanted.threads)
+    print(json.dumps(report(trips), indent=2))
+    for trip in trips if wanted.show else ():
+        meaning = stands_for(trip)
+        of_answer = mentions(trip, meaning)
+        open_kinds = [kind for kind, outcome in leaks(trip) if outcome != "hidden"]
+        if open_kinds or of_answer["invented"] or of_answer["broken"]:
+            print(open_kinds, dict(of_answer), trip.prompt.text, trip.sent, trip.answer, sep="\n  ")
+
+
+if __name__ == "__main__":
+    main()
