@@ -1,24 +1,26 @@
-"""A short measurement of what this machine does with a model, to choose threads by."""
+"""A short measurement of what this machine does with a model, to choose threads and slots by."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Final
 
 import trio
 
-from peerllm.peer.catalogue import BenchmarkResult
 from peerllm.peer.engine import EngineClient, EngineSettings, default_threads, open_engine
 from peerllm.peer.engine_protocol import GenerationTask, TaskTurn
 from peerllm.peer.errors import ModelError, PeerError
 from peerllm.peer.generation import EngineUnavailable, GeneratedPiece
 from peerllm.peer.legacy_format import LegacyFormat
+from peerllm.peer.measurements import Measurement
 from peerllm.peer.models import ModelFile
+from peerllm.peer.tuning import TRIED_SLOTS, Trial, choose_slots, hardware, thread_counts, tune
 
-# Ten pieces of prefill, and enough tokens that starting up no longer shows.
+# Five pieces of prefill, and enough passes that starting up no longer shows.
 _PROMPT_WORDS: Final = 320
-_TOKENS: Final = 48
-_CONTEXT_TOKENS: Final = 1024
+_PASSES: Final = 24
+# Holds all that is measured, and takes little memory with every slot tried.
+_CONTEXT_TOKENS: Final = 512
 # The slowest machine worth serving with decodes a token per second.
 _LONGEST_SECONDS: Final = 300.0
 
@@ -36,66 +38,69 @@ def build(legacy: LegacyFormat | None = None) -> str:
         return "none"
 
 
-def thread_counts() -> tuple[int, ...]:
-    """Thread counts worth comparing: a core is left to the machine in any case."""
-    most = default_threads()
-    return tuple(sorted({max(1, most // 2), most}))
-
-
 async def measure(
     model: ModelFile,
     *,
     slots: int,
-    threads: Sequence[int],
+    threads: int,
     digest_cache: Path,
-    on_result: Callable[[BenchmarkResult], None] = lambda _result: None,
-) -> BenchmarkResult:
-    """The best of these thread counts, by tokens per second of all slots together.
+    on_trial: Callable[[Trial], None] = lambda _trial: None,
+) -> Measurement:
+    """Try numbers of threads and of slots, and choose; other than 0, they are decided already.
 
     Raises `ModelError` when the model cannot be served, `BenchmarkError` when it fails.
     """
-    results: list[BenchmarkResult] = []
-    for count in threads:
+    trials: list[Trial] = []
+    for count in [threads] if threads else thread_counts(default_threads()):
         settings = EngineSettings(
             model=model,
             digest_cache=digest_cache,
-            slots=slots,
+            slots=slots or max(TRIED_SLOTS),
             context_tokens=_CONTEXT_TOKENS,
             threads=count,
         )
-        async with open_engine(settings) as engine:
-            state = await engine.wait_ready()
-            if isinstance(state, EngineUnavailable):
-                raise ModelError(state.reason, state.sentence)
-            with trio.move_on_after(_LONGEST_SECONDS) as deadline:
-                results.append(
-                    await _measure_engine(engine, state.slots, count, build(model.legacy))
-                )
-            if deadline.cancelled_caught:
-                raise BenchmarkError(
-                    f"{_TOKENS} tokens took longer than {_LONGEST_SECONDS:.0f} seconds "
-                    f"with {count} threads: this machine is too slow for this model"
-                )
-        on_result(results[-1])
-    return max(results, key=lambda result: result.decode_all_milli)
-
-
-async def _measure_engine(
-    engine: EngineClient, slots: int, threads: int, measured: str
-) -> BenchmarkResult:
-    prompt = _task("word " * _PROMPT_WORDS, 1)
-    began = trio.current_time()
-    with engine.generate(prompt) as generation:
-        await generation.next()
-        prefill = generation.prompt_tokens / (trio.current_time() - began)
-    return BenchmarkResult(
-        threads=threads,
-        slots=slots,
-        prefill_milli=int(prefill * 1000),
-        decode_milli=await _decode_milli(engine, 1),
-        decode_all_milli=await _decode_milli(engine, slots),
-        build=measured,
+        trials.append(await _try(settings, decided=bool(slots)))
+        on_trial(trials[-1])
+    # A file of the legacy library holds one answer, whatever was asked for.
+    chosen = tune(trials, max(trials[0].together_milli) if slots else 0)
+    together = chosen.trial.together_milli
+    return Measurement(
+        threads=chosen.trial.threads,
+        slots=chosen.slots,
+        prefill_milli=chosen.trial.prefill_milli,
+        decode_milli=together[1],
+        decode_all_milli=together[chosen.slots],
+        build=build(model.legacy),
+        hardware=hardware(),
     )
+
+
+async def _try(settings: EngineSettings, *, decided: bool) -> Trial:
+    async with open_engine(settings) as engine:
+        state = await engine.wait_ready()
+        if isinstance(state, EngineUnavailable):
+            raise ModelError(state.reason, state.sentence)
+        with trio.move_on_after(_LONGEST_SECONDS):
+            prefill = await _prefill_milli(engine)
+            together: dict[int, int] = {}
+            for answers in (1, state.slots) if decided else TRIED_SLOTS:
+                if answers > state.slots:
+                    break
+                together[answers] = await _decode_milli(engine, answers)
+                if not decided and choose_slots(together) != answers:
+                    break
+            return Trial(settings.threads, prefill, together)
+    raise BenchmarkError(
+        f"a few answers took longer than {_LONGEST_SECONDS:.0f} seconds with "
+        f"{settings.threads} threads: this machine is too slow for this model"
+    )
+
+
+async def _prefill_milli(engine: EngineClient) -> int:
+    began = trio.current_time()
+    with engine.generate(_task("word " * _PROMPT_WORDS, 1)) as generation:
+        await generation.next()
+        return int(generation.prompt_tokens / (trio.current_time() - began) * 1000)
 
 
 async def _decode_milli(engine: EngineClient, answers: int) -> int:
@@ -103,8 +108,8 @@ async def _decode_milli(engine: EngineClient, answers: int) -> int:
     async with trio.open_nursery() as nursery:
         for _ in range(answers):
             arrivals.append([])
-            # The first answers go on while the last prompts enter, two steps each.
-            nursery.start_soon(_answer, engine, _TOKENS + 2 * answers, arrivals[-1])
+            # The first answers go on while the last prompts enter.
+            nursery.start_soon(_answer, engine, _PASSES + answers, arrivals[-1])
     # From when the last prompt is in until the first answer ends: only then all decode.
     began = max(times[0][0] for times in arrivals)
     ended = min(times[-1][0] for times in arrivals)

@@ -31,19 +31,6 @@ class CatalogueError(PeerError):
     """A model that is not in the local catalogue, or cannot be put there."""
 
 
-class BenchmarkResult(msgspec.Struct, frozen=True, kw_only=True):
-    """What this machine does with a model; rates in thousandths of a token per second."""
-
-    threads: int
-    slots: int
-    prefill_milli: int
-    decode_milli: int
-    # All slots together.
-    decode_all_milli: int
-    # Of the inference library; figures of another release are not believed.
-    build: str
-
-
 class CatalogueModel(msgspec.Struct, frozen=True, kw_only=True):
     """One model on this machine."""
 
@@ -54,7 +41,6 @@ class CatalogueModel(msgspec.Struct, frozen=True, kw_only=True):
     parameters: int
     trained_context_tokens: int
     cache_bytes_per_token: int
-    benchmark: BenchmarkResult | None = None
     # How its owner said the file is to be read; None is a GGUF file, for llama.cpp.
     legacy: LegacyFormat | None = None
 
@@ -108,7 +94,6 @@ class LocalCatalogue:
             parameters=shape.parameters,
             trained_context_tokens=shape.trained_context_tokens,
             cache_bytes_per_token=shape.cache_bytes_per_token,
-            benchmark=before.benchmark if before else None,
             legacy=legacy,
         )
         try:
@@ -145,12 +130,6 @@ class LocalCatalogue:
     def remove(self, digest: str) -> None:
         """Forget a model; its file stays."""
         self._write({other: model for other, model in self.models().items() if other != digest})
-
-    def remember(self, digest: str, benchmark: BenchmarkResult) -> None:
-        """Keep what was measured."""
-        models = self.models()
-        model = msgspec.structs.replace(models[digest], benchmark=benchmark)
-        self._write(models | {digest: model})
 
     def add_embedded(self) -> None:
         """Enter the model that the installation brings, unless it is known. Raises `ModelError`."""
@@ -226,11 +205,3 @@ def find_models(data_directory: Path, wanted: Sequence[str]) -> tuple[WantedMode
 def embedded_model() -> WantedModel:
     """The model that the installation brings. Raises `ModelError` when it does not."""
     return WantedModel(EMBEDDED_MODEL.name, embedded_model_path(), EMBEDDED_MODEL.digest)
-
-
-def measured_threads(data_directory: Path, digest: bytes, build: str) -> int | None:
-    """The thread count that was fastest for this model with this build, if measured."""
-    model = LocalCatalogue(data_directory).models().get(digest.hex())
-    if model is None or model.benchmark is None or model.benchmark.build != build:
-        return None
-    return model.benchmark.threads

@@ -14,7 +14,6 @@ from peerllm.overlay.errors import OverlayError
 from peerllm.peer.catalogue import find_models
 from peerllm.peer.configuration import (
     DEFAULT_CONTEXT_TOKENS,
-    DEFAULT_SLOTS,
     HostConfiguration,
     identity_path,
 )
@@ -60,13 +59,19 @@ def run(
     model: Models = None,
     preload: Preloaded = None,
     slots: Annotated[
-        int, typer.Option(help="Answers generated at once, by all models together.")
-    ] = DEFAULT_SLOTS,
+        int,
+        typer.Option(
+            help="Answers generated at once, by all models together; 0 measures what is best."
+        ),
+    ] = 0,
     context: Annotated[
         int, typer.Option(help="Tokens of prompt and answer per slot.")
     ] = DEFAULT_CONTEXT_TOKENS,
     threads: Annotated[
-        int, typer.Option(help="Processor threads; 0 leaves one core to the machine.")
+        int,
+        typer.Option(
+            help="Processor threads; 0 measures what is best, leaving a core to the machine."
+        ),
     ] = 0,
     drain_seconds: Annotated[
         int, typer.Option(help="How long running answers may go on when asked to stop.")

@@ -11,7 +11,7 @@ from peerllm.peer.catalogue import WantedModel
 from peerllm.peer.errors import ConfigurationError
 
 # 4 answers of 4096 tokens: 380 MB of cache for the embedded model.
-DEFAULT_SLOTS: Final = 4
+UNMEASURED_SLOTS: Final = 4
 DEFAULT_CONTEXT_TOKENS: Final = 4096
 # The library works in steps of 256 and a shorter context holds no conversation.
 SMALLEST_CONTEXT_TOKENS: Final = 256
@@ -29,7 +29,7 @@ class HostConfiguration:
 
     `coordinator` is a multiaddr that ends in /p2p/ and the coordinator's peer id.
     `preloaded` are names of some of the `models`. `slots` are of all models together;
-    `threads` 0 leaves the choice to the host.
+    0 of them or of `threads` leaves the choice to what the host measures.
     """
 
     data_directory: Path
@@ -38,7 +38,7 @@ class HostConfiguration:
     listen_port: int = 0
     models: tuple[WantedModel, ...] = ()
     preloaded: tuple[str, ...] = ()
-    slots: int = DEFAULT_SLOTS
+    slots: int = 0
     context_tokens: int = DEFAULT_CONTEXT_TOKENS
     threads: int = 0
     # How long running answers may go on after a request to stop.
@@ -47,7 +47,7 @@ class HostConfiguration:
     def __post_init__(self) -> None:
         _check("number of models", len(self.models), 1, MAXIMUM_MODELS)
         _check("listen port", self.listen_port, 0, 65535)
-        _check("slots", self.slots, 1, MAXIMUM_SLOTS)
+        _check("slots", self.slots, 0, MAXIMUM_SLOTS)
         _check("context", self.context_tokens, SMALLEST_CONTEXT_TOKENS, LARGEST_CONTEXT_TOKENS)
         _check("threads", self.threads, 0, MAXIMUM_THREADS)
         _check("drain seconds", self.drain_seconds, 0, 3600)

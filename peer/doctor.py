@@ -19,7 +19,7 @@ from peerllm.crypto.identity import Identity
 from peerllm.peer.benchmark import build
 from peerllm.peer.catalogue import find_models
 from peerllm.peer.conditions import MachineWatch
-from peerllm.peer.configuration import DEFAULT_CONTEXT_TOKENS, DEFAULT_SLOTS, identity_path
+from peerllm.peer.configuration import DEFAULT_CONTEXT_TOKENS, UNMEASURED_SLOTS, identity_path
 from peerllm.peer.control_api import control_path
 from peerllm.peer.detached import is_running
 from peerllm.peer.errors import PeerError
@@ -146,7 +146,7 @@ def _models(data_directory: Path, settings: HostSettings | None) -> Finding:
 
 def _fit(shape: ModelShape, legacy: LegacyFormat | None, settings: HostSettings | None) -> int:
     """Megabytes that serving takes. Raises `ModelError` when they are not there."""
-    slots = settings.slots if settings else DEFAULT_SLOTS
+    slots = (settings.slots if settings else 0) or UNMEASURED_SLOTS
     context = settings.context if settings else DEFAULT_CONTEXT_TOKENS
     need = serving_memory(shape, legacy, slots=slots, context_tokens=context)
     refuse_too_little_memory(need, available=psutil.virtual_memory().available)

@@ -4,6 +4,7 @@ from typing import Literal
 
 HostEvent = Literal[
     "starting",
+    "tuning",
     "engine_loading",
     "engine_ready",
     "engine_restarting",

@@ -7,7 +7,7 @@ from typing import Final
 import msgspec
 
 from peerllm.peer.catalogue import is_file
-from peerllm.peer.configuration import DEFAULT_CONTEXT_TOKENS, DEFAULT_SLOTS
+from peerllm.peer.configuration import DEFAULT_CONTEXT_TOKENS
 from peerllm.peer.errors import ConfigurationError
 from peerllm.peer.files import read_state, write_state
 from peerllm.peer.limits import UNATTENDED
@@ -24,7 +24,7 @@ class HostSettings(msgspec.Struct, frozen=True, kw_only=True):
     models: list[str] = []
     # Names of models that are loaded first and never make room.
     preload: list[str] = []
-    slots: int = DEFAULT_SLOTS
+    slots: int = 0
     context: int = DEFAULT_CONTEXT_TOKENS
     threads: int = 0
     drain_seconds: int = 30

@@ -9,15 +9,17 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
-from peerllm.peer.benchmark import measure, thread_counts
-from peerllm.peer.catalogue import BenchmarkResult, CatalogueModel, LocalCatalogue
-from peerllm.peer.configuration import DEFAULT_SLOTS, MAXIMUM_SLOTS, MAXIMUM_THREADS
+from peerllm.peer.benchmark import measure
+from peerllm.peer.catalogue import CatalogueModel, LocalCatalogue
+from peerllm.peer.configuration import MAXIMUM_SLOTS, MAXIMUM_THREADS
 from peerllm.peer.control_client import ControlClient, ControlError
 from peerllm.peer.errors import ConfigurationError, ModelError, PeerError
 from peerllm.peer.fetch_commands import fetch_app
 from peerllm.peer.legacy_format import LEGACY_ARCHITECTURES, LegacyArchitecture, LegacyFormat
 from peerllm.peer.legacy_template import read_template
 from peerllm.peer.load_commands import load_app
+from peerllm.peer.measurements import Measurement, Measurements
+from peerllm.peer.tuning import Trial
 from peerllm.privacy.endings import FAILED, clear_endings
 from peerllm.privacy.process_memory import forbid_memory_dumps
 
@@ -54,12 +56,14 @@ def list_models(data_directory: DataDirectory) -> None:
             return
         table = Table(box=None, pad_edge=False)
         loaded = _states(data_directory)
+        measurements = Measurements(data_directory)
         titles = ["name", "digest", "architecture", "parameters", "file", "context", "speed"]
         for title in [*titles, "host"] if loaded else titles:
             table.add_column(title, no_wrap=True)
         for digest, model in sorted(models.items(), key=lambda item: item[1].name):
             state = [loaded.get(digest, "not served")] if loaded else []
-            table.add_row(model.name, digest[:_SHOWN_DIGEST], *_facts(model), *state)
+            measured = measurements.of(bytes.fromhex(digest))
+            table.add_row(model.name, digest[:_SHOWN_DIGEST], *_facts(model, measured), *state)
         Console(highlight=False, soft_wrap=True, width=160).print(table)
 
 
@@ -144,36 +148,47 @@ def remove(
 def benchmark(
     data_directory: DataDirectory,
     model: Model,
-    slots: Annotated[int, typer.Option(help="Answers generated at once.")] = DEFAULT_SLOTS,
+    slots: Annotated[
+        int, typer.Option(help="Only with so many answers at once; 0 finds the best number.")
+    ] = 0,
     threads: Annotated[
         int, typer.Option(help="Only with so many threads; 0 compares several.")
     ] = 0,
 ) -> None:
-    """Measure a model on this machine and remember the best number of threads."""
+    """Measure a model on this machine and remember the best numbers of threads and slots.
+
+    A host does the same by itself when it first serves a model.
+    """
     with clear_endings(PeerError):
-        _check("slots", slots, 1, MAXIMUM_SLOTS)
+        _check("slots", slots, 0, MAXIMUM_SLOTS)
         _check("threads", threads, 0, MAXIMUM_THREADS)
         forbid_memory_dumps()
         catalogue = LocalCatalogue(data_directory)
         digest, _ = catalogue.find(model)
+        file = catalogue.model_file(digest)
 
-        async def run() -> BenchmarkResult:
+        async def run() -> Measurement:
             return await measure(
-                catalogue.model_file(digest),
+                file,
                 slots=slots,
-                threads=[threads] if threads else thread_counts(),
+                threads=threads,
                 digest_cache=data_directory / "model-digests.json",
-                on_result=_show,
+                on_trial=_show,
             )
 
-        catalogue.remember(digest, trio.run(run))
+        measured = trio.run(run)
+        Measurements(data_directory).remember(file.digest, measured)
+        typer.echo(f"best: {measured.threads} threads, {measured.slots} slots")
 
 
-def _show(result: BenchmarkResult) -> None:
+def _show(trial: Trial) -> None:
+    together = ", ".join(
+        f"{answers} at once {rate / 1000:.1f}"
+        for answers, rate in sorted(trial.together_milli.items())
+    )
     typer.echo(
-        f"{result.threads} threads: prompt {result.prefill_milli / 1000:.1f} tokens/s, "
-        f"one answer {result.decode_milli / 1000:.1f} tokens/s, "
-        f"{result.slots} answers together {result.decode_all_milli / 1000:.1f} tokens/s"
+        f"{trial.threads} threads: prompt {trial.prefill_milli / 1000:.1f} tokens/s; "
+        f"answers, tokens/s: {together}"
     )
 
 
@@ -213,8 +228,7 @@ def _digest(text: str | None) -> bytes | None:
     return bytes.fromhex(text)
 
 
-def _facts(model: CatalogueModel) -> tuple[str, ...]:
-    measured = model.benchmark
+def _facts(model: CatalogueModel, measured: Measurement | None) -> tuple[str, ...]:
     speed = "not measured"
     if measured:
         speed = f"{measured.decode_all_milli / 1000:.1f} tokens/s, {measured.threads} threads"

@@ -1,19 +1,25 @@
 """What the files of a host's models are: read before loading, and watched while they serve."""
 
 import os
+from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
+import psutil
 import trio
 
-from peerllm.peer.benchmark import build
-from peerllm.peer.catalogue import WantedModel, measured_threads
+from peerllm.peer.benchmark import BenchmarkError, build, measure
+from peerllm.peer.catalogue import WantedModel
+from peerllm.peer.configuration import UNMEASURED_SLOTS
 from peerllm.peer.engine import EngineSettings, default_threads
 from peerllm.peer.errors import ConfigurationError, ModelError
+from peerllm.peer.measurements import Measurement, Measurements
 from peerllm.peer.memory import MemoryNeed
 from peerllm.peer.models import DigestCache, ModelFile, check_model, shape_of
 from peerllm.peer.serving_memory import serving_memory
+from peerllm.peer.tuning import hardware
 
 
 @dataclass(frozen=True)
@@ -39,6 +45,15 @@ class KnownModel:
         return self.settings.model.digest
 
 
+class Measure(Protocol):
+    """Measures a model on this machine; see `peerllm.peer.benchmark.measure`."""
+
+    async def __call__(
+        self, model: ModelFile, *, slots: int, threads: int, digest_cache: Path
+    ) -> Measurement:
+        """What is best. Raises `ModelError` or `BenchmarkError`."""
+
+
 class ModelFiles(Protocol):
     """Looks at model files, in threads."""
 
@@ -53,7 +68,8 @@ class ModelFiles(Protocol):
 class DiskModelFiles:
     """The model files of one host.
 
-    `threads` 0 takes what was measured to be fastest, else leaves a core to the machine.
+    `slots` or `threads` 0 takes what was measured to be best on this machine, and measures
+    first where that is not known. `on_tuning` is told the name of a model when that begins.
     """
 
     data_directory: Path
@@ -61,11 +77,30 @@ class DiskModelFiles:
     slots: int
     context_tokens: int
     threads: int = 0
+    on_tuning: Callable[[str], None] = lambda _name: None
+    measure: Measure = measure
 
     async def read(self, wanted: WantedModel) -> KnownModel:
         """See `ModelFiles`."""
         # Hashing the largest models takes minutes; stopping the host must not wait for it.
+        known = await trio.to_thread.run_sync(self._read, wanted, abandon_on_cancel=True)
+        if (self.slots and self.threads) or self._measured(known.settings.model):
+            return known
+        await self._tune(known.settings.model)
         return await trio.to_thread.run_sync(self._read, wanted, abandon_on_cancel=True)
+
+    def _measured(self, model: ModelFile) -> Measurement | None:
+        measurements = Measurements(self.data_directory)
+        return measurements.valid(model.digest, build=build(model.legacy), hardware=hardware())
+
+    async def _tune(self, model: ModelFile) -> None:
+        self.on_tuning(model.name)
+        # A model that is too slow to be measured, or says nothing, is served as it is.
+        with suppress(BenchmarkError):
+            measurement = await self.measure(
+                model, slots=self.slots, threads=self.threads, digest_cache=self.digest_cache
+            )
+            Measurements(self.data_directory).remember(model.digest, measurement)
 
     async def sign(self, path: Path) -> FileSign | None:
         """See `ModelFiles`."""
@@ -101,19 +136,31 @@ class DiskModelFiles:
             raise ModelError(
                 "no_chat_template", f"{wanted.path} carries no chat template, it cannot converse"
             )
+        model = ModelFile(wanted.name, wanted.path, digest, wanted.legacy)
+        measured = self._measured(model)
+        slots = self.slots or _fitting(
+            measured.slots if measured else UNMEASURED_SLOTS,
+            lambda slots: serving_memory(
+                shape, wanted.legacy, slots=slots, context_tokens=self.context_tokens
+            ),
+        )
         settings = EngineSettings(
-            model=ModelFile(wanted.name, wanted.path, digest, wanted.legacy),
+            model=model,
             digest_cache=self.digest_cache,
-            slots=self.slots,
+            slots=slots,
             context_tokens=self.context_tokens,
-            threads=self.threads
-            or measured_threads(self.data_directory, digest, build(wanted.legacy))
-            or default_threads(),
+            threads=self.threads or (measured.threads if measured else default_threads()),
         )
-        need = serving_memory(
-            shape, wanted.legacy, slots=self.slots, context_tokens=self.context_tokens
-        )
+        need = serving_memory(shape, wanted.legacy, slots=slots, context_tokens=self.context_tokens)
         return KnownModel(settings, need, sign)
+
+
+def _fitting(slots: int, need: Callable[[int], MemoryNeed]) -> int:
+    """So many slots, or as many as leave the owner half of the machine's memory."""
+    allowed = psutil.virtual_memory().total // 2
+    while slots > 1 and need(slots).total > allowed:
+        slots -= 1
+    return slots
 
 
 def _sign(path: Path) -> FileSign | None:

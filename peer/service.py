@@ -20,7 +20,7 @@ from peerllm.overlay.node import open_node
 from peerllm.peer.bandwidth import Meter, MeteredStream
 from peerllm.peer.catalogue import find_model
 from peerllm.peer.conditions import MachineWatch
-from peerllm.peer.configuration import HostConfiguration
+from peerllm.peer.configuration import MAXIMUM_SLOTS, HostConfiguration
 from peerllm.peer.control import HostControl
 from peerllm.peer.control_server import Broadcast, open_control
 from peerllm.peer.control_status import ControlledHost
@@ -76,13 +76,14 @@ async def run_host(
     watch = _Watch(log, configuration.limits_path)
     book = EarningsBook(configuration.earnings_path)
     parts = PoolParts(
-        slots=configuration.slots,
+        slots=configuration.slots or MAXIMUM_SLOTS,
         files=DiskModelFiles(
             data_directory=configuration.data_directory,
             digest_cache=configuration.digest_cache_path,
             slots=configuration.slots,
             context_tokens=configuration.context_tokens,
             threads=configuration.threads,
+            on_tuning=lambda name: log.event("tuning", model=name),
         ),
         open_engine=lambda settings, on_state: open_engine(settings, on_state=on_state),
         free_memory=lambda: int(psutil.virtual_memory().available),

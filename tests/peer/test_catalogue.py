@@ -4,21 +4,15 @@ from pathlib import Path
 import pytest
 
 from peerllm.peer.catalogue import (
-    BenchmarkResult,
     CatalogueError,
     LocalCatalogue,
     WantedModel,
     find_model,
     find_models,
-    measured_threads,
 )
 from peerllm.peer.errors import ConfigurationError, ModelError
 from peerllm.peer.models import EMBEDDED_MODEL
 from tests.peer.gguf_files import tiny_gguf
-
-MEASURED = BenchmarkResult(
-    threads=3, slots=4, prefill_milli=1, decode_milli=2, decode_all_milli=3, build="b"
-)
 
 
 @pytest.fixture
@@ -87,20 +81,6 @@ def test_only_models_are_entered(catalogue: LocalCatalogue, tmp_path: Path) -> N
     with pytest.raises(ModelError):
         catalogue.add(path)
     assert catalogue.models() == {}
-
-
-def test_measured_threads_count_for_the_same_build_only(
-    catalogue: LocalCatalogue, file: Path, tmp_path: Path
-) -> None:
-    digest, _ = catalogue.add(file)
-    folder, raw = tmp_path / "data", bytes.fromhex(digest)
-    assert measured_threads(folder, raw, "b") is None
-    catalogue.remember(digest, MEASURED)
-    assert measured_threads(folder, raw, "b") == 3
-    assert measured_threads(folder, raw, "c") is None
-    assert measured_threads(folder, bytes(32), "b") is None
-    # Entering the file anew keeps what was measured.
-    assert catalogue.add(file)[1].benchmark == MEASURED
 
 
 def test_a_model_to_serve_is_a_path_or_a_name(

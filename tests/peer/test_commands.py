@@ -65,7 +65,7 @@ def test_identity_is_created_once(tmp_path: Path) -> None:
     ("options", "said"),
     [
         (["--coordinator", "nowhere"], "/p2p/PEER-ID"),
-        (["--coordinator", address(), "--slots", "0"], "slots must be from 1 to 64, got 0"),
+        (["--coordinator", address(), "--slots", "-1"], "slots must be from 0 to 64, got -1"),
     ],
 )
 def test_a_wrong_setting_is_one_sentence(tmp_path: Path, options: list[str], said: str) -> None:

@@ -21,9 +21,9 @@ def configuration(**changes: Any) -> HostConfiguration:
     return HostConfiguration(**settings)
 
 
-def test_defaults_serve_four_answers_of_4096_tokens() -> None:
+def test_defaults_leave_slots_to_measuring_and_keep_4096_tokens() -> None:
     made = configuration()
-    assert (made.slots, made.context_tokens) == (4, 4096)
+    assert (made.slots, made.context_tokens) == (0, 4096)
     assert made.coordinator_peer_id == COORDINATOR
     assert made.listen_multiaddr == "/ip4/0.0.0.0/tcp/0"
     assert made.identity_path.parent == made.digest_cache_path.parent == Path("/data")
@@ -32,7 +32,7 @@ def test_defaults_serve_four_answers_of_4096_tokens() -> None:
 @pytest.mark.parametrize(
     ("changes", "named"),
     [
-        ({"slots": 0}, "slots must be from 1"),
+        ({"slots": -1}, "slots must be from 0"),
         ({"slots": 65}, "slots"),
         ({"context_tokens": 255}, "context must be from 256"),
         ({"threads": -1}, "threads"),

@@ -7,11 +7,14 @@ from click.testing import Result
 from typer.testing import CliRunner
 
 from peerllm.crypto.identity import Identity
+from peerllm.peer.benchmark import build
 from peerllm.peer.commands import host_app
 from peerllm.peer.files import read_state
 from peerllm.peer.limits import Limits, ScheduleWindow
+from peerllm.peer.measurements import Measurement, Measurements
 from peerllm.peer.model_commands import model_app
-from peerllm.peer.models import embedded_model_path
+from peerllm.peer.models import EMBEDDED_MODEL, embedded_model_path
+from peerllm.peer.tuning import hardware
 
 COORDINATOR = f"/ip4/127.0.0.1/tcp/1/p2p/{Identity.from_seed(b'c' * 32).peer_id}"
 
@@ -49,6 +52,17 @@ def test_a_host_in_the_background_lives_until_it_is_stopped(tmp_path: Path) -> N
     file = tmp_path / "mine.gguf"
     with embedded_model_path().open("rb") as whole:
         file.write_bytes(whole.read(200_000))
+    # Known already: measuring takes long, and is shown elsewhere.
+    measured = Measurement(
+        threads=1,
+        slots=2,
+        prefill_milli=1,
+        decode_milli=1,
+        decode_all_milli=1,
+        build=build(),
+        hardware=hardware(),
+    )
+    Measurements(tmp_path).remember(EMBEDDED_MODEL.digest, measured)
     started = command(tmp_path, "start", "--coordinator", COORDINATOR, "--model", str(file))
     assert started.exit_code == 0, started.stderr
     assert started.stdout.startswith("waiting")

@@ -51,7 +51,9 @@ async def pool_of(
         if isinstance(state, EngineRestarting):
             history.append(state.cause)
 
-    disk = DiskModelFiles(tmp_path, tmp_path / "digests.json", slots=2, context_tokens=256)
+    disk = DiskModelFiles(
+        tmp_path, tmp_path / "digests.json", slots=2, context_tokens=256, threads=1
+    )
     parts = PoolParts(
         slots=4,
         files=disk,

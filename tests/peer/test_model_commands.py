@@ -8,8 +8,10 @@ from typer.testing import CliRunner
 from peerllm.peer import benchmark
 from peerllm.peer.catalogue import LocalCatalogue, find_model
 from peerllm.peer.legacy_format import LegacyFormat
+from peerllm.peer.measurements import Measurements
 from peerllm.peer.model_commands import model_app
 from peerllm.peer.models import EMBEDDED_MODEL
+from peerllm.peer.tuning import hardware
 from tests.peer.gguf_files import tiny_gguf
 from tests.peer.legacy_files import gpt2_file
 
@@ -47,7 +49,7 @@ def test_a_model_is_added_listed_verified_and_removed(tmp_path: Path) -> None:
         (["verify", "absent"], "no model called 'absent'"),
         (["remove", "absent"], "no model called 'absent'"),
         (["add", "/nowhere/at/all.gguf"], "cannot be read"),
-        (["benchmark", "absent", "--slots", "0"], "slots must be from 1 to 64, got 0"),
+        (["benchmark", "absent", "--slots", "-1"], "slots must be from 0 to 64, got -1"),
     ],
 )
 def test_what_goes_wrong_is_one_sentence(tmp_path: Path, arguments: list[str], said: str) -> None:
@@ -61,14 +63,13 @@ def test_answers_too_short_to_measure_give_no_figure(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     # One token an answer: nothing lies between the first and the last.
-    monkeypatch.setattr(benchmark, "_TOKENS", -1)
+    monkeypatch.setattr(benchmark, "_PASSES", 0)
     monkeypatch.setattr(benchmark, "_PROMPT_WORDS", 8)
     command(tmp_path, "add")
     done = command(tmp_path, "benchmark", EMBEDDED_MODEL.name, "--slots", "4", "--threads", "1")
     assert done.exit_code == 1
     assert "too short to measure 1 at once" in done.stderr
-    _, model = LocalCatalogue(tmp_path / "data").find(EMBEDDED_MODEL.name)
-    assert model.benchmark is None
+    assert Measurements(tmp_path / "data").of(EMBEDDED_MODEL.digest) is None
 
 
 def test_the_real_model_is_measured_and_the_figures_are_kept(
@@ -76,16 +77,17 @@ def test_the_real_model_is_measured_and_the_figures_are_kept(
 ) -> None:
     # Long enough for figures, not for good ones.
     monkeypatch.setattr(benchmark, "_PROMPT_WORDS", 8)
-    monkeypatch.setattr(benchmark, "_TOKENS", 8)
+    monkeypatch.setattr(benchmark, "_PASSES", 8)
     assert command(tmp_path, "add").exit_code == 0
     measured = command(tmp_path, "benchmark", EMBEDDED_MODEL.name, "--slots", "2", "--threads", "1")
     assert measured.exit_code == 0, measured.stderr
     assert measured.stdout.startswith("1 threads: prompt ")
-    _, model = LocalCatalogue(tmp_path / "data").find(EMBEDDED_MODEL.name)
-    assert model.benchmark is not None
-    assert (model.benchmark.threads, model.benchmark.slots) == (1, 2)
-    assert min(model.benchmark.prefill_milli, model.benchmark.decode_milli) > 0
-    assert model.benchmark.build.startswith("llama-cpp-python")
+    kept = Measurements(tmp_path / "data").of(EMBEDDED_MODEL.digest)
+    assert kept is not None
+    assert (kept.threads, kept.slots) == (1, 2)
+    assert min(kept.prefill_milli, kept.decode_milli) > 0
+    assert kept.build.startswith("llama-cpp-python")
+    assert kept.hardware == hardware()
     assert "1 threads" in command(tmp_path, "list").stdout
 
 
@@ -152,13 +154,14 @@ def test_a_legacy_model_is_measured_with_its_one_slot(
 ) -> None:
     monkeypatch.setattr(benchmark, "_PROMPT_WORDS", 8)
     # More than one piece of the daemon's: so small a model answers at once.
-    monkeypatch.setattr(benchmark, "_TOKENS", 60)
+    monkeypatch.setattr(benchmark, "_PASSES", 60)
     file = tmp_path / "old.bin"
     file.write_bytes(gpt2_file())
     command(tmp_path, "add", str(file), "--engine", "ctransformers", "--architecture", "gpt2")
     measured = command(tmp_path, "benchmark", "old", "--slots", "4", "--threads", "1")
     assert measured.exit_code == 0, measured.stderr
-    _, model = LocalCatalogue(tmp_path / "data").find("old")
-    assert model.benchmark is not None
-    assert model.benchmark.slots == 1
-    assert model.benchmark.build == "ctransformers 0.2.27"
+    digest, _ = LocalCatalogue(tmp_path / "data").find("old")
+    kept = Measurements(tmp_path / "data").of(bytes.fromhex(digest))
+    assert kept is not None
+    assert kept.slots == 1
+    assert kept.build == "ctransformers 0.2.27"
