@@ -146,13 +146,14 @@ def statement_of(work: Work, bill: Bill, settlement: Settlement, laps: dict[str,
 def _completion_tokens(work: Work) -> int:
     """Tokens of the answer as released to the customer, before identifiers were restored."""
     final = work.plan.chunks if work.plan.joined else (work.plan.final,)
-    return sum(
+    delivered = sum(
         min(
             chunk.max_tokens,
             sum(run.released_tokens for run in work.results[chunk.index].served.runs),
         )
         for chunk in final
     )
+    return delivered if work.merged_tokens is None else min(work.merged_tokens, delivered)
 
 
 def _chunk_work(result: ChunkResult, price: TokenPrice) -> ChunkWork:

@@ -11,7 +11,8 @@ import msgspec
 from msgspec import Meta
 
 from peerllm.coordinator.api_errors import ApiError, invalid_request
-from peerllm.coordinator.planner import Split, Turn
+from peerllm.coordinator.document_task import Turn
+from peerllm.coordinator.planner import Split
 from peerllm.coordinator.response_format import ResponseFormat, shape_of
 from peerllm.overlay.answer_shape import AnswerShape
 from peerllm.safety.own_terms import (

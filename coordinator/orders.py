@@ -3,7 +3,8 @@
 from dataclasses import dataclass, field
 from typing import Literal
 
-from peerllm.coordinator.planner import TEMPLATE_MARGIN, Turn
+from peerllm.coordinator.document_task import Turn
+from peerllm.coordinator.planner import TEMPLATE_MARGIN
 from peerllm.coordinator.race import Deadlines, Finish
 from peerllm.coordinator.vocabulary import Vocabulary
 from peerllm.crypto.receipt import Receipt

@@ -5,39 +5,80 @@ the bound is cut between words, a single word longer than the bound between char
 """
 
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from itertools import pairwise
 
 from peerllm.safety.sentences import sentence_spans
 
 Count = Callable[[str], int]
+# A stretch of text that is not torn, and its tokens.
+Unit = tuple[str, int]
 
 _FENCE = re.compile(r"^(```|~~~).*?^\1[^\n]*$", re.DOTALL | re.MULTILINE)
 _BLANK_LINES = re.compile(r"\n\s*\n")
+_LINE_ENDS = re.compile(r"\n+")
+_HEADING_CHARACTERS = 240
+_HEADING = re.compile(r"#{1,6} [^\n]+|[^\n]+\n(?:={3,}|-{3,}|\*{3,}|~{3,})")
+_SPEAKER = re.compile(r"(?:\[[^\]\n]{1,20}\] ?)?[^\W\d_][\w .'-]{0,30}: \S")
 
 
-def pack_passages(text: str, bound: int, count: Count) -> tuple[str, ...]:
+def pack_passages(
+    text: str, bound: int, count: Count, *, overlap: int = 0, entries: bool = False
+) -> tuple[str, ...]:
     """Cut `text` into passages of at most `bound` tokens, as even in size as whole units allow.
 
     A fence or table longer than `bound` is cut by lines only when it could not be sent at all.
+    `overlap`: a passage begins with the last whole units of the one before, up to so many tokens.
+    `entries`: the text is a list of entries, which are the units: its paragraphs, else its lines.
     """
-    units = [(unit, count(unit)) for unit in _units(text, bound, count)]
+    bound = max(1, bound - overlap)
+    found = _entries(text, bound, count) if entries else _units(text, bound, count)
+    units = [(unit, count(unit)) for unit in found]
+    passages = _packed(units, bound)
+    repeated = [[], *(_last_units(passage, overlap) for passage in passages[:-1])]
+    texts = (
+        "".join((*before, *(unit for unit, _ in passage))).strip()
+        for before, passage in zip(repeated, passages, strict=False)
+    )
+    return tuple(passage for passage in texts if passage)
+
+
+def _packed(units: Sequence[Unit], bound: int) -> list[list[Unit]]:
     total = sum(tokens for _, tokens in units)
     if not units:
-        return ()
+        return []
     wanted = -(-total // bound)
-    even = min(bound, -(-total // wanted))
-    passages: list[str] = []
-    gathered, size = "", 0
+    even = min(bound, -(-total // wanted)) if wanted else bound
+    passages: list[list[Unit]] = [[]]
+    size = 0
     for unit, tokens in units:
         # A unit may pass the even share by half of itself, so that parts do not all end short.
-        if gathered and (size + tokens > bound or size + tokens / 2 > even):
-            passages.append(gathered.strip())
-            gathered, size = "", 0
-        gathered += unit
+        if passages[-1] and (size + tokens > bound or size + tokens / 2 > even):
+            passages.append([])
+            size = 0
+        passages[-1].append((unit, tokens))
         size += tokens
-    passages.append(gathered.strip())
-    return tuple(passage for passage in passages if passage)
+    return passages
+
+
+def _last_units(passage: Sequence[Unit], overlap: int) -> list[str]:
+    kept: list[str] = []
+    for unit, tokens in reversed(passage):
+        if tokens > overlap:
+            break
+        overlap -= tokens
+        kept.insert(0, unit)
+    return kept
+
+
+def _entries(text: str, bound: int, count: Count) -> Iterator[str]:
+    position = 0
+    form = _BLANK_LINES if _BLANK_LINES.search(text.strip()) else _LINE_ENDS
+    for gap in (*form.finditer(text), None):
+        end = gap.end() if gap else len(text)
+        if text[position:end].strip():
+            yield from _fit(text[position:end], bound, count, _words)
+        position = end
 
 
 def _units(text: str, bound: int, count: Count) -> Iterator[str]:
@@ -51,17 +92,44 @@ def _units(text: str, bound: int, count: Count) -> Iterator[str]:
 
 def _prose_units(text: str, bound: int, count: Count) -> Iterator[str]:
     position = 0
+    heading = ""
     for gap in (*_BLANK_LINES.finditer(text), None):
         end = gap.end() if gap else len(text)
         paragraph = text[position:end]
         position = end
         if not paragraph.strip():
             continue
-        if _is_table(paragraph):
-            yield from _fit(paragraph, bound, count, _lines)
-        else:
-            for sentence in _sentences(paragraph):
-                yield from _fit(sentence, bound, count, _words)
+        short = len(paragraph) <= _HEADING_CHARACTERS
+        if short and not heading and _HEADING.fullmatch(paragraph.strip()):
+            heading = paragraph
+            continue
+        # A heading goes with what it heads: alone at a passage's end it would head nothing.
+        units = _paragraph_units(heading + paragraph, len(heading), bound, count)
+        heading = ""
+        yield from units
+    if heading:
+        yield from _fit(heading, bound, count, _words)
+
+
+def _paragraph_units(text: str, heading: int, bound: int, count: Count) -> Iterator[str]:
+    """Units of a paragraph whose first `heading` characters are its heading."""
+    head, paragraph = text[:heading], text[heading:]
+    if _is_table(paragraph):
+        yield from _fit(text, bound, count, _lines)
+        return
+    whole = _lines(paragraph) if _is_dialogue(paragraph) else list(_sentences(paragraph))
+    if head and count(head + whole[0]) > bound:
+        yield from _fit(head, bound, count, _words)
+        head = ""
+    whole[0] = head + whole[0]
+    for unit in whole:
+        yield from _fit(unit, bound, count, _words)
+
+
+def _is_dialogue(paragraph: str) -> bool:
+    """Turns of a talk, one a line: what a speaker says is not torn."""
+    lines = [line for line in paragraph.splitlines() if line.strip()]
+    return len(lines) > 1 and all(_SPEAKER.match(line.lstrip()) for line in lines)
 
 
 def _is_table(paragraph: str) -> bool:

@@ -1,4 +1,4 @@
-"""Carrying a plan out: parts side by side, then the chunk made from them."""
+"""Carrying a plan out: parts side by side, then what is made from them, level after level."""
 
 from collections import Counter
 from collections.abc import Sequence
@@ -8,37 +8,58 @@ import trio
 
 from peerllm.coordinator.chat_schema import ChatRequest
 from peerllm.coordinator.dispatch import Release
-from peerllm.coordinator.house import House, judge_text
+from peerllm.coordinator.house import House
+from peerllm.coordinator.judging import judge_answer
+from peerllm.coordinator.merging import conflict_of, merge_items
 from peerllm.coordinator.orders import ChunkServed, ChunkUnserved, Order, ServedModel
 from peerllm.coordinator.planner import Budget, Chunk, Plan, reduce_turns
 from peerllm.coordinator.race import Finish
 from peerllm.coordinator.release import ReleaseGate
 from peerllm.coordinator.selection import Exposure
 from peerllm.safety.judge import Verdict
+from peerllm.safety.judge_cascade import Undecided
+
+
+def exposure_bound(chunks: int, *, race_size: int, operators: int, promised: int) -> int:
+    """The largest share of a request's chunks, in basis points, that an operator may be shown.
+
+    That is what the charter promised, or where so few operators could not keep to it, their equal
+    share: a bound that everyone exceeds at once would bound nobody.
+    """
+    dispatches = chunks * min(race_size, operators)
+    equal = -(-dispatches // max(1, operators))
+    return max(promised, min(10_000, -(-equal * 10_000 // chunks)))
+
+
+# How a plan or a part of it ends; a verdict is a refusal.
+Outcome = ChunkServed | ChunkUnserved | Verdict | Undecided
 
 
 class ExposureCount:
-    """How many chunks of this request each operator has been shown.
+    """How many chunks of this request each operator has been shown, and how many it may be.
 
-    A bound below two operators' equal shares cannot be kept, so the charter enforces it only
-    where enough operators are connected.
+    The bound is set before the first dispatch, from the plan and the operators that can serve the
+    model then. With fewer of them than the charter names it holds nobody back.
     """
 
-    def __init__(self, house: House, plan: Plan) -> None:
+    def __init__(self, house: House, plan: Plan, model: ServedModel) -> None:
         self._shown: Counter[str] = Counter()
-        self._house = house
         self._chunks = len(plan.chunks)
+        terms = house.terms
+        serving = house.dispatcher.registry.candidates(model.digest, 0)
+        operators = len({candidate.operator for candidate in serving if not candidate.dedicated})
+        self._bound = 10_000
+        if operators >= terms.exposure_minimum_operators:
+            self._bound = exposure_bound(
+                self._chunks,
+                race_size=terms.race_size,
+                operators=operators,
+                promised=terms.exposure_basis_points,
+            )
 
     def exposure(self) -> Exposure:
         """The state before the next choice."""
-        terms = self._house.terms
-        operators = {live.seat.operator for live in self._house.dispatcher.registry.hosts}
-        enforced = len(operators) >= terms.exposure_minimum_operators
-        return Exposure(
-            shown=self._shown,
-            chunks=self._chunks,
-            bound_basis_points=terms.exposure_basis_points if enforced else 10_000,
-        )
+        return Exposure(shown=self._shown, chunks=self._chunks, bound_basis_points=self._bound)
 
     def show(self, operator: str) -> None:
         """One more chunk goes to the operator."""
@@ -66,6 +87,8 @@ class Work:
     log: ExposureCount
     results: dict[int, ChunkResult] = field(default_factory=dict)
     seed: int = 0
+    # Tokens of the released answer where it is less than the parts' answers together.
+    merged_tokens: int | None = None
 
     def __post_init__(self) -> None:
         drawn = self.house.draw.getrandbits(63)
@@ -74,6 +97,10 @@ class Work:
     def in_order(self) -> list["ChunkResult"]:
         """Every chunk's result, once all are served."""
         return [self.results[chunk.index] for chunk in self.plan.chunks]
+
+    def answers(self, chunks: Sequence[Chunk]) -> list[str]:
+        """What was answered to these chunks, once they are served."""
+        return [self.results[chunk.index].served.text for chunk in chunks]
 
     async def run_chunk(self, chunk: Chunk, release: Release) -> ChunkServed | ChunkUnserved:
         """Race one chunk whose needs are answered."""
@@ -107,44 +134,60 @@ class Work:
         return served
 
 
-async def run_plan(work: Work, gate: ReleaseGate) -> ChunkServed | ChunkUnserved | Verdict:
-    """The independent parts side by side, then the chunk made from them (or their joining)."""
-    parts = [chunk for chunk in work.plan.chunks if chunk.kind == "map"]
-    if not parts:
-        return await work.run_chunk(work.plan.final, gate.push)
-    outcomes = await _run_parts(work, parts)
-    failed = next((o for o in outcomes if not isinstance(o, ChunkServed)), None)
-    if failed is not None:
-        return failed
-    if not work.plan.joined:
-        return await work.run_chunk(work.plan.final, gate.push)
-    for number, part in enumerate(parts):
-        text = work.results[part.index].served.text.strip()
-        await gate.push(text if number == 0 else f"\n\n{text}")
+async def run_plan(work: Work, gate: ReleaseGate) -> Outcome:
+    """The independent parts side by side, then what is made from them (or their joining)."""
+    plan = work.plan
+    levels = plan.levels()
+    for level in levels if plan.joined else levels[:-1]:
+        outcomes = await _run_parts(work, level)
+        failed = next((o for o in outcomes if not isinstance(o, ChunkServed)), None)
+        if failed is not None:
+            return failed
+    if plan.joined:
+        return await _join(work, gate)
+    served = await work.run_chunk(plan.final, gate.push)
+    if isinstance(served, ChunkServed) and plan.kind == "question":
+        conflict = conflict_of(plan.instruction, work.answers(levels[0]))
+        await gate.push(f"\n\n{conflict.note()}" if conflict else "")
+    return served
+
+
+async def _join(work: Work, gate: ReleaseGate) -> ChunkServed:
+    """The parts' answers in order, those of an extraction merged to one list."""
+    parts = work.plan.chunks
+    answers = [answer.strip() for answer in work.answers(parts)]
+    if work.plan.kind == "extract":
+        merged = merge_items(answers)
+        work.merged_tokens = work.budget.count(merged.text)
+        await gate.push("\n\n".join(filter(None, (merged.text, merged.notes))))
+    else:
+        between = "\n" if work.plan.kind == "classify" else "\n\n"
+        for number, text in enumerate(answers):
+            mark = f"{number + 1}. " if work.plan.kind == "list" else ""
+            await gate.push(f"{between if number else ''}{mark}{text}")
     cut = any(work.results[part.index].served.finish is Finish.LENGTH for part in parts)
     last = work.results[parts[-1].index].served
     return replace(last, finish=Finish.LENGTH if cut else Finish.STOP)
 
 
-async def _run_parts(
-    work: Work, parts: Sequence[Chunk]
-) -> list[ChunkServed | ChunkUnserved | Verdict]:
+async def _run_parts(work: Work, parts: Sequence[Chunk]) -> list[Outcome]:
     """Race the parts side by side; the first that fails or is unsafe stops the others.
 
     No more at once than there are slots for: a part that waited for its own siblings would be
     given up as if the hosts were busy with others.
     """
-    outcomes: list[ChunkServed | ChunkUnserved | Verdict] = []
+    outcomes: list[Outcome] = []
     free = work.house.dispatcher.registry.free_slots(work.model.digest)
     at_once = trio.CapacityLimiter(max(1, free // work.house.terms.race_size))
 
     async def run(part: Chunk) -> None:
-        outcome: ChunkServed | ChunkUnserved | Verdict
+        outcome: Outcome
         async with at_once:
             outcome = await work.run_chunk(part, _discard)
         if isinstance(outcome, ChunkServed):
-            verdict = await judge_text(work.house.answer_judge, outcome.text)
-            outcome = outcome if verdict.allowed else verdict
+            verdict = await judge_answer(work.house, outcome.text)
+            allowed = isinstance(verdict, Verdict) and verdict.allowed
+            outcome = outcome if allowed else verdict
         outcomes.append(outcome)
         if not isinstance(outcome, ChunkServed):
             nursery.cancel_scope.cancel()

@@ -1,18 +1,20 @@
 """How a request becomes chunks: a pure plan, made from the texts and the token counts alone.
 
-Three shapes exist. *single*: one chunk, the fast path. *map*: each part answered by itself, the
-answers joined in order (translate, rewrite, proofread). *map-reduce*: each part condensed, then
-one chunk makes the answer from the parts' results (summarise). Anything the planner does not
-recognise stays whole: dialogue, code, reasoning and global constraints suffer from being cut.
+*single*: one chunk, the fast path. *map*: each part answered by itself and the answers joined
+(translate, rewrite, proofread; classify and extract; a list of questions). *map-reduce*: each part
+condensed, then one chunk makes the answer from the parts' results (summarise, a question over a
+document), over as many levels as the model's context needs. Which it is, `document_task` tells.
 
 A chunk is data for a model, never an instruction to the planner.
 """
 
-import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from itertools import pairwise
 from typing import Literal
 
+from peerllm.coordinator.document_task import DocumentTask, TaskKind, Turn, recognise
+from peerllm.coordinator.merging import NOTHING, says_nothing
 from peerllm.coordinator.passages import pack_passages
 
 Split = Literal["auto", "never", "always"]
@@ -23,10 +25,17 @@ WORTH_SPLITTING_TOKENS = 1_200
 # A part small enough to be read in a few seconds by a home machine (150-300 tokens/s of prefill)
 # and large enough to hold an argument.
 PART_TOKENS = 640
-# What a part's condensation may take, and how many parts there may be: 24 condensations fill the
-# reduce prompt of a model of 4,096 tokens, and more could only be read by dropping some.
+# What a part's condensation may take, and how many of them one chunk reads at most: 24 fill the
+# prompt of a model of 4,096 tokens.
 PART_ANSWER_TOKENS = 128
-MAXIMUM_PARTS = 24
+MAXIMUM_NOTES = 24
+# With two levels of reduction a model of 2,048 tokens reads this many parts, about 60,000 tokens.
+MAXIMUM_PARTS = 96
+MAXIMUM_LEVELS = 3
+# Two sentences of prose: what is said of a thing in the sentence after it was named is found.
+OVERLAP_TOKENS = 64
+# A share of the answer below this is no answer to a question of a list.
+SHORTEST_ANSWER_TOKENS = 48
 # What a mapped part may grow by: translations into longer languages reach 1.5 times.
 MAPPED_GROWTH = 1.5
 # What an answer may take where the caller does not say.
@@ -36,16 +45,6 @@ DEFAULT_ANSWER_TOKENS = 512
 NOTES_OPENING_TOKENS = 32
 NOTE_NUMBER_TOKENS = 8
 SHORTEST_NOTE_TOKENS = 16
-# An instruction longer than this is not an instruction about a document that follows.
-INSTRUCTION_CHARACTERS = 400
-
-
-@dataclass(frozen=True, kw_only=True)
-class Turn:
-    """One message of a chat."""
-
-    role: Literal["system", "user", "assistant"]
-    content: str = field(repr=False)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -61,10 +60,30 @@ class Chunk:
 
 @dataclass(frozen=True, kw_only=True)
 class Plan:
-    """The chunks of a request. `joined` says that the map answers in order are the answer."""
+    """The chunks of a request, in an order in which each comes after those it needs.
+
+    `kind` is None for a single chunk.
+    """
 
     chunks: tuple[Chunk, ...]
-    joined: bool = False
+    kind: TaskKind | None = None
+    instruction: str = field(repr=False, default="")
+
+    @property
+    def joined(self) -> bool:
+        """Whether the parts' answers in order are the answer."""
+        return self.kind in ("rewrite", "classify", "extract", "list")
+
+    def levels(self) -> list[list[Chunk]]:
+        """Chunks that can be worked on side by side, level after level."""
+        level_of: dict[int, int] = {}
+        levels: list[list[Chunk]] = []
+        for chunk in self.chunks:
+            level = 1 + max((level_of[need] for need in chunk.needs), default=-1)
+            level_of[chunk.index] = level
+            levels += [[]] * (level == len(levels))
+            levels[level] = [*levels[level], chunk]
+        return levels
 
     @property
     def final(self) -> Chunk:
@@ -126,13 +145,9 @@ def make_plan(
         return too_long
     answer, fits = _room_for_answer(total, budget)
     task = None if split == "never" else recognise(turns)
-    if task is not None:
-        parts = pack_passages(task.document, PART_TOKENS, budget.count)
-        pays = budget.count(task.document) >= WORTH_SPLITTING_TOKENS
-        if len(parts) > 1 and (pays or split == "always" or not fits):
-            plan = _map_reduce(task, parts, budget) if task.reduce else _map(task, parts, budget)
-            if _fits_model(plan, budget):
-                return plan
+    plan = None if task is None else _plan_of(task, budget, demanded=split == "always" or not fits)
+    if plan is not None and _fits_model(plan, budget):
+        return plan
     if split == "always":
         return NotDivisible()
     if not fits:
@@ -140,6 +155,26 @@ def make_plan(
             prompt_tokens=total, answer_tokens=answer, context_tokens=budget.context_tokens
         )
     return Plan(chunks=(Chunk(index=0, kind="single", turns=turns, max_tokens=answer),))
+
+
+def _plan_of(task: DocumentTask, budget: Budget, *, demanded: bool) -> Plan | None:
+    """The task cut into parts, or None where there is nothing to cut or it would not pay."""
+    if task.kind == "list":
+        return _list(task, budget)
+    if not demanded and budget.count(task.document) < WORTH_SPLITTING_TOKENS:
+        return None
+    parts = pack_passages(
+        task.document,
+        PART_TOKENS,
+        budget.count,
+        overlap=OVERLAP_TOKENS if task.kind in ("extract", "question") else 0,
+        entries=task.kind == "classify",
+    )
+    if not 1 < len(parts) <= MAXIMUM_PARTS:
+        return None
+    if task.kind in ("summarise", "question"):
+        return _map_reduce(task, parts, budget)
+    return _map(task, parts, budget)
 
 
 def _fits_model(plan: Plan, budget: Budget) -> bool:
@@ -180,123 +215,128 @@ def answer_bound(prompt: int, answer_tokens: int | None) -> int:
     return answer_tokens or DEFAULT_ANSWER_TOKENS + int(prompt * MAPPED_GROWTH)
 
 
-@dataclass(frozen=True, kw_only=True)
-class DocumentTask:
-    """An instruction over a document, as found in the last user turn."""
-
-    instruction: str = field(repr=False)
-    document: str = field(repr=False)
-    system: tuple[Turn, ...] = field(repr=False)
-    reduce: bool
-
-
-_SUMMARISE = re.compile(
-    r"\b(summari[sz]e|summary|summari[sz]ation|tl;?dr|key (points|takeaways)|main (points|ideas)"
-    r"|condense|abridge|in (a nutshell|brief))\b",
-    re.IGNORECASE,
-)
-_REWRITE = re.compile(
-    r"\b(translate|translation|proofread|rewrite|rephrase|paraphrase"
-    r"|correct the (spelling|grammar))\b",
-    re.IGNORECASE,
-)
-
-
-def recognise(turns: Sequence[Turn]) -> DocumentTask | None:
-    """Find "do this: document" or "document, do this" in a chat of one user turn."""
-    system = tuple(turn for turn in turns if turn.role == "system")
-    spoken = [turn for turn in turns if turn.role != "system"]
-    if len(spoken) != 1 or spoken[0].role != "user":
+def _list(task: DocumentTask, budget: Budget) -> Plan | None:
+    """Each question by itself; together they may take what one answer to all might."""
+    prompt = budget.count(task.document)
+    share = answer_bound(prompt, budget.answer_tokens) // len(task.questions)
+    if share < SHORTEST_ANSWER_TOKENS:
         return None
-    for instruction, document in _readings(spoken[0].content):
-        reduce = _SUMMARISE.search(instruction) is not None
-        if reduce or _REWRITE.search(instruction):
-            return DocumentTask(
-                instruction=instruction.strip(),
-                document=document.strip(),
-                system=system,
-                reduce=reduce,
-            )
-    return None
+    chunks = tuple(
+        Chunk(
+            index=index,
+            kind="map",
+            turns=(*task.system, Turn(role="user", content=question)),
+            max_tokens=min(share, DEFAULT_ANSWER_TOKENS),
+        )
+        for index, question in enumerate(task.questions)
+    )
+    return Plan(chunks=chunks, kind="list", instruction=task.instruction)
 
 
-def _readings(content: str) -> list[tuple[str, str]]:
-    """The ways to tell an instruction from its document: a line, a colon or a sentence apart."""
-    text = content.strip()
-    readings: list[tuple[str, str]] = []
-    first, newline, rest = text.partition("\n")
-    if newline:
-        readings.append((first, rest))
-        body, _, last = text.rpartition("\n")
-        readings.append((last, body))
-    head, colon, tail = text.partition(": ")
-    if colon:
-        readings.append((head, tail))
-    opening = re.match(r"[^.!?\n]{1,400}[.!?]\s", text)
-    if opening:
-        readings.append((opening.group(0), text[opening.end() :]))
-    return [
-        (instruction, document)
-        for instruction, document in readings
-        if len(instruction) <= INSTRUCTION_CHARACTERS and document.strip()
-    ]
+# What a part is told besides the instruction, by kind.
+_OF_A_PART: dict[TaskKind, str] = {
+    "extract": "This is one part of a longer text. Write one item a line, exactly as written, and "
+    f"nothing else. If there is none, write {NOTHING}.\n\n",
+    "question": "Answer in one sentence, from this part of a longer text alone. If it does not "
+    f"say, write {NOTHING}.\n\n",
+}
+_CONDENSE = (
+    "Summarize this part of a longer text in two or three sentences. "
+    "Keep names and numbers exactly as written.\n\n"
+)
+_CONDENSE_NOTES = (
+    "Combine these notes on a stretch of a longer text in two or three sentences. "
+    "Keep names and numbers exactly as written."
+)
 
 
 def _map(task: DocumentTask, parts: Sequence[str], budget: Budget) -> Plan:
     chunks = []
     for index, part in enumerate(parts):
-        turns = (*task.system, Turn(role="user", content=f"{task.instruction}\n\n{part}"))
+        content = f"{task.instruction}\n\n{_OF_A_PART.get(task.kind, '')}{part}"
+        turns = (*task.system, Turn(role="user", content=content))
         wanted = int(budget.count(part) * MAPPED_GROWTH)
         share = budget.answer_tokens // len(parts) if budget.answer_tokens else wanted
         chunks.append(
             Chunk(index=index, kind="map", turns=turns, max_tokens=max(1, min(wanted, share)))
         )
-    return Plan(chunks=tuple(chunks), joined=True)
+    return Plan(chunks=tuple(chunks), kind=task.kind, instruction=task.instruction)
 
 
 def _map_reduce(task: DocumentTask, parts: Sequence[str], budget: Budget) -> Plan:
+    asked = _CONDENSE
+    if task.kind == "question":
+        asked = f"{task.instruction}\n\n{_OF_A_PART['question']}"
     chunks = [
         Chunk(
             index=index,
             kind="map",
-            turns=(
-                Turn(
-                    role="user",
-                    content=f"Summarize this part of a longer text in two or three sentences. "
-                    f"Keep names and numbers exactly as written.\n\n{part}",
-                ),
-            ),
+            turns=(Turn(role="user", content=f"{asked}{part}"),),
             max_tokens=PART_ANSWER_TOKENS,
         )
         for index, part in enumerate(parts)
     ]
+    final_turns = (*task.system, Turn(role="user", content=task.instruction))
+    answer = budget.answer_tokens or min(DEFAULT_ANSWER_TOKENS, budget.context_tokens // 4)
+    combine = _CONDENSE_NOTES
+    if task.kind == "question":
+        combine = f"{task.instruction}\n\n{combine}"
+    between = (Turn(role="user", content=combine),)
+    needs = list(range(len(parts)))
+    at_once = _notes_that_fit(between, PART_ANSWER_TOKENS, budget)
+    for _ in range(MAXIMUM_LEVELS - 1):
+        if len(needs) <= _notes_that_fit(final_turns, answer, budget) or at_once < 2:
+            break
+        groups = -(-len(needs) // at_once)
+        bounds = [len(needs) * number // groups for number in range(groups + 1)]
+        above = []
+        for start, end in pairwise(bounds):
+            above.append(len(chunks))
+            chunks.append(
+                Chunk(
+                    index=len(chunks),
+                    kind="reduce",
+                    turns=between,
+                    max_tokens=PART_ANSWER_TOKENS,
+                    needs=tuple(needs[start:end]),
+                )
+            )
+        needs = above
     chunks.append(
         Chunk(
-            index=len(parts),
+            index=len(chunks),
             kind="reduce",
-            turns=(*task.system, Turn(role="user", content=task.instruction)),
-            max_tokens=budget.answer_tokens
-            or min(DEFAULT_ANSWER_TOKENS, budget.context_tokens // 4),
-            needs=tuple(range(len(parts))),
+            turns=final_turns,
+            max_tokens=answer,
+            needs=tuple(needs),
         )
     )
-    return Plan(chunks=tuple(chunks))
+    return Plan(chunks=tuple(chunks), kind=task.kind, instruction=task.instruction)
+
+
+def _notes_that_fit(turns: Sequence[Turn], answer: int, budget: Budget) -> int:
+    """How many parts' whole condensations a chunk can read."""
+    fixed = budget.of(turns) + answer + TEMPLATE_MARGIN + NOTES_OPENING_TOKENS
+    room = budget.context_tokens - fixed
+    return min(MAXIMUM_NOTES, room // (PART_ANSWER_TOKENS + NOTE_NUMBER_TOKENS))
 
 
 def reduce_turns(chunk: Chunk, answers: Sequence[str], budget: Budget) -> tuple[Turn, ...]:
     """The reduce chunk's chat once the parts are answered, cut to fit the model's context.
 
     Every part keeps an equal share of the room: dropping the last parts whole would lose the
-    document's end without a trace.
+    document's end without a trace. Parts that found nothing are left out.
     """
     *system, asked = chunk.turns
+    read = len(answers)
+    answers = [answer for answer in answers if not says_nothing(answer)] or [NOTHING]
     fixed = budget.of(chunk.turns) + chunk.max_tokens + TEMPLATE_MARGIN
     fixed += _notes_frame(len(answers))
     share = max(1, (budget.context_tokens - fixed) // max(1, len(answers)))
     kept = [_cut(answer.strip(), share, budget.count) for answer in answers]
     notes = "\n\n".join(f"{number}. {text}" for number, text in enumerate(kept, start=1) if text)
     content = (
-        f"{asked.content}\n\nThe text was read in {len(answers)} parts. "
+        f"{asked.content}\n\nThe text was read in {read} parts. "
         f"Notes on each part, in order:\n\n{notes}"
     )
     return (*system, Turn(role="user", content=content))

@@ -22,6 +22,7 @@ from peerllm.coordinator.billing import (
     statement_of,
 )
 from peerllm.coordinator.chat_schema import ChatRequest
+from peerllm.coordinator.document_task import Turn
 from peerllm.coordinator.errors import CoordinatorError
 from peerllm.coordinator.house import IN_PLACE_CHARACTERS, House, judge_text
 from peerllm.coordinator.orders import ChunkUnserved, ServedModel
@@ -31,7 +32,6 @@ from peerllm.coordinator.planner import (
     NotDivisible,
     Plan,
     PromptTooLong,
-    Turn,
     answer_bound,
     beyond_reach,
     make_plan,
@@ -98,7 +98,7 @@ async def answer(
         stopwatch.lap("plan")
         if isinstance(plan, ApiError):
             return plan
-        work = Work(request, model, house, budget, plan, ExposureCount(house, plan))
+        work = Work(request, model, house, budget, plan, ExposureCount(house, plan, model))
         served = await _serve(work, vault, release)
         stopwatch.lap("serve")
         if isinstance(served, ApiError):

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from peerllm.coordinator.api_errors import ApiError
 from peerllm.coordinator.chat_schema import MAXIMUM_TURNS, ChatBody, ChatRequest, parse_chat
-from peerllm.coordinator.planner import Turn
+from peerllm.coordinator.document_task import Turn
 
 CANARY = "canarytext"
 VALID: dict[str, Any] = {"model": "toy", "messages": [{"role": "user", "content": "hello"}]}

@@ -1,6 +1,7 @@
 import re
 import tracemalloc
 from collections.abc import Callable
+from itertools import pairwise
 
 import pytest
 from hypothesis import example, given
@@ -66,6 +67,40 @@ def test_prose_is_cut_between_sentences() -> None:
 def test_passages_are_even_in_size() -> None:
     sizes = [words(passage) for passage in pack_passages(PROSE * 40, 300, words)]
     assert max(sizes) - min(sizes) < 40
+
+
+def test_a_passage_begins_with_the_last_sentences_of_the_one_before() -> None:
+    text = "".join(f"Sentence number {n} has exactly seven words. " for n in range(60))
+    passages = pack_passages(text, 60, words, overlap=14)
+    assert all(words(passage) <= 60 for passage in passages)
+    for before, after in pairwise(passages):
+        last_two = before.split(". ")[-2:]
+        assert after.startswith(". ".join(last_two))
+
+
+def test_entries_of_a_list_are_not_torn_by_lines_or_paragraphs() -> None:
+    lines = "".join(f"{n}. Good tea. Bad cups.\n" for n in range(40))
+    for passage in pack_passages(lines, 30, words, entries=True):
+        assert all(line.endswith("cups.") for line in passage.splitlines())
+    paragraphs = "Good tea.\nBad cups, said Ann.\n\n" * 40
+    for passage in pack_passages(paragraphs, 30, words, entries=True):
+        assert passage.startswith("Good")
+        assert passage.endswith("Ann.")
+
+
+def test_turns_of_a_talk_are_not_torn() -> None:
+    talk = "Ann: Good tea. Is there more?\nBen: No. It is gone. Sorry.\n" * 30
+    for passage in pack_passages(talk, 40, words):
+        assert passage.startswith(("Ann:", "Ben:"))
+        assert passage.endswith(("more?", "Sorry."))
+
+
+def test_a_heading_stays_with_what_it_heads() -> None:
+    text = "".join(f"# Part {n}\n\n{PROSE}Chapter {n}\n=========\n\n{PROSE}" for n in range(20))
+    for bound in (24, 30, 50, 71):
+        for passage in pack_passages(text, bound, words):
+            last = passage.splitlines()[-1]
+            assert not last.startswith(("#", "="))
 
 
 @pytest.mark.parametrize("text", ["", "   ", "\n\n\n", "\t"])

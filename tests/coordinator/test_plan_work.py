@@ -1,10 +1,12 @@
 from pathlib import Path
 
+import pytest
 from simulated_host import Faults
 from toy_house import ANSWER, Reply, toy_house
-from toy_safety import MARK
+from toy_safety import MARK, NAME
 from trio.testing import MockClock
 
+from peerllm.coordinator.plan_work import exposure_bound
 from peerllm.overlay.messages import ChunkTask
 
 SENTENCE = "The keeper of the canaryprompt wrote the number of geese in his large book. "
@@ -75,3 +77,76 @@ async def test_a_part_nobody_can_serve_fails_the_whole_without_a_charge(
         reply = await toy.chat(DOCUMENT)
         assert (reply.status, reply.error["code"]) == (503, "no_capacity")
         assert {state for state, _ in (await toy.reservations()).values()} == {"voided"}
+
+
+async def test_a_placeholder_stands_for_the_same_in_every_part(tmp_path: Path) -> None:
+    def mentions(task: ChunkTask) -> str:
+        found = {word.strip(".") for word in task.messages[-1].content.split() if "_" in word}
+        return "\n".join(sorted(found)) or "NONE"
+
+    async with toy_house(tmp_path) as toy:
+        hosts = [toy.host(name, answer=mentions, slots=8) for name in "abc"]
+        document = f"{SENTENCE * 70}{NAME} left. " * 3
+        reply = await toy.chat(f"Extract all names:\n\n{document}")
+        sent = [task.messages[-1].content for host in hosts for task in host.tasks]
+        assert sum("PERSON_1 left." in content for content in sent) >= 6
+        assert not any(NAME in content or "PERSON_2" in content for content in sent)
+        assert reply.text == NAME
+
+
+async def test_extracted_items_are_merged_their_conflicts_shown_and_billed_as_delivered(
+    tmp_path: Path,
+) -> None:
+    def total(task: ChunkTask) -> str:
+        return f"City: Bonn\nTotal: {1 + ('Second' in task.messages[-1].content)} euros"
+
+    async with toy_house(tmp_path) as toy:
+        for name in "abc":
+            toy.host(name, answer=total, slots=8)
+        reply = await toy.chat(f"Extract all numbers:\n\n{SENTENCE * 80}Second. {SENTENCE * 80}")
+        assert reply.text == (
+            "City: Bonn\nTotal: 2 euros\nTotal: 1 euros\n\n"
+            "Note: parts of the text give different values for Total: "
+            "2 euros (part 1); 1 euros (part 2)"
+        ) or reply.text.startswith("City: Bonn\nTotal: 1 euros\nTotal: 2 euros\n\nNote:")
+        assert reply.json["usage"]["completion_tokens"] == 8
+
+
+async def test_answers_to_a_question_that_cannot_both_hold_are_shown(tmp_path: Path) -> None:
+    def year(task: ChunkTask) -> str:
+        content = task.messages[-1].content
+        if "Notes on each part" in content:
+            return "It was built in 1890."
+        return next((f"In {year}." for year in ("1890", "1891") if year in content), "NONE")
+
+    async with toy_house(tmp_path) as toy:
+        for name in "abc":
+            toy.host(name, answer=year, slots=8)
+        document = f"Built in 1890. {SENTENCE * 150}Built in 1891. {SENTENCE * 20}"
+        reply = await toy.chat(f"In the text below, when was it built?\n\n{document}")
+        answer, note = reply.text.split("\n\n")
+        assert answer == "It was built in 1890."
+        assert "In 1890. (part 1); In 1891. (part" in note
+        assert reply.json["usage"]["completion_tokens"] == 5
+
+
+async def test_a_tree_is_carried_out_level_by_level(tmp_path: Path) -> None:
+    async with toy_house(tmp_path) as toy:
+        for name in "abc":
+            toy.host(name, text="geese", slots=16)
+        reply = await toy.chat(f"Summarize this text:\n\n{SENTENCE * 1_500}")
+        assert reply.status == 200
+        statement = (await toy.call("GET", f"/v1/statements/{reply.json['id']}")).json
+        assert [chunk["kind"] for chunk in statement["chunks"]].count("reduce") > 1
+        assert reply.json["usage"]["completion_tokens"] == 1
+
+
+@pytest.mark.parametrize(
+    ("chunks", "operators", "promised", "bound"),
+    [(10, 6, 5_000, 5_000), (10, 6, 1, 4_000), (10, 3, 5_000, 7_000), (1, 6, 5_000, 10_000),
+     (10, 1, 1, 10_000), (10, 0, 1, 1)],
+)  # fmt: skip
+def test_a_bound_that_cannot_be_kept_becomes_an_equal_share(
+    chunks: int, operators: int, promised: int, bound: int
+) -> None:
+    assert exposure_bound(chunks, race_size=2, operators=operators, promised=promised) == bound

@@ -3,8 +3,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 from simulated_host import WordVocabulary
 
+from peerllm.coordinator.document_task import Turn, recognise
 from peerllm.coordinator.planner import (
+    MAXIMUM_LEVELS,
     MAXIMUM_PARTS,
+    PART_ANSWER_TOKENS,
     PART_TOKENS,
     TEMPLATE_MARGIN,
     Budget,
@@ -13,12 +16,10 @@ from peerllm.coordinator.planner import (
     Plan,
     PromptTooLong,
     Split,
-    Turn,
     answer_bound,
     beyond_reach,
     make_plan,
     prompt_tokens,
-    recognise,
     reduce_turns,
 )
 
@@ -139,7 +140,13 @@ def needed(turns: tuple[Turn, ...], chunk: Chunk) -> int:
     return prompt_tokens(turns, count) + chunk.max_tokens + TEMPLATE_MARGIN
 
 
-INSTRUCTIONS = ("Summarize this text:\n\n", "Translate to French: ", "Proofread this:\n", "")
+INSTRUCTIONS = (
+    "Summarize this text:\n\n",
+    "Translate to French: ",
+    "Extract all numbers:\n",
+    "What is the name of the book below?\n\n",
+    "",
+)
 
 
 @given(
@@ -177,6 +184,63 @@ def test_whatever_is_planned_fits_the_model(
         assert all(need < chunk.index for need in chunk.needs)
 
 
+def test_more_notes_than_a_chunk_can_read_are_reduced_in_a_tree() -> None:
+    long = "".join(SENTENCE.format(number) for number in range(4_000))
+    turns = user(f"Summarize this text:\n\n{long}")
+    plan = make_plan(turns, budget(2048))
+    assert isinstance(plan, Plan)
+    parts, between, (final,) = plan.levels()
+    assert len(parts) > 80
+    assert [need for chunk in between for need in chunk.needs] == [part.index for part in parts]
+    assert final.needs == tuple(chunk.index for chunk in between)
+    # No part's note is cut: every chunk has room for all of them at their full length.
+    note = " ".join(["word"] * PART_ANSWER_TOKENS)
+    for chunk in (*between, final):
+        sent = reduce_turns(chunk, [note] * len(chunk.needs), budget(2048))
+        assert sent[-1].content.count("word") == PART_ANSWER_TOKENS * len(chunk.needs)
+    three = make_plan(turns, budget(1100))
+    assert isinstance(three, Plan)
+    assert len(three.levels()) <= MAXIMUM_LEVELS + 1
+
+
+def test_parts_of_a_question_and_of_an_extraction_overlap_and_others_do_not() -> None:
+    def repeated(instruction: str) -> int:
+        plan = make_plan(user(f"{instruction}\n\n{DOCUMENT}"), budget())
+        assert isinstance(plan, Plan)
+        sent = " ".join(chunk.turns[-1].content for chunk in plan.levels()[0])
+        return sum(sent.count(f" {number} in ") > 1 for number in range(215))
+
+    assert repeated("Extract all numbers:") > 5
+    assert repeated("What is the name of the book below?") > 5
+    assert repeated("Translate to French:") == repeated("Summarize this:") == 0
+
+
+def test_independent_questions_are_asked_one_by_one() -> None:
+    system = Turn(role="system", content="Be brief.")
+    plan = make_plan(
+        (system, *user("1. Who wrote Emma?\n2. What is a tide?\n3. Where is Peru?")), budget()
+    )
+    assert isinstance(plan, Plan)
+    assert (plan.kind, plan.joined) == ("list", True)
+    assert [chunk.turns[0] for chunk in plan.chunks] == [system] * 3
+    assert plan.chunks[1].turns[-1].content == "What is a tide?"
+    together = "1. Who wrote Emma?\n2. What is a tide?\n3. Where is Peru?"
+    whole = make_plan(user(together), budget(8192, answer=100))
+    assert isinstance(whole, Plan)
+    assert len(whole.chunks) == 1
+
+
+def test_notes_of_parts_that_found_nothing_take_no_room() -> None:
+    plan = make_plan(user(f"What is the name of the book below?\n\n{DOCUMENT}"), budget())
+    assert isinstance(plan, Plan)
+    answers = ["NONE"] * len(plan.final.needs)
+    answers[2] = "It is named 17."
+    content = reduce_turns(plan.final, answers, budget())[-1].content
+    assert content.endswith("in order:\n\n1. It is named 17.")
+    nothing = reduce_turns(plan.final, ["NONE"] * len(answers), budget())[-1].content
+    assert nothing.endswith("in order:\n\n1. NONE")
+
+
 def test_every_part_keeps_its_share_of_the_notes() -> None:
     plan = make_plan(user(f"Summarize this text:\n\n{DOCUMENT}"), budget(2048))
     assert isinstance(plan, Plan)
@@ -208,7 +272,7 @@ def test_an_instruction_is_told_from_its_document(
     task = recognise(user(text))
     assert task is not None
     assert task.instruction == instruction
-    assert task.reduce is reduce
+    assert (task.kind == "summarise") is reduce
 
 
 def test_a_document_that_speaks_of_summaries_is_not_an_instruction() -> None:

@@ -1,0 +1,179 @@
+"""Making one answer of many parts' answers: nothing twice, nothing lost, no conflict hidden.
+
+Items are the same only where rules say so that cannot be wrong about content: white space, list
+marks, the form of quotes and dashes, a closing full stop; capitals where an item has two words or
+more, since a single one may be a name or a word of a program's. Distance between spellings is
+never looked at: invoice 1017 and invoice 1071 are two invoices.
+"""
+
+import re
+import unicodedata
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+# What a part is asked to say when it holds nothing of what is wanted.
+NOTHING = "NONE"
+# A key longer than this is a sentence with a colon in it.
+_KEY_WORDS = 6
+# A longer answer argues; one of this length names a value.
+_VALUE_WORDS = 30
+
+_BULLET = re.compile(r"\A\s*[-*\u2022\u2013]\s+")
+_NUMBERED = re.compile(r"\A\s*\(?(?P<number>\d{1,4})[.)]\s+")
+_FORMS = str.maketrans(
+    {"\u2018": "'", "\u2019": "'", "\u201c": '"', "\u201d": '"', "\u2010": "-", "\u2011": "-",
+     "\u2012": "-", "\u2013": "-", "\u2014": "-"}
+)  # fmt: skip
+_PAIRS = {('"', '"'), ("'", "'"), ("`", "`")}
+_KEYED = re.compile(r"(?P<key>[^:\n]{1,80}):\s+(?P<value>\S.*)\Z")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Conflict:
+    """Different values that parts of one document gave for the same thing, in their order."""
+
+    subject: str = field(repr=False)
+    values: tuple[str, ...] = field(repr=False)
+    parts: tuple[int, ...]
+
+    def note(self) -> str:
+        """What the customer is told."""
+        given = "; ".join(
+            f"{value} (part {part + 1})"
+            for value, part in zip(self.values, self.parts, strict=True)
+        )
+        return f"Note: parts of the text give different values for {self.subject}: {given}"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Merged:
+    """The items of all parts, each once, in the order of their first mention."""
+
+    items: tuple[str, ...] = field(repr=False)
+    conflicts: tuple[Conflict, ...] = ()
+
+    @property
+    def text(self) -> str:
+        """The merged answer; parts that found nothing leave it saying so."""
+        return "\n".join(self.items) or NOTHING
+
+    @property
+    def notes(self) -> str:
+        """A paragraph for each conflict; empty without any."""
+        return "\n\n".join(conflict.note() for conflict in self.conflicts)
+
+
+def merge_items(answers: Sequence[str]) -> Merged:
+    """Merge the parts' lists, one item a line.
+
+    A key that one part gives several values belongs to records ("Name: …", "Role: …" again and
+    again). A line of those says nothing without its neighbours: such parts are kept whole.
+    """
+    parts = [_lines(answer) for answer in answers]
+    if any(_holds_records(lines) for lines in parts):
+        return Merged(items=tuple(line for lines in parts for line in lines))
+    seen: dict[str, None] = {}
+    items: list[str] = []
+    values: dict[str, dict[str, tuple[str, int]]] = {}
+    for part, lines in enumerate(parts):
+        for line in lines:
+            form = canonical(line)
+            if form in seen:
+                continue
+            seen[form] = None
+            items.append(line)
+            key, value = _keyed(line)
+            if key:
+                values.setdefault(canonical(key).casefold(), {})[canonical(value)] = (line, part)
+    conflicts = tuple(
+        Conflict(
+            subject=_keyed(next(iter(found.values()))[0])[0],
+            values=tuple(_keyed(line)[1] for line, _ in found.values()),
+            parts=tuple(part for _, part in found.values()),
+        )
+        for found in values.values()
+        if len(found) > 1
+    )
+    return Merged(items=tuple(items), conflicts=conflicts)
+
+
+def canonical(item: str) -> str:
+    """The form by which items are compared. Digits and letters are never changed."""
+    text = " ".join(unicodedata.normalize("NFC", _BULLET.sub("", item, count=1)).split())
+    text = text.translate(_FORMS).rstrip(".;,").rstrip()
+    if len(text) > 2 and (text[0], text[-1]) in _PAIRS:
+        text = text[1:-1].strip()
+    return text.casefold() if " " in text else text
+
+
+def says_nothing(answer: str) -> bool:
+    """Whether a part answered that it holds nothing of what was asked for."""
+    return canonical(answer).strip("*[]()").rstrip(".").casefold() in ("", NOTHING.casefold())
+
+
+def conflict_of(question: str, answers: Sequence[str]) -> Conflict | None:
+    """Parts that name different values in answer to a question for one value, else None.
+
+    Values are numbers and placeholders, and only short answers count: two ways of saying the same
+    share them, and what shares none of them cannot both be the answer. Questions for several
+    things ("which cities") have none that conflict.
+    """
+    if not _ASKS_ONE.search(question):
+        return None
+    asked = set(_values(question))
+    groups: list[tuple[set[str], str, int]] = []
+    for part, answer in enumerate(answers):
+        if says_nothing(answer) or len(answer.split()) > _VALUE_WORDS:
+            continue
+        named = set(_values(answer)) - asked
+        if not named or any(named & known for known, _, _ in groups):
+            continue
+        groups.append((named, " ".join(answer.split()), part))
+    if len(groups) < 2:
+        return None
+    return Conflict(
+        subject="what was asked",
+        values=tuple(text for _, text, _ in groups),
+        parts=tuple(part for _, _, part in groups),
+    )
+
+
+_ASKS_ONE = re.compile(
+    r"\b(?:who|when|where|how (?:much|long|old|far|tall|large|big|high))\b"
+    r"|\b(?:what|which) (?:is|was)\b"
+    r"|\b(?:what|which) (?:[a-z-]+ )?(?:year|date|day|time|number|amount|price|version|age|name)\b",
+    re.IGNORECASE,
+)
+_VALUE = re.compile(r"[A-Z]+_\d+[A-Z]?\b|\d+(?:[.,:/-]\d+)*")
+
+
+def _values(text: str) -> list[str]:
+    return [found.replace(",", "") for found in _VALUE.findall(text)]
+
+
+def _lines(answer: str) -> list[str]:
+    """The items as said, without list marks. "12. March" alone is a date, no twelfth item."""
+    lines = [_BULLET.sub("", line, count=1).strip() for line in answer.splitlines()]
+    lines = [line for line in lines if not says_nothing(line)]
+    numbers = [found["number"] for found in map(_NUMBERED.match, lines) if found]
+    if len(lines) > 1 and numbers == [str(n) for n in range(1, len(lines) + 1)]:
+        lines = [_NUMBERED.sub("", line, count=1) for line in lines]
+    return lines
+
+
+def _keyed(line: str) -> tuple[str, str]:
+    found = _KEYED.match(line)
+    if found is None or len(found["key"].split()) > _KEY_WORDS:
+        return "", ""
+    return found["key"].strip(), found["value"].strip()
+
+
+def _holds_records(lines: Sequence[str]) -> bool:
+    values: dict[str, str] = {}
+    for line in lines:
+        key, value = _keyed(line)
+        if key and values.setdefault(canonical(key).casefold(), canonical(value)) != canonical(
+            value
+        ):
+            return True
+    return False
