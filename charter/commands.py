@@ -230,11 +230,19 @@ def _tables(charter: Charter) -> list[Table]:
     for name, entry in sorted(charter.catalogue.models.items()):
         models.add_row(name, f"{entry.context_tokens} tokens", entry.license, entry.sha256)
     safety = _table(
-        f"Safety standard, version {charter.standard.version}", "Category", "Refused from"
+        f"Safety standard, version {charter.standard.version}",
+        *("Category", "Refused from", "Uncertain"),
     )
+    bands = charter.standard.bands_milli or {}
     for category, threshold in charter.standard.thresholds_milli.items():
-        safety.add_row(category.replace("_", " "), f"{threshold / 1_000:.3f}")
-    safety.add_row("answers, above that", f"{charter.standard.answer_margin_milli / 1_000:.3f}")
+        band = bands.get(category)
+        safety.add_row(
+            category.replace("_", " "),
+            f"{threshold / 1_000:.3f}",
+            f"{band.from_milli / 1_000:.3f} to {band.certain_milli / 1_000:.3f}" if band else "",
+        )
+    margin = f"{charter.standard.answer_margin_milli / 1_000:.3f}"
+    safety.add_row("answers, above that", margin, margin if bands else "")
     return [promises, prices, models, safety]
 
 

@@ -23,6 +23,7 @@ from peerllm.charter.documents import (
     ModelPrice,
     SafetyStandard,
     Tariff,
+    UncertainBand,
     check_together,
     read_document,
     write_document,
@@ -47,6 +48,28 @@ def test_first_documents_promise_what_was_decided() -> None:
     assert (tariff.host_share_basis_points, tariff.backup_share_basis_points) == (9_500, 2_000)
     assert first_standard().thresholds_milli == dict.fromkeys(SAFETY_CATEGORIES, 600)
     check_together(terms, tariff, first_catalogue())
+
+
+def test_a_standard_of_before_uncertain_bands_is_read_and_spelled_as_it_was() -> None:
+    old = SafetyStandard(thresholds_milli=dict.fromkeys(SAFETY_CATEGORIES, 600))
+    raw = write_document(old)
+    assert b"band" not in raw
+    assert read_document(raw, SafetyStandard) == old
+
+
+@pytest.mark.parametrize(
+    ("bands", "fault"),
+    [
+        ({"hate": UncertainBand(from_milli=601, certain_milli=800)}, "must hold the threshold 600"),
+        ({"hate": UncertainBand(from_milli=300, certain_milli=599)}, "must hold the threshold 600"),
+        ({"love": UncertainBand(from_milli=300, certain_milli=800)}, "belongs to no threshold"),
+        ({"hate": UncertainBand(from_milli=0, certain_milli=800)}, "from_milli"),
+        ({"hate": UncertainBand(from_milli=300, certain_milli=1_001)}, "certain_milli"),
+    ],
+)
+def test_an_uncertain_band_holds_a_threshold(bands: dict[str, UncertainBand], fault: str) -> None:
+    with pytest.raises(Malformed, match=fault):
+        write_document(replace(first_standard(), bands_milli=bands))
 
 
 @pytest.mark.parametrize("document", FIRST, ids=lambda document: type(document).__name__)
