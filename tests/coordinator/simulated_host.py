@@ -11,8 +11,8 @@ import trio
 from benchmarks.synthetic_engine import Pace, SyntheticGeneration, split
 from peerllm.coordinator.accounts import Seat, Tier
 from peerllm.coordinator.dispatch import Dispatcher
-from peerllm.coordinator.orders import Order, ServedModel
 from peerllm.coordinator.document_task import Turn
+from peerllm.coordinator.orders import Order, ServedModel
 from peerllm.coordinator.registry import ChunkMessage, LiveHost, Registry
 from peerllm.coordinator.selection import Exposure, RaceRule
 from peerllm.coordinator.vocabulary import Vocabulary
