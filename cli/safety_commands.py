@@ -35,6 +35,7 @@ from peerllm.safety.evaluation_rows import (
 )
 from peerllm.safety.identifiers import IdentifierFinder
 from peerllm.safety.judge import SafetyThresholds, shipped_gates
+from peerllm.safety.own_terms import OwnTerms, own_terms
 from peerllm.safety.vault import Vault
 
 safety_app = typer.Typer(
@@ -60,24 +61,45 @@ CharterFolder = Annotated[
     Path | None,
     typer.Option("--charter", help="Folder of the charter whose standard applies."),
 ]
+Masked = Annotated[
+    list[str] | None,
+    typer.Option("--mask", metavar="KIND=TERM", help="Always mask TERM, as KIND_1; repeatable."),
+]
+Left = Annotated[
+    list[str] | None,
+    typer.Option("--leave", metavar="TERM", help="Do not mask TERM, a name; repeatable."),
+]
 _Cells = Sequence[str]
 _T = TypeVar("_T")
 
 
 class TextError(Exception):
-    """The text given on the command line cannot be used; the message never quotes it."""
+    """A text given on the command line cannot be used; the message never quotes it."""
 
 
 _EXPECTED: Final = (SafetyError, CharterError, TextError)
 
 
 @safety_app.command()
-def check(text: Text = "-", charter: CharterFolder = None, as_json: AsJson = False) -> None:
-    """Show what would leave the house for a text. Exit status 3 when it is refused."""
+def check(
+    text: Text = "-",
+    charter: CharterFolder = None,
+    mask: Masked = None,
+    leave: Left = None,
+    as_json: AsJson = False,
+) -> None:
+    """Show what would leave the house for a text. Exit status 3 when it is refused.
+
+    `--mask` and `--leave` are a request's `always_mask` and `never_mask`.
+    """
     with clear_endings(*_EXPECTED):
+        own = _own_terms(mask or [], leave or [])
         written = _given(text)
-        judgement = _judge(charter).judge(written)
-        vault = Vault(IdentifierFinder())
+        judge = _judge(charter)
+        judgement = judge.judge(written)
+        if judgement.allowed and own.as_kinds(written) != written:
+            judgement = judge.judge(own.as_kinds(written))
+        vault = Vault(IdentifierFinder(), own=own)
         removed = vault.remove(written)
     if as_json:
         _print_json(
@@ -242,6 +264,17 @@ def _rows(path: Path, kind: type[Row]) -> Iterator[Row]:
             yield read_row(line, kind, place=f"{path}, line {number}")
     if empty:
         raise EvaluationDataError(f"{path}: holds no rows")
+
+
+def _own_terms(mask: Sequence[str], leave: Sequence[str]) -> OwnTerms:
+    always: dict[str, list[str]] = {}
+    for named in mask:
+        kind, _, term = named.partition("=")
+        always.setdefault(kind, []).append(term)
+    own = own_terms(always, leave)
+    if isinstance(own, str):
+        raise TextError(f"--mask or --leave cannot be used: {own[0].lower()}{own[1:].rstrip('.')}")
+    return own
 
 
 def _given(text: str) -> str:

@@ -38,6 +38,23 @@ def test_check_refuses_with_its_own_status() -> None:
     assert answer["standard_version"] == first_standard().version
 
 
+def test_check_masks_own_terms_and_leaves_names_but_no_cards() -> None:
+    own = ("--mask", "PROJECT=Blue Heron", "--leave", "maria@gomez.org")
+    done = run("check", *own, "--leave", "4111 1111 1111 1111", f"{LETTER} For BLUE heron.")
+    assert done.exit_code == 0, done.output
+    expected = LETTER.replace("4111 1111 1111 1111", "CARD_1")
+    assert done.stdout == f"{expected} For PROJECT_1.\n"
+
+
+@pytest.mark.parametrize("own", ["Rosebud", "PROJECT=", "PERSON=Rosebud"])
+def test_own_terms_that_cannot_be_used_are_one_sentence(own: str) -> None:
+    done = run("check", "--mask", own, LETTER)
+    assert done.exit_code == 1
+    assert done.stderr.startswith("peerllm: --mask or --leave cannot be used: ")
+    assert done.stderr.count("\n") == 1
+    assert SECRET not in done.output
+
+
 @pytest.mark.parametrize("arguments", [[], ["-"]])
 def test_check_reads_standard_input(arguments: list[str]) -> None:
     done = run("check", "--json", *arguments, stdin=LETTER)

@@ -1,0 +1,175 @@
+"""Streaming unsafe answers, and harmless ones, word by word through the release gate.
+
+    nice -n 10 .venv/bin/python benchmarks/safety/streaming.py FILE... [--harmless FILE ...]
+
+Files hold JSON lines with `text` and `unsafe` (0 or 1). Unsafe rows are taken from FILE, harmless
+ones with at least as many words from the files behind `--harmless`; both are drawn with a fixed
+seed. Each text goes through the coordinator's own gate with the answer judge of the first
+standard; the judge is watched, so that whatever leaves can be compared with what it was shown.
+"""
+
+import argparse
+import json
+import random
+import re
+import statistics
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Final
+
+import trio
+
+from peerllm.charter.defaults import first_standard
+from peerllm.coordinator.release import ReleaseGate
+from peerllm.safety.identifiers import Identifier
+from peerllm.safety.judge import Judge, SafetyThresholds, Verdict, load_judge
+from peerllm.safety.vault import Vault
+
+SEED: Final = 20_260
+_WORD: Final = re.compile(r"\s*\S+\s*")
+
+
+class NoFinder:
+    """Nothing was masked: what is measured here is the judging."""
+
+    def find(self, text: str) -> tuple[Identifier, ...]:  # noqa: ARG002 - a finder's face
+        return ()
+
+
+@dataclass(slots=True)
+class Stream:
+    """What became of one streamed text."""
+
+    words: int
+    released_words: int = 0
+    unjudged_words: int = 0
+    stopped: bool = False
+    # The whole text, judged at once.
+    refused_whole: bool = False
+    judging_seconds: float = 0.0
+    longest_seconds: float = 0.0
+    verdicts: int = 0
+    judged: list[str] = field(default_factory=list, repr=False)
+    released: list[str] = field(default_factory=list, repr=False)
+
+
+def answer_judge() -> Judge:
+    standard = first_standard()
+    raised = {
+        category: min(1_000, threshold + standard.answer_margin_milli)
+        for category, threshold in standard.thresholds_milli.items()
+    }
+    return load_judge(SafetyThresholds(standard.version, raised))
+
+
+async def stream_text(text: str, judge: Judge) -> Stream:
+    pieces = _WORD.findall(text)
+    stream = Stream(words=len(pieces))
+    covered = 0
+
+    async def judging(part: str) -> Verdict:
+        began = time.perf_counter()
+        verdict = judge.judge(part)
+        seconds = time.perf_counter() - began
+        stream.verdicts += 1
+        stream.judging_seconds += seconds
+        stream.longest_seconds = max(stream.longest_seconds, seconds)
+        if verdict.allowed:
+            stream.judged.append(part)
+        return verdict
+
+    async def release(part: str) -> None:
+        nonlocal covered
+        # What leaves must stand, word for word, in what was last found safe.
+        if part not in stream.judged[-1]:
+            stream.unjudged_words += len(part.split())
+        covered += len(part)
+        stream.released.append(part)
+
+    def stop() -> None:
+        stream.stopped = True
+
+    gate = ReleaseGate(judging=judging, vault=Vault(NoFinder()), release=release, on_refusal=stop)
+    for piece in pieces:
+        await gate.push(piece)
+        if stream.stopped:
+            break
+    if not stream.stopped:
+        await gate.finish()
+    assert text.startswith("".join(stream.released)), "something else left than was written"
+    stream.released_words = len("".join(stream.released).split())
+    stream.refused_whole = not judge.judge(text).allowed
+    return stream
+
+
+def rows(files: Sequence[Path], *, unsafe: bool, least_words: int) -> list[str]:
+    texts: dict[str, None] = {}
+    for file in files:
+        for line in file.read_text(encoding="utf-8").splitlines():
+            row = json.loads(line)
+            text = row["text"].strip()
+            if bool(row.get("unsafe")) == unsafe and len(text.split()) >= least_words:
+                texts[text] = None
+    return list(texts)
+
+
+def percentiles(values: Sequence[float]) -> dict[str, float]:
+    ordered = sorted(values) or [0]
+    return {
+        name: round(ordered[min(len(ordered) - 1, int(share * len(ordered)))], 1)
+        for name, share in (("p10", 0.1), ("p50", 0.5), ("p90", 0.9), ("p99", 0.99), ("max", 1.0))
+    }
+
+
+def figures(streams: Sequence[Stream]) -> dict[str, Any]:
+    stopped = [stream for stream in streams if stream.stopped]
+    words = sum(stream.words for stream in streams if not stream.stopped)
+    through = sum(stream.judging_seconds for stream in streams if not stream.stopped)
+    return {
+        "texts": len(streams),
+        "words_p50": statistics.median(stream.words for stream in streams) if streams else 0,
+        "stopped": round(len(stopped) / max(1, len(streams)), 4),
+        "stopped_before_the_first_word": sum(not one.released_words for one in stopped),
+        "refused_as_a_whole": round(
+            sum(stream.refused_whole for stream in streams) / max(1, len(streams)), 4
+        ),
+        "words_released_before_the_stop": percentiles([one.released_words for one in stopped]),
+        "share_released_before_the_stop": round(
+            sum(one.released_words for one in stopped) / max(1, sum(one.words for one in stopped)),
+            4,
+        ),
+        "unjudged_words_released": sum(stream.unjudged_words for stream in streams),
+        "judging_ms_per_100_words_of_what_passed": round(through * 1e5 / max(1, words), 1),
+        "ms_of_the_longest_verdict_of_a_text": percentiles(
+            [stream.longest_seconds * 1_000 for stream in streams]
+        ),
+    }
+
+
+async def stream_all(texts: Sequence[str], judge: Judge) -> list[Stream]:
+    return [await stream_text(text, judge) for text in texts]
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("files", type=Path, nargs="+")
+    parser.add_argument("--harmless", type=Path, nargs="*", default=[])
+    parser.add_argument("--texts", type=int, default=500)
+    parser.add_argument("--least-words", type=int, default=50)
+    wanted = parser.parse_args()
+    judge = answer_judge()
+    report: dict[str, Any] = {}
+    for name, files, unsafe in (
+        ("unsafe", wanted.files, True),
+        ("harmless", wanted.harmless, False),
+    ):
+        texts = rows(files, unsafe=unsafe, least_words=wanted.least_words)
+        random.Random(SEED).shuffle(texts)  # noqa: S311 - a sample, not a key
+        report[name] = figures(trio.run(stream_all, texts[: wanted.texts], judge))
+    print(json.dumps(report, indent=2))
+
+
+if __name__ == "__main__":
+    main()
