@@ -1,11 +1,12 @@
 """The gate every text passes: what the text means and in which words, weighed together.
 
 The sentence encoder and the lexical gate each look at the text in stretches; a small network,
-trained by `benchmarks/safety/train_local_gate.py`, weighs both. Neither refuses alone.
+trained by `benchmarks/safety/train_local_gate.py`, weighs both and the signs of an injection. None
+refuses alone.
 """
 
 import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from itertools import islice
 from pathlib import Path
 from typing import Final
@@ -15,6 +16,8 @@ from numpy.typing import NDArray
 
 from peerllm.safety.errors import ModelFileError
 from peerllm.safety.gate_head import Head
+from peerllm.safety.injection_signs import COUNT as SIGNS
+from peerllm.safety.injection_signs import signs
 from peerllm.safety.lexical_gate import LexicalGate
 from peerllm.safety.normalisation import decoded_parts, normalised
 from peerllm.safety.sentence_encoder import DIMENSIONS, SentenceEncoder
@@ -64,12 +67,14 @@ class LocalGate:
                 self.categories: tuple[str, ...] = tuple(json.loads(str(stored["categories"])))
         except (OSError, ValueError, KeyError) as error:
             raise ModelFileError(f"the model {path} cannot be read; install again") from error
-        if not self._head.fits(DIMENSIONS, len(self.categories)):
+        if not self._head.fits(DIMENSIONS + SIGNS, len(self.categories)):
             raise ModelFileError(f"the model {path} is of another version; install again")
 
     def scores(self, text: str, /) -> Mapping[str, float]:
         """For every category how certain the worst part of `text` is of it, 0 to 1."""
-        logits = self._head.logits(encodings(text, self._encoder, self._pieces))
+        encoded = encodings(parts_of(text, self._pieces), self._encoder, self._pieces)
+        shown = numpy.broadcast_to(signs_of(text), (len(encoded), SIGNS))
+        logits = self._head.logits(numpy.hstack([encoded, shown]))
         logits = logits.max(axis=0) + self._head.lexical * bounded(self._lexical.suspicion(text))
         certainty = 1 / (1 + numpy.exp(-logits / TEMPERATURE))
         return dict(zip(self.categories, map(float, certainty), strict=True))
@@ -87,10 +92,8 @@ def stretches(text: str) -> Iterator[str]:
     yield from decoded_parts(text)
 
 
-def encodings(
-    text: str, encoder: SentenceEncoder, pieces: WordPieces, *, most: int | None = None
-) -> NDArray[numpy.float32]:
-    """The encoding of every different window of a text, one a row; of `most` at most.
+def parts_of(text: str, pieces: WordPieces, *, most: int | None = None) -> list[tuple[int, ...]]:
+    """The word pieces of every different window of a text, of `most` at most.
 
     A window that repeats adds nothing, and hostile texts repeat themselves.
     """
@@ -99,6 +102,17 @@ def encodings(
         for stretch in stretches(text)
         for window in windows(pieces.numbers(normalised(stretch)))
     )
-    return numpy.stack(
-        [encoder.encode([pieces.first, *window, pieces.last]) for window in islice(cut, most)]
-    )
+    return list(islice(cut, most))
+
+
+def encodings(
+    parts: Iterable[Sequence[int]], encoder: SentenceEncoder, pieces: WordPieces
+) -> NDArray[numpy.float32]:
+    """The encoding of every window, one a row."""
+    return numpy.stack([encoder.encode([pieces.first, *part, pieces.last]) for part in parts])
+
+
+def signs_of(text: str) -> NDArray[numpy.float32]:
+    """The signs of an injection that a text or what it holds in base64 shows."""
+    shown = [signs(normalised(part)) for part in (text, *decoded_parts(text))]
+    return numpy.asarray(numpy.max(shown, axis=0))

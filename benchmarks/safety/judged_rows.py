@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from generated_strings import strings
 from written_requests import contrasts, everyday, requests
 
 FILES = ("benign_cyber_frr", "benign_gpteacher", "benign_responses", "benign_selfinstruct",
@@ -102,3 +103,7 @@ def written_rows() -> Iterator[Row]:
         yield Row("contrasts", text, unsafe, categories, True, fold_of(f"line {line}"))
     for text in everyday():
         yield Row("everyday", text, False, frozenset(), True, fold_of(text))
+    harmful = [text for text, unsafe, _ in requests(SEED) if unsafe]
+    for text, unsafe, group in strings(SEED, harmful):
+        fold = fold_of(" ".join(group.split()[-3:]))
+        yield Row("strings", text, unsafe, frozenset(), not unsafe, fold)

@@ -1,18 +1,21 @@
 """Train the head of the local gate on sentence encodings and the lexical gate's suspicion.
 
-    python benchmarks/safety/train_local_gate.py DATA [--check] [--out FILE] [--encodings FILE]
+    OPENBLAS_NUM_THREADS=1 python benchmarks/safety/train_local_gate.py DATA
+        [--check | --verify] [--out FILE] [--encodings FILE]
 
 Run `train_lexical_gate.py` first; DATA is the same. Reports recall, false alarms and average
 precision of every file on rows held out, HarmBench and XSTest being held out as a whole, and sets
 the thresholds by the ordinary ones of these rows; then, without `--check`, trains on all rows and
 writes the weights. `--encodings` keeps the encodings of the texts, which take some minutes, between
 runs. Seeded: the same data, numpy and onnxruntime on the same kind of processor give the same
-weights; elsewhere sums are rounded otherwise, and the weights differ in their last digits.
+weights, which `--verify` tells; elsewhere, or with more threads, sums are rounded otherwise, and
+the weights differ in their last digits.
 """
 
 import argparse
 import hashlib
 import json
+import tempfile
 import time
 from collections import Counter
 from collections.abc import Sequence
@@ -20,7 +23,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy
-from judged_rows import FILES, FOLDS, ORDINARY, SEED, UNSEEN_IN_CHECK, Row, read
+from gate_report import CATEGORIES, report
+from judged_rows import FOLDS, ORDINARY, SEED, UNSEEN_IN_CHECK, Row, read
 from numpy.typing import NDArray
 from train_lexical_gate import out_of_fold as lexical_out_of_fold
 from train_lexical_gate import threshold as lexical_threshold
@@ -31,21 +35,21 @@ from peerllm.safety.local_gate import (
     MOST_SUSPICION,
     LocalGate,
     encodings,
+    parts_of,
+    signs_of,
 )
 from peerllm.safety.sentence_encoder import SentenceEncoder
 from peerllm.safety.wordpieces import WordPieces
 
-CATEGORIES = ("overall", "sexual", "minors", "hate", "harassment", "self_harm", "violence",
-              "illicit", "weapons", "cyber", "privacy", "jailbreak",
-              "prompt_injection")  # fmt: skip
 # What a text of a file counts, against (600 / texts) ** 0.4.
 WEIGHTS = {
     "benign_gpteacher": 2.0,
     "benign_responses": 2.0,
     "benign_cyber_frr": 2.0,
-    "benign_selfinstruct": 6.0,
-    "notinject": 6.0,
-    "openai_moderation": 4.0,
+    "benign_selfinstruct": 8.0,
+    "notinject": 8.0,
+    "openai_moderation": 6.0,
+    "prompt_injection_cyberseceval": 6.0,
     "safety_davidson": 0.4,
     "safety_surge": 0.6,
     "safety_harmfulqa": 0.3,
@@ -55,23 +59,25 @@ WEIGHTS = {
     "safety_advbench": 1.5,
     "safety_catqa": 1.5,
 }
-WRITTEN = {"written": 0.6, "contrasts": 1.2, "everyday": 4.0}
+WRITTEN = {"written": 0.6, "contrasts": 1.2, "everyday": 5.0, "strings": 1.0}
 # Sentences of Twitter and the press with names in them teach this gate nothing.
 LEFT_OUT = ("pii_wnut17",)
 # Naming the category matters less than telling whether there is one.
-CATEGORY_WEIGHT = 0.3
+CATEGORY_WEIGHT = 0.6
 # Texts are long in few cases; of those the beginning is learnt from.
 MOST_WINDOWS = 6
-HIDDEN = 128
-MEMBERS = 1
-EPOCHS = 9
+# A sign of an injection counts as much as a number of the encoding five spreads off its mean.
+SIGN_SPREAD = 0.2
+HIDDEN = 96
+MEMBERS = 2
+EPOCHS = 12
 SPREAD_EPOCHS = 2
 BATCH = 256
 RATE = 2e-3
 STRAIGHT_RATE = 0.3
 DECAY = 0.03
 STRAIGHT_DECAY = 0.3
-DROPPED = 0.3
+DROPPED = 0.4
 LEXICAL_DROPPED = 0.15
 # The share of ordinary texts refused, the mean of their files, and that of harmless texts that
 # each category but the overall one may refuse by itself.
@@ -96,24 +102,24 @@ class Texts:
 
 
 def encoded(rows: Sequence[Row], kept: Path | None) -> list[NDArray[numpy.float16]]:
-    """The encodings of every row, taken from and added to the file `kept`."""
+    """The encodings of every row's windows, taken from and added to the file `kept`."""
     known: dict[str, NDArray[numpy.float16]] = {}
     if kept is not None and kept.exists():
         with numpy.load(kept, allow_pickle=False) as stored:
-            parts = numpy.split(stored["values"], numpy.cumsum(stored["sizes"])[:-1])
-            known = dict(zip(map(str, stored["names"]), parts, strict=True))
+            known = dict(zip(map(str, stored["names"]), stored["values"], strict=True))
     encoder, pieces = SentenceEncoder(), WordPieces()
     found, before = [], len(known)
     for row in rows:
-        name = hashlib.sha256(row.text.encode("utf-8", "replace")).hexdigest()[:24]
-        if name not in known:
-            seen = encodings(row.text, encoder, pieces, most=MOST_WINDOWS)
-            known[name] = seen.astype(numpy.float16)
-        found.append(known[name])
+        of_row = []
+        for part in parts_of(row.text, pieces, most=MOST_WINDOWS):
+            # By its pieces: under another normalisation a text has other ones.
+            name = hashlib.sha256(numpy.array(part, dtype="<i4").tobytes()).hexdigest()[:24]
+            if name not in known:
+                known[name] = encodings([part], encoder, pieces)[0].astype(numpy.float16)
+            of_row.append(known[name])
+        found.append(numpy.stack(of_row))
     if kept is not None and len(known) > before:
-        sizes = numpy.array([len(one) for one in known.values()])
-        values = numpy.concatenate(list(known.values()))
-        numpy.savez(kept, names=numpy.array(list(known)), sizes=sizes, values=values)
+        numpy.savez(kept, names=numpy.array(list(known)), values=numpy.stack(list(known.values())))
     return found
 
 
@@ -254,9 +260,13 @@ def prepared(
     rows: Sequence[Row], found: Sequence[NDArray[numpy.float16]], suspicion: NDArray[numpy.float64]
 ) -> tuple[Texts, Floats, Floats]:
     sizes = numpy.array([len(one) for one in found])
-    windows = numpy.concatenate(found).astype(numpy.float32)
+    shown = numpy.repeat([signs_of(row.text) for row in rows], sizes, axis=0)
+    windows = numpy.hstack([numpy.concatenate(found), shown]).astype(numpy.float32)
     mean = windows.mean(axis=0)
     spread = windows.std(axis=0) + numpy.float32(SMALLEST_SPREAD)
+    # A sign is rare: by its own spread, one of them would outweigh all that a text means.
+    mean[-shown.shape[1] :] = 0
+    spread[-shown.shape[1] :] = SIGN_SPREAD
     labels, weights = targets(rows)
     bounded = numpy.clip(suspicion, -MOST_SUSPICION, MOST_SUSPICION).astype(numpy.float32)
     windows -= mean
@@ -306,30 +316,16 @@ def thresholds(rows: Sequence[Row], logits: Floats) -> Floats:
     return numpy.append(overall, others).astype(numpy.float32)
 
 
-def average_precision(labels: NDArray[numpy.bool_], scores: Floats) -> float:
-    ordered = labels[numpy.argsort(-scores, kind="stable")]
-    precision = numpy.cumsum(ordered) / numpy.arange(1, len(ordered) + 1)
-    return float(precision[ordered].mean())
-
-
-def report(rows: Sequence[Row], logits: Floats) -> None:
-    refused = (logits > 0).any(axis=1)
-    files = numpy.array([row.file for row in rows])
-    unsafe = numpy.array([row.unsafe for row in rows])
-    for file in (*FILES, "written", "contrasts", "everyday", "ORDINARY"):
-        of_file = numpy.isin(files, ORDINARY) if file == "ORDINARY" else files == file
-        for name, kind in (("recall", unsafe), ("false alarms", ~unsafe)):
-            if (chosen := of_file & kind).any():
-                print(f"{file:32} {name:13} {refused[chosen].mean():.3f} of {chosen.sum()}")
-        if len(set(unsafe[of_file])) == 2:
-            precision = average_precision(unsafe[of_file], logits[of_file, 0])
-            print(f"{file:32} {'average prec.':13} {precision:.3f}")
-    moderation = files == "openai_moderation"
-    for number, category in enumerate(CATEGORIES):
-        labels = numpy.array([category in row.categories for row in rows])[moderation]
-        if labels.any():
-            precision = average_precision(labels, logits[moderation, number])
-            print(f"openai_moderation: {category:13} {precision:.3f} of {labels.sum()}")
+def same(one: Path, other: Path) -> bool:
+    """Whether two files of weights hold the same numbers, bit for bit."""
+    with (
+        numpy.load(one, allow_pickle=False) as left,
+        numpy.load(other, allow_pickle=False) as right,
+    ):
+        return set(left) == set(right) and all(
+            left[name].dtype == right[name].dtype and left[name].tobytes() == right[name].tobytes()
+            for name in left
+        )
 
 
 def save(head: Head, path: Path) -> None:
@@ -346,6 +342,7 @@ def main() -> None:
     parser.add_argument("--check", action="store_true")
     parser.add_argument("--out", type=Path, default=MODEL_PATH)
     parser.add_argument("--encodings", type=Path)
+    parser.add_argument("--verify", action="store_true", help="compare with FILE, write nothing")
     arguments = parser.parse_args()
     rows = [row for row in read(arguments.data) if row.file not in LEFT_OUT]
     suspicion = lexical_out_of_fold(rows, UNSEEN_IN_CHECK)
@@ -359,6 +356,13 @@ def main() -> None:
     head = trained(texts, mean, spread, numpy.arange(len(rows)))
     # So shifted, 500 thousandths are the calibrated threshold of every category.
     head.outer_bias[:] -= shift
+    if arguments.verify:
+        with tempfile.TemporaryDirectory() as folder:
+            trained_again = Path(folder) / "again.npz"
+            save(head, trained_again)
+            alike = same(trained_again, arguments.out)
+        print(f"{arguments.out} is {'the same' if alike else 'DIFFERENT'}")
+        raise SystemExit(0 if alike else 1)
     save(head, arguments.out)
     gate = LocalGate(arguments.out)
     started = time.perf_counter()

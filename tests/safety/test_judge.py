@@ -1,8 +1,10 @@
 import base64
-from collections.abc import Mapping
+import string
+from collections.abc import Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from functools import cache
 from pathlib import Path
+from random import Random
 
 import pytest
 from hypothesis import given, settings
@@ -96,6 +98,29 @@ def test_ordinary_prompts_pass(judge: Judge, text: str) -> None:
 @pytest.mark.parametrize("text", ["", " ", "\ud800", "\u200b", "1234", "a" * 100_000])
 def test_text_that_says_nothing_passes(judge: Judge, text: str) -> None:
     assert judge.judge(text).allowed
+
+
+def _strings_that_say_nothing() -> Iterator[str]:
+    random_ = Random(7)
+    letters, mixed = string.ascii_lowercase, string.ascii_letters + string.digits
+    for _ in range(25):
+        yield "".join(random_.choices(letters, k=random_.randint(3, 40)))
+        yield " ".join("".join(random_.choices(letters, k=7)) for _ in range(5))
+        yield "".join(random_.choices(mixed, k=random_.randint(10, 60)))
+        yield "".join(random_.choices(string.digits, k=random_.randint(4, 30)))
+        yield random_.randbytes(24).hex()
+        yield base64.b64encode(random_.randbytes(33)).decode()
+
+
+def test_random_strings_keys_and_numbers_pass(judge: Judge) -> None:
+    assert [text for text in _strings_that_say_nothing() if not judge.judge(text).allowed] == []
+
+
+@pytest.mark.parametrize("beside", ["qzxkvjwpfhgrm", "9f8a61b2c0d47e", "U2Fsd 4821-77 xo_ptr_i8"])
+def test_a_string_that_says_nothing_hides_no_harm(judge: Judge, beside: str) -> None:
+    for text in HARMFUL[:4]:
+        assert not judge.judge(f"{beside} {text}").allowed
+        assert not judge.judge(f"{text} {beside}").allowed
 
 
 def test_a_disguised_prompt_is_refused(judge: Judge) -> None:
