@@ -40,8 +40,8 @@ def first_catalogue() -> ModelCatalogue:
 def first_standard() -> SafetyStandard:
     """Return the first safety standard; `docs/safety.md` has the figures behind its numbers."""
     return SafetyStandard(
-        thresholds_milli=dict.fromkeys(SAFETY_CATEGORIES, 600),
-        answer_margin_milli=150,
+        thresholds_milli=dict.fromkeys(SAFETY_CATEGORIES, 550),
+        answer_margin_milli=200,
         # Answers end at 1,000 with the margin: the surest score alone is beyond asking.
         bands_milli=dict.fromkeys(
             SAFETY_CATEGORIES, UncertainBand(from_milli=400, certain_milli=850)

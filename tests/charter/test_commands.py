@@ -68,7 +68,7 @@ def test_show_as_json_is_the_whole_charter(folder: Path) -> None:
     assert shown["version"] == 1
     assert shown["terms"]["network"] == "home"
     assert shown["tariff"]["prices"][FIRST_MODEL]["output_nano_usd_per_token"] == 40
-    assert shown["standard"]["thresholds_milli"]["minors"] == 600
+    assert shown["standard"]["thresholds_milli"]["minors"] == 550
     assert len(shown["catalogue"]["models"][FIRST_MODEL]["sha256"]) == 64
 
 

@@ -46,7 +46,8 @@ def test_first_documents_promise_what_was_decided() -> None:
     assert terms.seat_rule.distinct_operators_per_race
     assert tariff.prices == {FIRST_MODEL: _price(10, 40)}
     assert (tariff.host_share_basis_points, tariff.backup_share_basis_points) == (9_500, 2_000)
-    assert first_standard().thresholds_milli == dict.fromkeys(SAFETY_CATEGORIES, 600)
+    assert first_standard().thresholds_milli == dict.fromkeys(SAFETY_CATEGORIES, 550)
+    assert first_standard().answer_margin_milli == 200
     check_together(terms, tariff, first_catalogue())
 
 
@@ -60,8 +61,8 @@ def test_a_standard_of_before_uncertain_bands_is_read_and_spelled_as_it_was() ->
 @pytest.mark.parametrize(
     ("bands", "fault"),
     [
-        ({"hate": UncertainBand(from_milli=601, certain_milli=800)}, "must hold the threshold 600"),
-        ({"hate": UncertainBand(from_milli=300, certain_milli=599)}, "must hold the threshold 600"),
+        ({"hate": UncertainBand(from_milli=551, certain_milli=800)}, "must hold the threshold 550"),
+        ({"hate": UncertainBand(from_milli=300, certain_milli=549)}, "must hold the threshold 550"),
         ({"love": UncertainBand(from_milli=300, certain_milli=800)}, "belongs to no threshold"),
         ({"hate": UncertainBand(from_milli=0, certain_milli=800)}, "from_milli"),
         ({"hate": UncertainBand(from_milli=300, certain_milli=1_001)}, "certain_milli"),
