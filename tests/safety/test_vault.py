@@ -270,6 +270,33 @@ def test_any_split_of_the_stream_restores_the_same(
     assert restored == safe.restore(answer)
 
 
+# Kinds that begin alike, that are hexadecimal or Roman numbers, that are one letter.
+ANY_KIND = st.one_of(st.text("ABIX", min_size=1, max_size=4), st.sampled_from(["PERSON", "EMAIL"]))
+
+
+@given(
+    st.lists(TEXTS, min_size=1, max_size=3),
+    st.dictionaries(
+        st.one_of(FRAGMENTS, st.text(min_size=1, max_size=5)), ANY_KIND, min_size=1, max_size=6
+    ),
+    st.data(),
+)
+def test_any_text_with_any_placeholders_comes_back_in_any_split(
+    texts: list[str], kinds: dict[str, str], data: st.DataObject
+) -> None:
+    # In the form of a placeholder, too: of each kind, and of what it becomes when that is taken.
+    texts = [data.draw(st.sampled_from([t, *(f"{t} {k}{j}_1" for k in kinds.values()
+                                             for j in ("", "A"))])) for t in texts]  # fmt: skip
+    safe = Vault(ListedFinder(kinds), kinds=kinds.values())
+    safe.prepare(texts)
+    removed = [safe.remove(text) for text in texts]
+    for text, sent in zip(texts, removed, strict=True):
+        cuts = sorted(data.draw(st.lists(st.integers(0, len(sent)), max_size=6)))
+        restorer = safe.restorer()
+        pieces = [sent[a:b] for a, b in zip([0, *cuts], [*cuts, len(sent)], strict=True)]
+        assert "".join([*map(restorer.push, pieces), restorer.finish()]) == text
+
+
 def test_a_hundred_thousand_emails_are_found_removed_and_restored() -> None:
     text = ", ".join(f"user{number}@gomez.org" for number in range(100_000))
     safe = Vault(IdentifierFinder())
