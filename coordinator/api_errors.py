@@ -121,6 +121,24 @@ def unsafe(stage: str, category: str, standard_version: int) -> ApiError:
     )
 
 
+def undecided(stage: str, reason: str, standard_version: int) -> ApiError:
+    """A text near a bound of the standard, and no stronger judge that decided (503)."""
+    return ApiError(
+        status=503,
+        message=f"The {stage} is near a bound of the network's safety standard (version "
+        f"{standard_version}), and the judge that decides on such texts did not ({reason}). "
+        "Nothing was charged; try again shortly.",
+        type="server_error",
+        code="judge_unavailable",
+        retry_after_seconds=20,
+        details=(
+            ("stage", stage),
+            ("reason", reason),
+            ("standard_version", standard_version),
+        ),
+    )
+
+
 def no_capacity() -> ApiError:
     """No host could take the work in time (503)."""
     return ApiError(

@@ -49,6 +49,9 @@ def run(
     model: Annotated[
         list[str] | None, typer.Option(help="NAME=FILE of a catalogue model's GGUF.")
     ] = None,
+    judges: Annotated[
+        Path | None, typer.Option(help="TOML file of stronger judges for uncertain texts.")
+    ] = None,
 ) -> None:
     """Serve until interrupted. Events go to standard error, one JSON object a line."""
     log = EventLog[CoordinatorEvent](now_us)
@@ -64,6 +67,7 @@ def run(
             overlay_address=overlay_address,
             overlay_port=overlay_port,
             model_files=dict(_model_file(text) for text in model or ()),
+            judges_file=judges,
         )
         trio.run(run_coordinator, settings, log)
 

@@ -5,6 +5,7 @@ from typing import Literal
 CoordinatorEvent = Literal[
     "recovered",
     "listening",
+    "judges_idle",
     "host_joined",
     "host_refused",
     "host_gone",

@@ -14,6 +14,7 @@ from peerllm.coordinator.settlement import Shares, TokenPrice
 from peerllm.coordinator.statement import Statements
 from peerllm.coordinator.storage import Storage
 from peerllm.safety.judge import Judge, Verdict
+from peerllm.safety.judge_cascade import JudgeCascade
 from peerllm.safety.vault import Finder
 
 # Shorter texts are judged in less time than handing them to a thread and back takes.
@@ -36,7 +37,8 @@ class Terms:
 class House:
     """Everything a request passes through.
 
-    `finder_turn` is held while the finder works: it is not for several threads at once.
+    `finder_turn` is held while the finder works: it is not for several threads at once. Without a
+    `cascade` the gates' thresholds decide uncertain texts.
     """
 
     models: Mapping[str, ServedModel]
@@ -49,6 +51,7 @@ class House:
     statements: Statements
     metrics: Metrics
     draw: random.Random
+    cascade: JudgeCascade | None = None
     in_flight: InFlight = field(default_factory=InFlight)
     finder_turn: trio.Lock = field(default_factory=trio.Lock)
 

@@ -34,6 +34,12 @@ class Metrics:
         self._runs = Counter(
             "peerllm_host_runs", "Dispatches by how they ended", ["outcome"], registry=self.registry
         )
+        self._stronger = Counter(
+            "peerllm_stronger_judge",
+            "Questions to stronger judges by how they ended",
+            ["judge", "outcome"],
+            registry=self.registry,
+        )
         self.hosts = Gauge("peerllm_hosts_connected", "Hosts connected", registry=self.registry)
         self.in_flight = Gauge(
             "peerllm_requests_in_flight", "Requests being served", registry=self.registry
@@ -54,6 +60,10 @@ class Metrics:
                 self._runs.labels(host.failure or ("won" if host.won else "backup")).inc()
                 if host.first_token_ms is not None:
                     self._first_token.observe(host.first_token_ms / 1000)
+
+    def stronger_judge(self, judge: str, outcome: str) -> None:
+        """One question to a stronger judge ended: `allowed`, `refused` or a failure's kind."""
+        self._stronger.labels(judge, outcome).inc()
 
     def text(self) -> bytes:
         """The exposition format that Prometheus reads."""

@@ -4,10 +4,11 @@ from collections.abc import Awaitable, Callable
 
 from peerllm.safety.json_restoring import JsonRestorer
 from peerllm.safety.judge import Verdict
+from peerllm.safety.judge_cascade import Undecided
 from peerllm.safety.vault import Vault
 from peerllm.safety.windows import ReleaseWindows, Window
 
-Judging = Callable[[str], Awaitable[Verdict]]
+Judging = Callable[[str], Awaitable[Verdict | Undecided]]
 Release = Callable[[str], Awaitable[None]]
 
 
@@ -34,7 +35,7 @@ class ReleaseGate:
         self._release = release
         self._on_refusal = on_refusal
         self._windows = ReleaseWindows()
-        self.refusal: Verdict | None = None
+        self.refusal: Verdict | Undecided | None = None
 
     async def push(self, text: str) -> None:
         """More of the answer, with placeholders still in it."""
@@ -53,7 +54,7 @@ class ReleaseGate:
             if self.refusal is not None:
                 return
             verdict = await self._judging(window.text_to_judge)
-            if not verdict.allowed:
+            if isinstance(verdict, Undecided) or not verdict.allowed:
                 self.refusal = verdict
                 self._on_refusal()
                 return

@@ -24,7 +24,13 @@ from peerllm.coordinator.billing import (
 from peerllm.coordinator.chat_schema import ChatRequest
 from peerllm.coordinator.document_task import Turn
 from peerllm.coordinator.errors import CoordinatorError
-from peerllm.coordinator.house import IN_PLACE_CHARACTERS, House, judge_text
+from peerllm.coordinator.house import IN_PLACE_CHARACTERS, House
+from peerllm.coordinator.judging import (
+    ask_stronger,
+    judge_answer,
+    judge_prompt,
+    refusal_error,
+)
 from peerllm.coordinator.orders import ChunkUnserved, ServedModel
 from peerllm.coordinator.plan_work import ExposureCount, Work, run_plan
 from peerllm.coordinator.planner import (
@@ -41,7 +47,8 @@ from peerllm.coordinator.race import Finish
 from peerllm.coordinator.release import ReleaseGate
 from peerllm.coordinator.settlement import charge_of
 from peerllm.coordinator.statement import Statement
-from peerllm.safety.judge import Judge, Verdict
+from peerllm.safety.judge import Verdict
+from peerllm.safety.judge_cascade import Undecided
 from peerllm.safety.vault import Vault
 
 Release = Callable[[str], Awaitable[None]]
@@ -86,15 +93,18 @@ async def answer(
         if hold.refusal is not None:
             return hold.refusal
         stopwatch.lap("admit")
-        verdict = await _judge_all(house.judge, _texts(request))
+        found = await judge_prompt(house, _texts(request))
         stopwatch.lap("judge")
-        if not verdict.allowed:
-            return api_errors.unsafe("prompt", verdict.category, verdict.standard_version)
+        if isinstance(found, Verdict) and not found.allowed:
+            return refusal_error("prompt", found)
         vault = Vault(house.finder, own=request.own_terms)
         async with house.finder_turn:
             request = await _remove_identifiers(vault, request)
         stopwatch.lap("identifiers")
-        plan = await _plan(budget, request)
+        # Only now: a stronger judge is given placeholders, not identifiers.
+        refusal = await ask_stronger(house, found, vault)
+        stopwatch.lap("stronger_judge")
+        plan = refusal or await _plan(budget, request)
         stopwatch.lap("plan")
         if isinstance(plan, ApiError):
             return plan
@@ -120,16 +130,6 @@ async def _count_prompt(turns: Sequence[Turn], model: ServedModel) -> int:
     if sum(len(turn.content) for turn in turns) <= IN_PLACE_CHARACTERS:
         return prompt_tokens(turns, count)
     return await trio.to_thread.run_sync(prompt_tokens, turns, count)
-
-
-async def _judge_all(judge: Judge, texts: Sequence[str]) -> Verdict:
-    """The first refusal, else the last approval; every message counts, whatever its role."""
-    verdict = judge.judge("")
-    for text in texts:
-        verdict = await judge_text(judge, text)
-        if not verdict.allowed:
-            break
-    return verdict
 
 
 def _texts(request: ChatRequest) -> list[str]:
@@ -201,7 +201,7 @@ async def _serve(work: Work, vault: Vault, release: Release) -> Finish | ApiErro
     """Carry the plan out behind the release gate."""
     with trio.CancelScope() as scope:
         gate = ReleaseGate(
-            judging=lambda text: judge_text(work.house.answer_judge, text),
+            judging=lambda text: judge_answer(work.house, text),
             vault=vault,
             release=release,
             on_refusal=scope.cancel,
@@ -210,14 +210,14 @@ async def _serve(work: Work, vault: Vault, release: Release) -> Finish | ApiErro
         served = await run_plan(work, gate)
         if isinstance(served, ChunkUnserved):
             return api_errors.no_capacity()
-        if isinstance(served, Verdict):
-            return api_errors.unsafe("answer", served.category, served.standard_version)
+        if isinstance(served, Verdict | Undecided):
+            return refusal_error("answer", served)
         await gate.finish()
         if gate.refusal is None:
             return served.finish
     if gate.refusal is None:
         raise CoordinatorError("an answer was stopped without a refusal")
-    return api_errors.unsafe("answer", gate.refusal.category, gate.refusal.standard_version)
+    return refusal_error("answer", gate.refusal)
 
 
 class _Stopwatch:

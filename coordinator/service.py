@@ -10,13 +10,16 @@ import secrets
 import signal
 import socket
 import time
-from collections.abc import Mapping
+from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from itertools import count
 from pathlib import Path
 
 import trio
 
+from peerllm.charter.documents import SafetyStandard
 from peerllm.charter.loading import Charter
 from peerllm.charter.store import founding_root, load_charter
 from peerllm.coordinator.accounts import Seat
@@ -41,6 +44,8 @@ from peerllm.overlay.node import Node, open_node
 from peerllm.privacy.event_log import EventLog
 from peerllm.safety.identifiers import IdentifierFinder
 from peerllm.safety.judge import Judge, SafetyThresholds, shipped_gates
+from peerllm.safety.judge_cascade import JudgeCascade
+from peerllm.safety.judge_settings import open_cascade, read_judge_settings
 
 # A seat given or taken by an administrator takes effect within this many seconds.
 SEATS_SECONDS = 2.0
@@ -62,6 +67,7 @@ class CoordinatorSettings:
     overlay_address: str = "127.0.0.1"
     overlay_port: int = 0
     model_files: Mapping[str, Path] = field(default_factory=dict)
+    judges_file: Path | None = None
 
     @property
     def identity_file(self) -> Path:
@@ -121,7 +127,12 @@ async def run_coordinator(settings: CoordinatorSettings, log: EventLog[Coordinat
     finder = await trio.to_thread.run_sync(IdentifierFinder)
     metrics = Metrics()
     registry = Registry(trio.current_time, now_us)
-    async with open_storage(settings.database_file, clock=now_us) as storage:
+    if settings.judges_file is not None and not charter.standard.bands_milli:
+        log.event("judges_idle", standard=charter.standard.version)
+    async with (
+        open_storage(settings.database_file, clock=now_us) as storage,
+        _cascade(settings, metrics) as cascade,
+    ):
         recovery = await storage.recover()
         log.event("recovered", voided=recovery.voided, released_nano_usd=recovery.released)
         draw = random.SystemRandom()
@@ -149,6 +160,7 @@ async def run_coordinator(settings: CoordinatorSettings, log: EventLog[Coordinat
             statements=Statements(),
             metrics=metrics,
             draw=draw,
+            cascade=cascade,
         )
         seats = SeatsInForce(storage, charter.terms.seat_rule.maximum_seats_per_operator)
         await seats.refresh()
@@ -165,6 +177,24 @@ async def run_coordinator(settings: CoordinatorSettings, log: EventLog[Coordinat
         )
         await _serve(settings, identity, house, sessions, seats, log)
     log.event("stopped")
+
+
+@asynccontextmanager
+async def _cascade(
+    settings: CoordinatorSettings, metrics: Metrics
+) -> AsyncIterator[JudgeCascade | None]:
+    """The stronger judges that the operator wrote down, if any."""
+    if settings.judges_file is None:
+        yield None
+        return
+    draw = random.SystemRandom()
+    async with open_cascade(
+        read_judge_settings(settings.judges_file.read_bytes()),
+        environment=os.environ,
+        jitter=(draw.random() for _ in count()),
+        told=metrics.stronger_judge,
+    ) as cascade:
+        yield cascade
 
 
 async def _serve(
@@ -245,16 +275,24 @@ class SeatsInForce:
 
 def judges_of(charter: Charter) -> tuple[Judge, Judge]:
     """The judges of prompts and of answers, over the same gates."""
-    standard = charter.standard
     gates = shipped_gates()
-    thresholds = standard.thresholds_milli
-    raised = {
-        category: min(1_000, threshold + standard.answer_margin_milli)
-        for category, threshold in thresholds.items()
-    }
     return (
-        Judge(SafetyThresholds(standard.version, thresholds), gates),
-        Judge(SafetyThresholds(standard.version, raised), gates),
+        Judge(_thresholds(charter.standard, 0), gates),
+        Judge(_thresholds(charter.standard, charter.standard.answer_margin_milli), gates),
+    )
+
+
+def _thresholds(standard: SafetyStandard, margin_milli: int) -> SafetyThresholds:
+    def raised(milli: int) -> int:
+        return min(1_000, milli + margin_milli)
+
+    return SafetyThresholds(
+        standard.version,
+        {category: raised(one) for category, one in standard.thresholds_milli.items()},
+        {
+            category: (raised(band.from_milli), raised(band.certain_milli))
+            for category, band in (standard.bands_milli or {}).items()
+        },
     )
 
 

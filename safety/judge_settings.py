@@ -24,6 +24,7 @@ MAXIMUM_SETTINGS_BYTES: Final = 64 * 1024
 MAXIMUM_KEY_BYTES: Final = 4_096
 
 _Seconds = Annotated[float, msgspec.Meta(ge=0.1, le=60)]
+_File = Annotated[str, msgspec.Meta(pattern=r"\A[^\x00]+\Z", max_length=4_096)]
 _Url = Annotated[str, msgspec.Meta(max_length=500)]
 
 
@@ -35,7 +36,7 @@ class _Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields
     """Common to all judges: where it is, and where its key is kept."""
 
     url: _Url
-    key_file: Path | None = None
+    key_file: _File | None = None
     key_environment: Annotated[str, msgspec.Meta(pattern=r"\A[A-Za-z_][A-Za-z0-9_]*\Z")] | None = (
         None
     )
@@ -45,7 +46,7 @@ class GuardSettings(_Settings, frozen=True, kw_only=True, tag_field="kind", tag=
     """A guard model at llama.cpp's server; `certificate_file` for a certificate of one's own."""
 
     format: GuardFormatName
-    certificate_file: Path | None = None
+    certificate_file: _File | None = None
     calibration_slope: Annotated[float, msgspec.Meta(gt=0, le=100)] = 1.0
     calibration_offset: Annotated[float, msgspec.Meta(ge=-100, le=100)] = 0.0
 
@@ -202,7 +203,7 @@ def _key(
     one: GuardSettings | AzureSettings | OpenAiSettings, environment: Mapping[str, str]
 ) -> Secret | None:
     if one.key_file is not None:
-        where, raw = str(one.key_file), _private(one.key_file)
+        where, raw = one.key_file, _private(Path(one.key_file))
     elif one.key_environment is not None:
         where, raw = f"the variable {one.key_environment}", environment.get(one.key_environment, "")
     else:

@@ -4,9 +4,9 @@ import io
 import json
 import random
 import sqlite3
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -205,7 +205,12 @@ class ToyHouse:
 
 @asynccontextmanager
 async def toy_house(
-    folder: Path, *, finder: Finder | None = None, funds: int = 10**9, seed: int = 0
+    folder: Path,
+    *,
+    finder: Finder | None = None,
+    funds: int = 10**9,
+    seed: int = 0,
+    replaced: Mapping[str, Any] | None = None,
 ) -> AsyncIterator[ToyHouse]:
     log = io.StringIO()
     numbers = iter(range(10**9))
@@ -229,6 +234,7 @@ async def toy_house(
             metrics=Metrics(),
             draw=random.Random(seed),
         )
+        house = replace(house, **(replaced or {}))
         application = create_application(
             house, EventLog(lambda: NOW_US, log), lambda: f"chatcmpl-{next(numbers):032x}"
         )
