@@ -154,7 +154,10 @@ def _values(text: str) -> list[str]:
 def _lines(answer: str) -> list[str]:
     """The items as said, without list marks. "12. March" alone is a date, no twelfth item."""
     lines = [_BULLET.sub("", line, count=1).strip() for line in answer.splitlines()]
-    lines = [line for line in lines if not says_nothing(line)]
+    # Among others "None" may be an item; alone it is how models write that there is none.
+    lines = [line for line in lines if line and canonical(line) != NOTHING]
+    if all(map(says_nothing, lines)):
+        return []
     numbers = [found["number"] for found in map(_NUMBERED.match, lines) if found]
     if len(lines) > 1 and numbers == [str(n) for n in range(1, len(lines) + 1)]:
         lines = [_NUMBERED.sub("", line, count=1) for line in lines]

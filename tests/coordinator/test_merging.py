@@ -90,6 +90,7 @@ def test_nothing_found_is_said_in_many_forms() -> None:
     assert all(map(says_nothing, ["NONE", "None.", " none ", "- NONE", '"None"', "**NONE**", ""]))
     assert not says_nothing("None of them was home.")
     assert merge_items(["NONE", "none."]).text == "NONE"
+    assert merge_items(["None.", "True\nNone", "NONE\nFalse"]).items == ("True", "None", "False")
 
 
 @given(st.lists(st.text(max_size=60), max_size=6))
