@@ -1,10 +1,12 @@
 """Prompts with made-up identifiers of every kind, the same for the same seed.
 
-Names and places are drawn from the shipped word lists, numbers at random with the checksums they
-need. Nobody's data: whom a name happens to fit is chance.
+Names and places are drawn from the shipped word lists, which the finder knows, or put together from
+syllables, which it has never seen; numbers at random with the checksums they need. Nobody's data:
+whom a name happens to fit is chance.
 """
 
 import random
+import re
 import string
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
@@ -41,6 +43,11 @@ FACTS: Final = (
 # Two sentences in one, so that requests are as long as notes are.
 FACTS_IN_A_PROMPT: Final = 2
 _COMPANIES: Final = ("{} & Sons Ltd", "{} GmbH", "{} Consulting Inc.", "{} Logistics")
+_NAMES: Final = ("given_names", "family_names", "places")
+_WITHOUT_NAMES: Final = frozenset({"SECRET", "CRYPTO", "IBAN", "MAC", "PASSPORT", "BIRTHDATE"})
+_SYLLABLES: Final = ("ba", "dro", "fel", "gu", "hix", "jor", "ka", "lum", "mo", "nev", "pra", "qui",
+                     "ros", "sti", "tav", "ul", "vym", "wex", "yol", "zan")  # fmt: skip
+_LETTERS: Final = re.compile(r"[A-Za-z]+")
 _STREETS: Final = ("Street", "Road", "Avenue", "Lane")
 _MONTHS: Final = ("January", "March", "April", "June", "August", "November")
 
@@ -74,6 +81,33 @@ def made_up_prompts(count: int, seed: int) -> list[MadeUpPrompt]:
         )
         for number in range(count)
     ]  # fmt: skip
+
+
+def with_unlisted_names(prompt: MadeUpPrompt, draw: random.Random) -> MadeUpPrompt:
+    """The same prompt with a word made of syllables in place of every listed name."""
+    names: dict[str, str] = {}
+    kept = {
+        word.lower() for word in (*prompt.other_words, *" ".join(_COMPANIES).split(), *_STREETS)
+    }
+
+    def renamed(match: re.Match[str]) -> str:
+        word = match.group().lower()
+        if word in kept or not any(word in word_list(name) for name in _NAMES):
+            return match.group()
+        new = names.setdefault(word, "".join(draw.choices(_SYLLABLES, k=draw.randint(2, 3))))
+        return new.capitalize() if match.group()[0].isupper() else new
+
+    gold = tuple(
+        Gold(one.kind, one.surface if one.kind in _WITHOUT_NAMES
+             else _LETTERS.sub(renamed, one.surface))
+        for one in prompt.gold
+    )  # fmt: skip
+    text, position = [], 0
+    for old, new in zip(prompt.gold, gold, strict=True):
+        start = prompt.text.index(old.surface, position)
+        text += (prompt.text[position:start], new.surface)
+        position = start + len(old.surface)
+    return MadeUpPrompt("".join((*text, prompt.text[position:])), gold, prompt.other_words)
 
 
 def _prompt(draw: random.Random, request: str, facts: list[str]) -> MadeUpPrompt:

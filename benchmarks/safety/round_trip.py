@@ -9,6 +9,7 @@ placeholder stands for is worked out anew from the prompt and what was sent, not
 
 import argparse
 import json
+import random
 import re
 import tempfile
 from collections import Counter
@@ -18,7 +19,7 @@ from pathlib import Path
 from typing import Any, Final
 
 import trio
-from made_up_prompts import MadeUpPrompt, made_up_prompts
+from made_up_prompts import MadeUpPrompt, made_up_prompts, with_unlisted_names
 
 from peerllm.peer.engine import EngineClient, EngineSettings, open_engine
 from peerllm.peer.engine_protocol import GenerationTask, TaskTurn
@@ -221,12 +222,17 @@ def report(trips: list[Trip]) -> dict[str, Any]:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--prompts", type=int, default=300)
-    parser.add_argument("--tokens", type=int, default=48)
+    parser.add_argument("--tokens", type=int, default=48, help="0: only what leaves")
     parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("--model", type=Path, help="GGUF file; without, the embedded model")
     parser.add_argument("--show", action="store_true", help="print what went wrong (made-up text)")
+    parser.add_argument("--unlisted", action="store_true", help="names that are on no list")
     wanted = parser.parse_args()
-    trips = departed(made_up_prompts(wanted.prompts, SEED))
+    prompts = made_up_prompts(wanted.prompts, SEED)
+    if wanted.unlisted:
+        draw = random.Random(SEED)  # noqa: S311 - made-up data, not keys
+        prompts = [with_unlisted_names(prompt, draw) for prompt in prompts]
+    trips = departed(prompts)
     if wanted.tokens:
         trio.run(answer_all, trips, wanted.model, wanted.tokens, wanted.threads)
     print(json.dumps(report(trips), indent=2))
