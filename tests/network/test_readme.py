@@ -94,8 +94,12 @@ def test_the_customers_commands(network: UpNetwork, shell_folder: Path) -> None:
 def test_steward_operator_host_and_customer_build_a_network_by_hand(shell_folder: Path) -> None:
     for command in commands("Steward"):
         run(command, shell_folder)
-    identity, serve = commands("Host")
+    identity, serve, *models = commands("Host")
     host = run(identity, shell_folder).strip()
+    added, listed, measured = (run(command, shell_folder) for command in models)
+    assert added == ""
+    assert MODEL in listed
+    assert "best: " in measured
     http_port, overlay_port = free_port(), free_port()
     *before, coordinate, recount = commands("Operator")
     printed = [run(command.replace("HOST-PEER-ID", host), shell_folder) for command in before]
