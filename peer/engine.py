@@ -352,6 +352,11 @@ class EngineClient:
         how = f"signal {signal.Signals(-code).name}" if code < 0 else f"exit code {code}"
         if not loading:
             return EngineUnavailable("engine_died", f"the engine process ended ({how})")
+        if how == "signal SIGILL":
+            return EngineUnavailable(
+                "no_library",
+                "the inference library was compiled for another processor: build it on this one",
+            )
         return EngineUnavailable(
             "engine_died",
             f"the engine process ended while loading {self._settings.model.path} ({how}): "

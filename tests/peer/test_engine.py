@@ -267,6 +267,23 @@ async def test_a_model_that_cannot_be_served_is_not_tried_again(tmp_path: Path) 
                 assert str(model.path) in state.sentence
 
 
+async def test_a_library_for_another_processor_is_named_as_what_it_is(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # Ends like a process that meets an instruction its processor does not know.
+    tmp_path.joinpath("sitecustomize.py").write_text(
+        "import os, signal, sys\n"
+        "if sys.argv[:1] == ['-m']:\n"
+        "    os.kill(os.getpid(), signal.SIGILL)\n"
+    )
+    monkeypatch.setenv("PYTHONPATH", str(tmp_path))
+    async with open_engine(settings(tmp_path)) as engine:
+        state = await engine.wait_ready()
+    assert isinstance(state, EngineUnavailable)
+    assert state.reason == "no_library"
+    assert "another processor" in state.sentence
+
+
 async def test_no_process_is_left_behind(tmp_path: Path) -> None:
     async with ready_engine(tmp_path) as engine:
         process_id = engine.process_id
