@@ -93,7 +93,7 @@ async def answer(
         if hold.refusal is not None:
             return hold.refusal
         stopwatch.lap("admit")
-        found = await judge_prompt(house, _texts(request))
+        found = await judge_prompt(house, await _texts(request))
         stopwatch.lap("judge")
         if isinstance(found, Verdict) and not found.allowed:
             return refusal_error("prompt", found)
@@ -132,19 +132,20 @@ async def _count_prompt(turns: Sequence[Turn], model: ServedModel) -> int:
     return await trio.to_thread.run_sync(prompt_tokens, turns, count)
 
 
-def _texts(request: ChatRequest) -> list[str]:
+async def _texts(request: ChatRequest) -> list[str]:
     """A customer's words: every turn, and names and constants of the form asked for."""
-    shape = request.answer_shape
+    shape, own = request.answer_shape, request.own_terms
     named = [] if shape is None else shape.texts()
-    contents = [turn.content for turn in request.turns]
-    # A kind's name may say what the term behind it does not.
-    renamed = [request.own_terms.as_kinds(content) for content in contents]
     # Judged together: each alone is a word or two.
-    return [
-        *contents,
-        *(text for text in renamed if text not in contents),
-        *(["\n".join(named)] if named else []),
-    ]
+    texts = [*(turn.content for turn in request.turns), *(["\n".join(named)] if named else [])]
+    # A kind's name may say what the term behind it does not.
+    if not own.kinds:
+        return texts
+    if sum(map(len, texts)) <= IN_PLACE_CHARACTERS:
+        renamed = [own.as_kinds(text) for text in texts]
+    else:
+        renamed = await trio.to_thread.run_sync(lambda: list(map(own.as_kinds, texts)))
+    return list(dict.fromkeys((*texts, *renamed)))
 
 
 async def _remove_identifiers(vault: Vault, request: ChatRequest) -> ChatRequest:

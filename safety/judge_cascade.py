@@ -87,10 +87,14 @@ class JudgeCascade:
         if not able:
             return gate
         failure = JudgeFailure(kind="timeout")
-        with trio.move_on_after(self._rule.deadline_seconds):
+        with trio.move_on_after(self._rule.deadline_seconds) as patience:
             async with self._at_once:
-                for judge, standing in able:
-                    outcome = await self._ask(judge, standing, text, role, standard)
+                for number, (judge, standing) in enumerate(able):
+                    # A silent judge leaves the next ones their part of the time.
+                    left = patience.deadline - trio.current_time()
+                    outcome: Verdict | JudgeFailure = JudgeFailure(kind="timeout")
+                    with trio.move_on_after(left / (len(able) - number)):
+                        outcome = await self._ask(judge, standing, text, role, standard)
                     if isinstance(outcome, Verdict):
                         return outcome
                     failure = outcome
@@ -128,7 +132,10 @@ class JudgeCascade:
             pause = next(pausing, None)
             if pause is None or standing.rests_until > trio.current_time():
                 return outcome
-            await trio.sleep(max(pause, outcome.retry_after_seconds or 0.0))
+            again_at = trio.current_time() + max(pause, outcome.retry_after_seconds or 0.0)
+            if again_at >= trio.current_effective_deadline():
+                return outcome
+            await trio.sleep_until(again_at)
 
     async def _attempt(
         self, judge: StrongerJudge, text: str, role: Role

@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field
 
 import trio
@@ -36,31 +36,34 @@ class JudgeServer:
 async def judge_server(answer: Answer) -> AsyncIterator[JudgeServer]:
     server = JudgeServer()
 
+    async def read_until(stream: trio.SocketStream, received: bytes, size: int) -> bytes:
+        while len(received) < size:
+            more = await stream.receive_some()
+            if not more:
+                raise trio.EndOfChannel
+            received += more
+        return received
+
     async def serve(stream: trio.SocketStream) -> None:
+        gone = (trio.BrokenResourceError, trio.ClosedResourceError, trio.EndOfChannel)
         received = b""
         async with stream:
-            while True:
-                while b"\r\n\r\n" not in received:
-                    more = await stream.receive_some()
-                    if not more:
-                        return
-                    received += more
-                head, _, received = received.partition(b"\r\n\r\n")
-                text = head.decode()
-                size = next(
-                    int(line.split(":")[1])
-                    for line in text.splitlines()
-                    if line.lower().startswith("content-length:")
-                )
-                while len(received) < size:
-                    received += await stream.receive_some()
-                asked = Asked(text, received[:size])
-                received = received[size:]
-                server.asked.append(asked)
-                try:
+            with suppress(*gone):
+                while True:
+                    while b"\r\n\r\n" not in received:
+                        received = await read_until(stream, received, len(received) + 1)
+                    head, _, received = received.partition(b"\r\n\r\n")
+                    text = head.decode()
+                    size = next(
+                        int(line.split(":")[1])
+                        for line in text.splitlines()
+                        if line.lower().startswith("content-length:")
+                    )
+                    received = await read_until(stream, received, size)
+                    asked = Asked(text, received[:size])
+                    received = received[size:]
+                    server.asked.append(asked)
                     await answer(asked, stream)
-                except trio.BrokenResourceError:
-                    return
 
     async with trio.open_nursery() as nursery:
         listeners: list[trio.SocketListener] = await nursery.start(

@@ -149,11 +149,20 @@ async def test_a_busy_judge_is_given_the_time_it_asks_for(autojump_clock: MockCl
     began = trio.current_time()
     assert isinstance(await decided(cascade(judge)), Verdict)
     assert trio.current_time() - began == pytest.approx(4)
-    # Longer than the deadline is as good as down.
+    # Longer than the deadline is as good as down, and known at once.
     judge = ScriptedJudge([failing("busy", 3600.0), SAFE])
     began = trio.current_time()
-    assert isinstance(await decided(cascade(judge)), Undecided)
-    assert trio.current_time() - began == pytest.approx(8)
+    assert await decided(cascade(judge)) == Undecided(reason="busy", standard_version=5)
+    assert trio.current_time() == began
+
+
+async def test_a_silent_judge_leaves_time_for_the_next(autojump_clock: MockClock) -> None:
+    silent, second = ScriptedJudge([None]), ScriptedJudge([UNSAFE])
+    began = trio.current_time()
+    verdict = await decided(cascade(silent, second))
+    assert isinstance(verdict, Verdict)
+    assert not verdict.allowed
+    assert trio.current_time() - began == pytest.approx(4)
 
 
 async def test_a_judge_that_is_down_is_left_alone_for_a_while(autojump_clock: MockClock) -> None:
