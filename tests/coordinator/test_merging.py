@@ -104,7 +104,7 @@ def test_merging_loses_no_item_and_repeats_none(answers: list[str]) -> None:
 
 
 def test_hostile_answers_are_merged_in_proportion_to_their_length() -> None:
-    for text in ("a: " * 50_000, "- " * 100_000, '"' * 100_000, "\n" * 100_000, "1. \n" * 50_000):
+    for text in ("a: " * 20_000, "- " * 20_000, '"' * 20_000, "\n" * 20_000, "1. \n" * 10_000):
         merge_items([text, text])
         conflict_of("When?", [text, text])
     assert "canary" not in repr(merge_items(["canary: 1", "canary: 2"]))
