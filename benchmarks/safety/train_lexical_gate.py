@@ -76,7 +76,8 @@ def weights_of(rows: Sequence[Row]) -> Vector:
 @cache
 def segment_buckets(text: str) -> tuple[NDArray[numpy.int32], ...]:
     found = (buckets(segment) for segment in stretches(text))
-    return tuple(hashed.astype(numpy.int32) for hashed in found if len(hashed))
+    # Sorted, for the sums of a training are rounded by their order, and a set has another each run.
+    return tuple(numpy.sort(hashed).astype(numpy.int32) for hashed in found if len(hashed))
 
 
 def matrix_of(rows: Sequence[Row], *, most_segments: int) -> Matrix:
