@@ -29,9 +29,9 @@ from peerllm.peer.models import DigestCache, locate_model
 
 CONTEXT_TOKENS: Final = 2048
 DECODED_TOKENS: Final = 96
-PROMPT_WORDS: Final = 480
-ARRIVING_WORDS: Final = 160
-ARRIVALS: Final = 12
+PROMPT_WORDS: Final = 240
+ARRIVING_WORDS: Final = 60
+ARRIVALS: Final = 10
 
 # Gives a pair (prompt tokens, tokens now) whenever tokens come; prompt tokens may come last.
 Ask = Callable[[str, int], AsyncIterator[tuple[int, int]]]

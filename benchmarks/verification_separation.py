@@ -25,6 +25,7 @@ from typing import Any, Final
 
 from peerllm.peer.batching import BatchingEngine
 from peerllm.peer.chat import ChatTemplate, ChatTurn
+from peerllm.peer.errors import ModelError
 from peerllm.peer.generation import AnswerScores
 from peerllm.peer.llama import LlamaModel, load_library
 from peerllm.peer.models import embedded_model_path
@@ -80,7 +81,11 @@ def answer(folder: Path, name: str, model_file: Path | None, threads: int) -> No
     """Answers of one model, as tokens of the embedded one."""
     made = folder / f"{name}.gguf"
     model = LlamaModel(model_file or (made if made.is_file() else embedded_model_path()))
-    template = ChatTemplate(model.chat_template)
+    try:
+        template = ChatTemplate(model.chat_template)
+    except ModelError:
+        # A model that was never taught to converse goes on with the question.
+        template = ChatTemplate("{{ messages[0].content }}\n")
     claimed = LlamaModel(embedded_model_path())
     foreign = claimed.vocabulary_size != model.vocabulary_size
     engine = BatchingEngine(model, slots=SLOTS, context_tokens=512, threads=threads)
