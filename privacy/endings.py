@@ -1,5 +1,6 @@
 """How a command ends when something went wrong: one clear sentence, or a bug's place."""
 
+import os
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Final
@@ -9,6 +10,7 @@ import typer
 from peerllm.privacy.process_memory import place_of
 
 FAILED: Final = 1
+_STANDARD_OUTPUT: Final = 1
 CRASHED: Final = 70  # EX_SOFTWARE of sysexits.h
 
 
@@ -26,6 +28,15 @@ def clear_endings(
         yield
     except (typer.Exit, typer.Abort):
         raise
+    except BrokenPipeError as error:
+        if crashed is not None:
+            # What serves for long writes to more than its output.
+            crashed(place_of(error))
+            raise typer.Exit(CRASHED) from None
+        # Whoever reads the output, `head` for one, has seen enough. Python would complain once
+        # more when it flushes what is left.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), _STANDARD_OUTPUT)
+        raise typer.Exit(FAILED) from None
     # Broad on purpose: see above.
     except Exception as error:
         sentence = _sentence(error, expected)
