@@ -36,6 +36,7 @@ from peerllm.coordinator.registry import Registry
 from peerllm.coordinator.selection import RaceRule
 from peerllm.coordinator.server import DRAIN_SECONDS, serve_http
 from peerllm.coordinator.settlement import Shares
+from peerllm.coordinator.sole_owner import sole_owner
 from peerllm.coordinator.statement import Statements
 from peerllm.coordinator.storage import Storage, open_storage
 from peerllm.crypto.identity import Identity
@@ -120,6 +121,12 @@ async def run_coordinator(settings: CoordinatorSettings, log: EventLog[Coordinat
     """Serve until SIGTERM or SIGINT. Raises a `CoordinatorError` that says why it cannot start."""
     settings.data_directory.mkdir(parents=True, exist_ok=True, mode=0o700)
     refuse_taken_port(settings.http_address, settings.http_port)
+    with sole_owner(settings.database_file):
+        await _run_alone(settings, log)
+    log.event("stopped")
+
+
+async def _run_alone(settings: CoordinatorSettings, log: EventLog[CoordinatorEvent]) -> None:
     identity = Identity.load_or_create(settings.identity_file)
     charter = read_charter(settings)
     models = await trio.to_thread.run_sync(load_models, charter.catalogue, settings.model_files)
@@ -176,7 +183,6 @@ async def run_coordinator(settings: CoordinatorSettings, log: EventLog[Coordinat
             log=log,
         )
         await _serve(settings, identity, house, sessions, seats, log)
-    log.event("stopped")
 
 
 @asynccontextmanager
