@@ -71,17 +71,8 @@ def sign_receipt(identity: Identity, receipt: Receipt) -> bytes:
     return sign_blob(identity, _DOMAIN, encode(receipt))
 
 
-def verify_receipt(
-    raw: bytes,
-    *,
-    host: str,
-    coordinator: str,
-    dispatch_id: bytes,
-    nonce: bytes,
-    model_digest: bytes,
-    now_us: int,
-) -> Receipt | ReceiptRefused:
-    """Accept a receipt that `host` signed for exactly this dispatch and that has not expired."""
+def read_receipt(raw: bytes, *, host: str) -> Receipt | ReceiptRefused:
+    """A receipt that `host` signed, whatever it was for and however long ago."""
     blob = read_blob(raw)
     if blob is None:
         return ReceiptRefused("malformed")
@@ -94,11 +85,30 @@ def verify_receipt(
     checks: tuple[tuple[bool, ReceiptFault], ...] = (
         (receipt.version == 1, "unsupported_version"),
         (receipt.host == host, "wrong_host"),
+        (_is_consistent(receipt), "contradictory"),
+    )
+    return next((ReceiptRefused(fault) for holds, fault in checks if not holds), receipt)
+
+
+def verify_receipt(
+    raw: bytes,
+    *,
+    host: str,
+    coordinator: str,
+    dispatch_id: bytes,
+    nonce: bytes,
+    model_digest: bytes,
+    now_us: int,
+) -> Receipt | ReceiptRefused:
+    """Accept a receipt that `host` signed for exactly this dispatch and that has not expired."""
+    receipt = read_receipt(raw, host=host)
+    if isinstance(receipt, ReceiptRefused):
+        return receipt
+    checks: tuple[tuple[bool, ReceiptFault], ...] = (
         (receipt.coordinator == coordinator, "wrong_coordinator"),
         (receipt.dispatch_id == dispatch_id, "wrong_dispatch"),
         (receipt.nonce == nonce, "wrong_nonce"),
         (receipt.model_digest == model_digest, "wrong_model"),
-        (_is_consistent(receipt), "contradictory"),
         (receipt.issued_at_us <= now_us + CLOCK_TOLERANCE_US, "not_yet_valid"),
         (now_us < receipt.expires_at_us, "expired"),
     )

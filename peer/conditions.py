@@ -39,6 +39,7 @@ class MachineWatch:
         return Conditions(
             weekday=now.weekday(),
             minute=now.hour * 60 + now.minute,
+            now_us=int(now.timestamp() * 1_000_000),
             on_battery=None if limits.on_battery else _on_battery(),
             idle_seconds=self._idle_seconds() if limits.idle_minutes else None,
             memory_bytes=self._memory_bytes() if limits.memory_cap_bytes else None,

@@ -88,6 +88,11 @@ class HostConfiguration:
         return self.data_directory / "earnings.json"
 
     @property
+    def receipts_path(self) -> Path:
+        """Where the receipts signed last are kept."""
+        return self.data_directory / "receipts.json"
+
+    @property
     def listen_multiaddr(self) -> str:
         """Where the host listens; port 0 lets the system choose."""
         return f"/ip4/{self.listen_address}/tcp/{self.listen_port}"

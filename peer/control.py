@@ -1,17 +1,22 @@
 """What a running host answers to its owner: joins daemon, engine, limits and log."""
 
+import time
+from collections.abc import Awaitable, Callable
+from functools import partial
 from typing import Final, TypeVar
 
 import msgspec
 import trio
 
 from peerllm.peer.configuration import MAXIMUM_MODELS
-from peerllm.peer.control_api import DrainRequest, Fault, LogLines, ModelRequest
-from peerllm.peer.control_server import Event, Request, Response
+from peerllm.peer.control_api import DrainRequest, Fault, LogLines, ModelRequest, PauseRequest
+from peerllm.peer.control_server import Event, Request, Response, Stream
 from peerllm.peer.control_status import ControlledHost, status_of, status_of_model
 from peerllm.peer.errors import PeerError
 from peerllm.peer.limits import Limits
+from peerllm.peer.local_chat import ChatRequest, converse
 from peerllm.peer.model_fetch_api import FetchRequest
+from peerllm.peer.pooled_model import PooledModel
 
 T = TypeVar("T")
 
@@ -27,29 +32,40 @@ class HostControl:
         self._changed = trio.Event()
         host.log.on_line = self._on_line
 
-    async def answer(self, request: Request) -> Response:
+    async def answer(self, request: Request) -> Response | Stream:
         """Do what was asked, or say in one sentence why not."""
-        host = self._host
         match request.method, request.path:
-            case "GET", "/v1/status":
-                return Response(200, status_of(host))
-            case "GET", "/v1/limits":
-                return Response(200, host.limits.limits)
-            case "GET", "/v1/earnings":
-                return Response(200, host.earnings.earnings)
-            case "GET", "/v1/log":
-                return Response(200, LogLines(lines=list(host.log.lines)))
             case _, "/v1/fetch" | "/v1/fetch/stop":
                 return self._fetch(request)
+            case "GET", _:
+                shown = self._shown(request.path)
+                return _not_there(request) if shown is None else Response(200, shown)
+            case "POST", "/v1/chat":
+                return self._chat(request)
             case "POST", "/v1/models/load" | "/v1/models/unload":
                 return await self._move(request)
             case "PUT" | "POST", _:
                 return await self._act(request)
         return _not_there(request)
 
+    def _shown(self, path: str) -> msgspec.Struct | None:
+        """What there is to look at."""
+        host = self._host
+        match path:
+            case "/v1/status":
+                return status_of(host)
+            case "/v1/limits":
+                return host.limits.limits
+            case "/v1/earnings":
+                return host.earnings.earnings
+            case "/v1/receipts":
+                return host.receipts.receipts
+            case "/v1/log":
+                return LogLines(lines=list(host.log.lines))
+        return None
+
     async def _act(self, request: Request) -> Response:
         host = self._host
-        limits = host.limits.limits
         match request.method, request.path:
             case "PUT", "/v1/limits":
                 wanted = _body(request, Limits)
@@ -57,9 +73,9 @@ class HostControl:
                     return wanted
                 return await self._limit(wanted)
             case "POST", "/v1/pause":
-                return await self._limit(msgspec.structs.replace(limits, paused=True))
+                return await self._pause(request)
             case "POST", "/v1/resume":
-                return await self._limit(msgspec.structs.replace(limits, paused=False))
+                return await self._limit(_resumed(host.limits.limits))
             case "POST", "/v1/drain":
                 drain = _body(request, DrainRequest)
                 if isinstance(drain, Response):
@@ -70,6 +86,12 @@ class HostControl:
                 host.drain(0)
                 return Response(200, status_of(host))
         return _not_there(request)
+
+    async def _pause(self, request: Request) -> Response:
+        pause = _body(request, PauseRequest)
+        if isinstance(pause, Response):
+            return pause
+        return await self._limit(_paused(self._host.limits.limits, pause.seconds))
 
     def _fetch(self, request: Request) -> Response:
         exchange = self._host.exchange
@@ -87,6 +109,34 @@ class HostControl:
                 exchange.stop()
                 return Response(200, exchange.status)
         return _not_there(request)
+
+    def _chat(self, request: Request) -> Response | Stream:
+        host = self._host
+        try:
+            asked = msgspec.json.decode(request.body, type=ChatRequest)
+        except (msgspec.DecodeError, UnicodeDecodeError):
+            # Not what is wrong with it: that may quote the conversation.
+            return Response(400, Fault(error="that is not a conversation: see local_chat"))
+        model = host.pool.find(asked.model)
+        if model is None:
+            return _no_model(host, asked.model)
+        if host.daemon.is_draining:
+            return Response(409, Fault(error="the host is stopping"))
+        return Stream(partial(self._converse, model, asked))
+
+    async def _converse(
+        self, model: PooledModel, asked: ChatRequest, tell: Callable[[Event], Awaitable[None]]
+    ) -> None:
+        host = self._host
+        lease = host.pool.take(model.digest)
+        if lease is None:
+            detail = status_of_model(host, model).engine.detail
+            busy = f"{model.name} is busy with others or being loaded: ask again in a moment"
+            await tell(Event("fault", Fault(error=detail or busy)))
+            return
+        # The network is told of a slot less.
+        host.daemon.models_changed()
+        await converse(lease, asked, tell)
 
     async def tell_changes(self) -> None:
         """Publish the status whenever something happened that may have changed it."""
@@ -141,8 +191,7 @@ class HostControl:
     def _unload(self, wanted: str) -> Response:
         model = self._host.pool.find(wanted)
         if model is None:
-            names = ", ".join(model.name for model in self._host.pool.models)
-            return Response(404, Fault(error=f"this host has no model {wanted!r}, it has {names}"))
+            return _no_model(self._host, wanted)
         self._host.pool.unload(model)
         return Response(200, status_of_model(self._host, model))
 
@@ -164,6 +213,20 @@ def _body(request: Request, kind: type[T]) -> T | Response:
     except (msgspec.DecodeError, UnicodeDecodeError) as error:
         # Settings, not content: the place and the bound may be named.
         return Response(400, Fault(error=f"the body is not right: {error}"))
+
+
+def _paused(limits: Limits, seconds: int) -> Limits:
+    until_us = time.time_ns() // 1000 + seconds * 1_000_000 if seconds else 0
+    return msgspec.structs.replace(limits, paused=not seconds, paused_until_us=until_us)
+
+
+def _resumed(limits: Limits) -> Limits:
+    return msgspec.structs.replace(limits, paused=False, paused_until_us=0)
+
+
+def _no_model(host: ControlledHost, wanted: str) -> Response:
+    names = ", ".join(model.name for model in host.pool.models)
+    return Response(404, Fault(error=f"this host has no model {wanted!r}, it has {names}"))
 
 
 def _not_there(request: Request) -> Response:

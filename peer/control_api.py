@@ -7,13 +7,16 @@ can read. A change within version 1 only adds fields.
 
     GET  /v1/status        Status
     GET  /v1/limits        Limits              PUT replaces them
-    POST /v1/pause, /v1/resume                 take no new work, take it again
+    POST /v1/pause         {"seconds": 3600}   take no new work for so long; {}: until resumed
+    POST /v1/resume                            take work again
     POST /v1/drain         {"seconds": 30}     let answers end, then stop
     POST /v1/stop                              stop at once
     POST /v1/models/load   {"model": "name"}   serve it, from its file as it is now: ModelStatus
     POST /v1/models/unload {"model": "name"}   no more slots, gone after its last chunk: ModelStatus
     GET, POST /v1/fetch, POST /v1/fetch/stop   a model from other hosts, see model_fetch_api
     GET  /v1/earnings      Earnings
+    GET  /v1/receipts      Receipts            the last ones signed, newest first
+    POST /v1/chat          ask a model of this host, see local_chat: server-sent events
     GET  /v1/log           {"lines": [...]}    the last events, oldest first
     GET  /v1/events        server-sent events: "status" at every change, "log" per event
 """
@@ -24,7 +27,7 @@ from typing import Annotated, Final, Literal
 import msgspec
 from msgspec import Meta
 
-from peerllm.peer.limits import HoldReason, Limits
+from peerllm.peer.limits import LONGEST_PAUSE_SECONDS, HoldReason, Limits
 
 API_VERSION: Final = 1
 CONTROL_FILE: Final = "control.json"
@@ -114,6 +117,12 @@ class Status(msgspec.Struct, frozen=True, kw_only=True):
     engine: EngineStatus
     work: WorkStatus
     limits: Limits
+
+
+class PauseRequest(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """For how long; 0 is until resumed."""
+
+    seconds: Annotated[int, Meta(ge=0, le=LONGEST_PAUSE_SECONDS)] = 0
 
 
 class DrainRequest(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):

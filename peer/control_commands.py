@@ -8,7 +8,7 @@ from typing import Annotated, Final
 import msgspec
 import typer
 
-from peerllm.peer.control_api import DrainRequest, LogLines, ModelStatus, Status
+from peerllm.peer.control_api import DrainRequest, LogLines, ModelStatus, PauseRequest, Status
 from peerllm.peer.control_client import ControlClient, NotRunningError
 from peerllm.peer.detached import StartError, is_running, start_detached, wait_for_end
 from peerllm.peer.earnings import Earnings, read_earnings
@@ -80,10 +80,16 @@ def status(
 
 
 @control_app.command()
-def pause(data_directory: DataDirectory) -> None:
-    """Take no new work until resumed, also after a restart; what runs goes on."""
+def pause(
+    data_directory: DataDirectory,
+    minutes: Annotated[
+        int, typer.Option(min=0, max=24 * 60, help="For so long; 0 is until resumed.")
+    ] = 0,
+) -> None:
+    """Take no new work, also after a restart; what runs goes on."""
     with clear_endings(PeerError):
-        _print_status(ControlClient(data_directory).ask("POST", "/v1/pause", Status))
+        asked = PauseRequest(seconds=60 * minutes)
+        _print_status(ControlClient(data_directory).ask("POST", "/v1/pause", Status, asked))
 
 
 @control_app.command()
@@ -256,6 +262,7 @@ def describe_model(model: ModelStatus) -> str:
 def _print_limits(found: Limits) -> None:
     rows = [
         ("paused", found.paused and "yes"),
+        ("paused until", found.paused_until_us and _local_time(found.paused_until_us)),
         ("schedule", describe_schedule(found.schedule)),
         ("idle", found.idle_minutes and f"others quiet for {found.idle_minutes} minutes"),
         ("battery", "serve" if found.on_battery else "do not serve"),
@@ -267,6 +274,10 @@ def _print_limits(found: Limits) -> None:
         ("bandwidth", found.bandwidth_bytes_per_second and _rate(found)),
     ]
     typer.echo("limits       " + "; ".join(f"{name} {value}" for name, value in rows if value))
+
+
+def _local_time(epoch_us: int) -> str:
+    return datetime.fromtimestamp(epoch_us / 1e6).astimezone().strftime("%Y-%m-%d %H:%M")
 
 
 def _rate(found: Limits) -> str:

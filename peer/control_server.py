@@ -1,7 +1,8 @@
 """The local control API's server: HTTP/1.1 by h11 on a loopback port, one request a connection.
 
 Everything that comes in is bounded in size and time. A caller without the token learns
-nothing; a subscriber that does not read is dropped, never waited for.
+nothing; a subscriber that does not read is dropped, never waited for. A web page in a
+browser cannot ask: its Origin, and a Host that is not this machine's, are refused.
 """
 
 import hmac
@@ -34,6 +35,12 @@ _BACKLOG_EVENTS: Final = 256
 # Shows both ends that the other is there.
 _COMMENT_SECONDS: Final = 15.0
 _READ_BYTES: Final = 16 * 1024
+_OWN_NAMES: Final = frozenset({b"127.0.0.1", b"localhost"})
+_EVENT_HEADERS: Final = [
+    ("content-type", "text/event-stream"),
+    ("cache-control", "no-store"),
+    ("connection", "close"),
+]
 
 
 @dataclass(frozen=True)
@@ -61,7 +68,14 @@ class Event:
     value: msgspec.Struct | msgspec.Raw
 
 
-Answerer = Callable[[Request], Awaitable[Response]]
+@dataclass(frozen=True)
+class Stream:
+    """An answer that comes as server-sent events: `run` is given what sends each."""
+
+    run: Callable[[Callable[[Event], Awaitable[None]]], Awaitable[None]]
+
+
+Answerer = Callable[[Request], Awaitable[Response | Stream]]
 
 
 class Broadcast:
@@ -133,6 +147,9 @@ class ControlServer:
             await self._stream_events(stream, connection)
             return
         response = request if isinstance(request, Response) else await self._answer(request)
+        if isinstance(response, Stream):
+            await self._stream_answer(stream, connection, response)
+            return
         body = msgspec.json.encode(response.value)
         headers = [
             ("content-type", "application/json"),
@@ -163,6 +180,8 @@ class ControlServer:
             elif isinstance(event, h11.Request):
                 head = event
                 # Before the body: whoever may not ask need not be listened to.
+                if not _is_local(head):
+                    return _fault(403, "only programs of this machine may ask, not web pages")
                 if not self._admits(head):
                     return _fault(401, "the token is missing or wrong: see control.json")
             elif isinstance(event, h11.Data):
@@ -180,14 +199,24 @@ class ControlServer:
         shown = [value for name, value in head.headers if name == b"authorization"]
         return len(shown) == 1 and hmac.compare_digest(shown[0], wanted)
 
+    async def _stream_answer(
+        self, stream: trio.SocketStream, connection: h11.Connection, answer: Stream
+    ) -> None:
+        async def send(event: Event) -> None:
+            raw = connection.send(h11.Data(data=_sse(event))) or b""
+            with trio.move_on_after(_SEND_SECONDS) as late:
+                await stream.send_all(raw)
+            if late.cancelled_caught:
+                raise trio.BrokenResourceError
+
+        head = connection.send(h11.Response(status_code=200, headers=_EVENT_HEADERS)) or b""
+        with trio.move_on_after(_SEND_SECONDS):
+            await stream.send_all(head)
+        await answer.run(send)
+
     async def _stream_events(self, stream: trio.SocketStream, connection: h11.Connection) -> None:
-        headers = [
-            ("content-type", "text/event-stream"),
-            ("cache-control", "no-store"),
-            ("connection", "close"),
-        ]
         async with self._broadcast.subscribe(self._greeting()) as events:
-            raw = connection.send(h11.Response(status_code=200, headers=headers)) or b""
+            raw = connection.send(h11.Response(status_code=200, headers=_EVENT_HEADERS)) or b""
             while True:
                 with trio.move_on_after(_SEND_SECONDS) as late:
                     await stream.send_all(raw)
@@ -233,6 +262,13 @@ async def open_control(
             # Unless another host of the same folder has taken it over.
             if path.read_bytes().find(token.encode()) >= 0:
                 path.unlink()
+
+
+def _is_local(head: h11.Request) -> bool:
+    """Whether no web page is behind it, not even one whose name was made to lead here."""
+    hosts = [value.rpartition(b":")[0] or value for name, value in head.headers if name == b"host"]
+    origins = [value for name, value in head.headers if name == b"origin"]
+    return not origins and all(host.lower() in _OWN_NAMES for host in hosts)
 
 
 def _sse(event: Event) -> bytes:

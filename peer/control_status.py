@@ -20,6 +20,7 @@ from peerllm.peer.generation import (
 from peerllm.peer.limit_keeper import LimitKeeper
 from peerllm.peer.model_exchange import ModelExchange
 from peerllm.peer.pooled_model import ModelAway, ModelInLine, PooledModel
+from peerllm.peer.receipt_book import ReceiptBook
 from peerllm.peer.recent_log import RecentLog
 
 
@@ -33,6 +34,7 @@ class ControlledHost:
     find_model: Callable[[str], WantedModel]
     limits: LimitKeeper
     earnings: EarningsBook
+    receipts: ReceiptBook
     exchange: ModelExchange
     meter: Meter
     log: RecentLog

@@ -58,7 +58,8 @@ class DaemonParts:
     randomness: Callable[[], float]
     # Whether a limit of the owner forbids new work at the moment.
     holding: Callable[[], bool] = lambda: False
-    on_receipt: Callable[[Receipt], None] = lambda _receipt: None
+    # A receipt, and as it was signed.
+    on_receipt: Callable[[Receipt, bytes], None] = lambda _receipt, _signed: None
     # What other hosts may fetch from here, and what the coordinator says about such fetches.
     sharing: Callable[[], ModelSharing | None] = lambda: None
     on_introduction: Callable[[ModelHolders | ModelNotFound | Introduce], None] = lambda _: None
@@ -273,6 +274,6 @@ class HostDaemon:
         """Pass on what the coordinator says about models' files."""
         self._parts.on_introduction(message)
 
-    def _count_receipt(self, receipt: Receipt) -> None:
+    def _count_receipt(self, receipt: Receipt, signed: bytes) -> None:
         self.tally["receipts"] += 1
-        self._parts.on_receipt(receipt)
+        self._parts.on_receipt(receipt, signed)

@@ -77,7 +77,8 @@ class LimitKeeper:
         """Whether the machine alone can change the answer."""
         limits = self.limits
         return bool(
-            limits.schedule
+            limits.paused_until_us
+            or limits.schedule
             or limits.idle_minutes
             or limits.memory_cap_bytes
             or limits.maximum_celsius

@@ -12,12 +12,16 @@ from msgspec import Meta
 
 HoldReason = Literal["paused", "schedule", "owner_active", "battery", "memory", "temperature"]
 
+# Beyond it a clock is wrong.
+YEAR_2100_US: Final = 4_102_444_800_000_000
 # A cap below this could not carry a session's heartbeats beside a chunk of 1 MiB in time.
 SLOWEST_BANDWIDTH: Final = 64 * 1024
 # Let go only this far below the limit, so that a host does not flap at its edge.
 _COOLER_CELSIUS: Final = 5.0
 _SMALLER_SHARE: Final = 0.95
 _DAY_MINUTES: Final = 24 * 60
+# A clock that was set back must not turn an hour's pause into a year's.
+LONGEST_PAUSE_SECONDS: Final = 24 * 3600
 
 Minute = Annotated[int, Meta(ge=0, le=_DAY_MINUTES)]
 
@@ -37,6 +41,8 @@ class Limits(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     """All limits of one host; 0 or an empty list means no limit."""
 
     paused: bool = False
+    # Epoch microseconds at which a pause for a while is over; 0 is none.
+    paused_until_us: Annotated[int, Meta(ge=0, le=YEAR_2100_US)] = 0
     schedule: Annotated[list[ScheduleWindow], Meta(max_length=64)] = []
     # Serve only once other programs have been quiet for so long.
     idle_minutes: Annotated[int, Meta(ge=0, le=_DAY_MINUTES)] = 0
@@ -70,6 +76,8 @@ class Conditions:
 
     weekday: int
     minute: int
+    # Epoch microseconds.
+    now_us: int = 0
     on_battery: bool | None = None
     # How long other programs have been quiet.
     idle_seconds: float | None = None
@@ -86,7 +94,8 @@ def holds(
     look like a broken host.
     """
     reasons: set[HoldReason] = set()
-    if limits.paused:
+    left_us = limits.paused_until_us - now.now_us
+    if limits.paused or 0 < left_us <= LONGEST_PAUSE_SECONDS * 1_000_000:
         reasons.add("paused")
     if limits.schedule and not any(_within(window, now) for window in limits.schedule):
         reasons.add("schedule")

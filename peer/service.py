@@ -13,6 +13,7 @@ import psutil
 import trio
 
 from peerllm.crypto.identity import Identity
+from peerllm.crypto.receipt import Receipt
 from peerllm.overlay.framing import ByteStream
 from peerllm.overlay.messages import SESSION_PROTOCOL
 from peerllm.overlay.model_messages import MODEL_PROTOCOL
@@ -41,6 +42,7 @@ from peerllm.peer.model_exchange import ExchangeParts, ModelExchange
 from peerllm.peer.model_files import DiskModelFiles
 from peerllm.peer.pool_parts import PoolParts
 from peerllm.peer.pooled_model import ModelAway, ModelInLine, ModelState, PooledModel
+from peerllm.peer.receipt_book import ReceiptBook
 from peerllm.peer.recent_log import RecentLog
 from peerllm.privacy.event_log import EventLog
 
@@ -75,6 +77,7 @@ async def run_host(
     )
     watch = _Watch(log, configuration.limits_path)
     book = EarningsBook(configuration.earnings_path)
+    receipts = ReceiptBook(configuration.receipts_path)
     parts = PoolParts(
         slots=configuration.slots or MAXIMUM_SLOTS,
         files=DiskModelFiles(
@@ -94,7 +97,7 @@ async def run_host(
     async with open_pool(parts, configuration.models, configuration.preloaded) as pool:
         watch.pool = pool
         watch.keeper.govern(pool)
-        await _serve(configuration, identity, watch, pool, book, recent)
+        await _serve(configuration, identity, watch, pool, book, receipts, recent)
     log.event("stopped", reason="asked")
 
 
@@ -104,6 +107,7 @@ async def _serve(
     watch: "_Watch",
     pool: EnginePool,
     book: EarningsBook,
+    receipts: ReceiptBook,
     recent: RecentLog,
 ) -> None:
     coordinator = configuration.coordinator_peer_id
@@ -142,6 +146,10 @@ async def _serve(
             )
         )
 
+        def on_receipt(receipt: Receipt, signed: bytes) -> None:
+            book.count(receipt)
+            receipts.keep(signed)
+
         def drain(seconds: float) -> None:
             if daemon.is_draining:
                 daemon.stop()
@@ -158,7 +166,7 @@ async def _serve(
                 now_us=now_us,
                 randomness=random.random,
                 holding=lambda: bool(keeper.holds),
-                on_receipt=book.count,
+                on_receipt=on_receipt,
                 sharing=exchange.sharing,
                 on_introduction=exchange.on_introduction,
             )
@@ -170,6 +178,7 @@ async def _serve(
                 find_model=partial(find_model, configuration.data_directory),
                 limits=keeper,
                 earnings=book,
+                receipts=receipts,
                 exchange=exchange,
                 meter=meter,
                 log=recent,
@@ -193,6 +202,7 @@ async def _serve(
             nursery.start_soon(_stop_on_signal, drain, configuration.drain_seconds)
             nursery.start_soon(control.tell_changes)
             nursery.start_soon(book.run)
+            nursery.start_soon(receipts.run)
             nursery.start_soon(exchange.run, daemon)
             nursery.start_soon(keeper.run)
             # What was limited when the host last ran is limited from its first hello on.

@@ -55,7 +55,8 @@ class Workplace:
     now_us: Callable[[], int]
     send: Callable[[HostMessage], Awaitable[None]]
     # Told of every receipt when it is signed.
-    signed: Callable[[Receipt], None] = lambda _receipt: None
+    # Told of a receipt, and of it as it was signed.
+    signed: Callable[[Receipt, bytes], None] = lambda _receipt, _signed: None
 
 
 @dataclass(frozen=True)
@@ -213,7 +214,7 @@ async def _close(
         if outcome != "failed" or progress.prompt_tokens:
             receipt = _receipt(dispatch, place, report, outcome)
             signed = sign_receipt(place.identity, receipt)
-            place.signed(receipt)
+            place.signed(receipt, signed)
             await place.send(ReceiptMessage(dispatch_id=dispatch.dispatch_id, receipt=signed))
     return report
 

@@ -92,6 +92,10 @@ async def test_the_file_is_the_owner_s_and_goes_with_the_host(scene: Scene) -> N
     [
         ((b"Bearer ", b"Bearer x"), b"401"),
         ((b"authorization", b"x-authorization"), b"401"),
+        # What a browser adds to a page's requests, and a name made to lead to this machine.
+        ((b"host: localhost", b"host: localhost\r\norigin: https://example.org"), b"403"),
+        ((b"host: localhost", b"host: localhost\r\norigin: null"), b"403"),
+        ((b"host: localhost", b"host: evil.example:80"), b"403"),
         ((b"POST", b"P\x01ST"), b"400"),
         ((b"HTTP/1.1", b"SPDY/9"), b"400"),
         ((b"content-length: 0", b"content-length: -1"), b"400"),

@@ -5,6 +5,7 @@ from peerllm.peer.limits import Conditions, HoldReason, Limits, ScheduleWindow, 
 
 # A Wednesday, 13:30.
 NOON = Conditions(weekday=2, minute=13 * 60 + 30)
+HOUR_US = 3600 * 1_000_000
 
 
 def window(days: list[int], start: int, end: int) -> Limits:
@@ -75,3 +76,15 @@ def test_at_its_edge_a_limit_does_not_flap() -> None:
 def test_limits_out_of_bounds_are_refused(wrong: dict[str, object]) -> None:
     with pytest.raises(msgspec.ValidationError):
         msgspec.json.decode(msgspec.json.encode(wrong), type=Limits)
+
+
+@pytest.mark.parametrize(
+    ("hours_left", "held"), [(1, True), (24, True), (0, False), (-1, False), (25, False)]
+)
+def test_a_pause_for_a_while_ends_by_itself_even_if_the_clock_was_set_back(
+    hours_left: int, held: bool
+) -> None:
+    now_us = 1_700_000_000_000_000
+    limits = Limits(paused_until_us=now_us + hours_left * HOUR_US)
+    now = Conditions(weekday=0, minute=0, now_us=now_us)
+    assert holds(limits, now) == (frozenset({"paused"}) if held else frozenset())
