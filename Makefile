@@ -36,7 +36,7 @@ tests: dev
 
 # Needs `uv`; writes versions and hashes only.
 lock:
-	uv pip compile pyproject.toml --extra coordinator --extra host --extra legacy --extra dev --generate-hashes --no-emit-index-url \
+	uv pip compile pyproject.toml --extra coordinator --extra host --extra desktop --extra legacy --extra dev --generate-hashes --no-emit-index-url \
 		--universal --python-version 3.11 --output-file locks/dev.lock
 	uv pip compile locks/build.in --generate-hashes --no-emit-index-url \
 		--universal --python-version 3.11 --output-file locks/build.lock
