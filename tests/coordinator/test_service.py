@@ -7,6 +7,7 @@ import sys
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
+import msgspec
 import pytest
 from typer.testing import CliRunner
 
@@ -53,7 +54,8 @@ def founded(folder: Path, terms: CharterTerms | None = None) -> CoordinatorSetti
 
 def test_the_charter_is_obeyed(tmp_path: Path) -> None:
     settings = founded(
-        tmp_path, CharterTerms(network="tests", race_size=3, exposure_basis_points=1)
+        tmp_path,
+        msgspec.structs.replace(first_terms("tests"), race_size=3, exposure_basis_points=1),
     )
     terms = terms_of(read_charter(settings))
     assert terms.race_size == 3
