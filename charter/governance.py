@@ -65,11 +65,13 @@ class LeadershipClause(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown
 class FederationRule(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """When a local community becomes an active region, and an active one a federated region.
 
-    Figures are computed from ledger and receipts. A region that falls below `keep_basis_points` of
+    Figures are computed from ledger and receipts. A host is active in a month in which it was paid
+    for work on at least `active_days_per_month` days (UTC). A region that falls below `keep_basis_points` of
     a threshold for `fall_months` full months is given `fall_notice_days` of notice before it loses
     its standing.
     """
 
+    active_days_per_month: Annotated[int, msgspec.Meta(ge=1, le=28)] = 10
     active_hosts: Annotated[int, msgspec.Meta(ge=1, le=10_000_000)] = 5
     active_months: Annotated[int, msgspec.Meta(ge=1, le=120)] = 1
     federated_revenue_nano_usd: NanoUsd = 50_000 * 10**9
