@@ -66,9 +66,9 @@ class FederationRule(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_f
     """When a local community becomes an active region, and an active one a federated region.
 
     Figures are computed from ledger and receipts. A host is active in a month in which it was paid
-    for work on at least `active_days_per_month` days (UTC). A region that falls below `keep_basis_points` of
-    a threshold for `fall_months` full months is given `fall_notice_days` of notice before it loses
-    its standing.
+    for work on at least `active_days_per_month` days (UTC). A region that falls below
+    `keep_basis_points` of a threshold for `fall_months` full months is given `fall_notice_days` of
+    notice before it loses its standing.
     """
 
     active_days_per_month: Annotated[int, msgspec.Meta(ge=1, le=28)] = 10
