@@ -20,6 +20,7 @@ from peerllm.peer.model_fetch_api import FetchRequest, FetchStatus
 FETCHING = FetchStatus(
     state="fetching", wanted="tiny", name="tiny", file_bytes=100, done_bytes=40, holders=2
 )
+STOPPED = msgspec.structs.replace(FETCHING, state="stopped")
 COMPLETE = FetchStatus(
     state="complete", wanted="tiny", name="tiny", digest="ab" * 32, path="/models/tiny.gguf"
 )
@@ -34,7 +35,7 @@ def quick(monkeypatch: pytest.MonkeyPatch) -> None:
 def host(
     directory: Path, *answers: FetchStatus | Fault, interrupt: bool = False
 ) -> Iterator[list[Request]]:
-    """A host's control API that gives these answers, the last one for ever."""
+    """A host's control API that gives these answers, the last one for ever; told to stop, it has stopped."""
     asked: list[Request] = []
     ready, over = Event(), Event()
 
@@ -44,6 +45,8 @@ def host(
             _thread.interrupt_main()
         asked.append(request)
         given = answers[min(len(asked), len(answers)) - 1]
+        if request.path == "/v1/fetch/stop":
+            given = STOPPED
         return Response(409 if isinstance(given, Fault) else 200, given)
 
     async def serve() -> None:
@@ -94,8 +97,7 @@ def test_why_it_failed_is_one_sentence(tmp_path: Path) -> None:
 
 
 def test_an_interruption_stops_the_fetch_and_says_how_to_go_on(tmp_path: Path) -> None:
-    stopped = msgspec.structs.replace(FETCHING, state="stopped")
-    with host(tmp_path, FETCHING, FETCHING, stopped, interrupt=True) as asked:
+    with host(tmp_path, FETCHING, interrupt=True) as asked:
         done = fetch(tmp_path)
     assert (asked[-1].method, asked[-1].path) == ("POST", "/v1/fetch/stop")
     assert done.exit_code == 130
