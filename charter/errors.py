@@ -41,3 +41,19 @@ class Malformed(CharterError):
 
 class AlreadyFounded(CharterError):
     """The folder already holds a network's charter."""
+
+
+class AlteredLog(CharterError):
+    """The public log's files do not add up to the checkpoint that its key signed."""
+
+
+class ForkedLog(CharterError):
+    """One key signed two histories of the public log."""
+
+
+class NotWitnessed(CharterError):
+    """A checkpoint lacks the cosignatures it must have, or they bear impossible times."""
+
+
+class BusyLog(CharterError):
+    """Another process holds the files that only one may write."""
