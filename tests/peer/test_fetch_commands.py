@@ -35,7 +35,7 @@ def quick(monkeypatch: pytest.MonkeyPatch) -> None:
 def host(
     directory: Path, *answers: FetchStatus | Fault, interrupt: bool = False
 ) -> Iterator[list[Request]]:
-    """A host's control API that gives these answers, the last one for ever; told to stop, it has stopped."""
+    """A host's control API that gives these answers, the last one until it is told to stop."""
     asked: list[Request] = []
     ready, over = Event(), Event()
 
