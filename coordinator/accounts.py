@@ -7,6 +7,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Literal
 
+from peerllm.charter.seat_rules import PauseReason
 from peerllm.coordinator.errors import NameRefusedError
 
 Tier = Literal["community", "dedicated"]
@@ -80,6 +81,15 @@ class CustomerExists:
 
 
 @dataclass(frozen=True, slots=True)
+class SeatPause:
+    """For how long, and why, a seat gets no work; it is held all the while."""
+
+    reason: PauseReason
+    paused_at_us: int
+    until_us: int
+
+
+@dataclass(frozen=True, slots=True)
 class Seat:
     """A host's right to receive work for the models with these SHA-256 digests in a region."""
 
@@ -89,6 +99,30 @@ class Seat:
     digests: frozenset[bytes]
     region: str
     seated_at_us: int
+    pause: SeatPause | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class WaitingHost:
+    """A host in line for a seat of one model in a region, by its place in line.
+
+    `offered_at_us` is when a free seat was offered to it, None while it only waits.
+    """
+
+    position: int
+    peer_id: str
+    operator: str
+    region: str
+    digest: bytes
+    since_us: int
+    offered_at_us: int | None
+
+
+@dataclass(frozen=True, slots=True)
+class SeatElsewhere:
+    """The host holds a seat in another region; it must give that one up first."""
+
+    region: str
 
 
 @dataclass(frozen=True, slots=True)

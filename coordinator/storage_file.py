@@ -2,13 +2,14 @@
 
 import secrets
 import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import Self, TypeVar
 
 import outcome
 
+from peerllm.charter.seat_rules import DAY_US, LONGEST_PAUSE_DAYS, Offers, PauseReason
 from peerllm.coordinator import accounts, ledger
 from peerllm.coordinator.accounts import (
     ApiKey,
@@ -21,11 +22,19 @@ from peerllm.coordinator.accounts import (
     KeyRevoked,
     ReceiptRecorded,
     Seat,
+    SeatElsewhere,
+    SeatPause,
     SignedReceipt,
     Strike,
     Tier,
+    WaitingHost,
 )
-from peerllm.coordinator.errors import LedgerError, StorageError, UnknownAccountError
+from peerllm.coordinator.errors import (
+    LedgerError,
+    NameRefusedError,
+    StorageError,
+    UnknownAccountError,
+)
 from peerllm.coordinator.ledger import (
     AlreadyDeposited,
     AlreadyReserved,
@@ -43,6 +52,7 @@ from peerllm.coordinator.ledger import (
 )
 from peerllm.coordinator.ledger_audit import audit
 from peerllm.coordinator.ledger_tables import LedgerTables
+from peerllm.coordinator.seat_tables import SeatTables
 from peerllm.coordinator.settlement import Settlement
 from peerllm.coordinator.storage_schema import io_errors, open_database, write_transaction
 
@@ -78,6 +88,7 @@ class StorageFile:
     ) -> None:
         self._database = open_database(path, read_only=read_only)
         self._tables = LedgerTables(self._database, clock)
+        self._seats = SeatTables(self._tables, clock)
         self._clock = clock
 
     def __enter__(self) -> Self:
@@ -385,46 +396,79 @@ class StorageFile:
             seated_at_us=self._clock(),
         )
 
-        def write() -> Seat:
-            self._tables.execute("DELETE FROM seats WHERE peer_id = ?", peer_id)
-            self._tables.execute(
-                "INSERT INTO seats (peer_id, operator, tier, region, seated_at_us)"
-                " VALUES (?, ?, ?, ?, ?)",
-                peer_id,
-                operator,
-                tier,
-                region,
-                seat.seated_at_us,
-            )
-            for digest in seat.digests:
-                self._tables.execute("INSERT INTO seat_models VALUES (?, ?)", peer_id, digest)
-            return seat
-
-        return self._write(write)
+        self._write(lambda: self._seats.give(seat))
+        return seat
 
     def unseat(self, peer_id: str) -> bool:
         """Take a host's seat away; False if it had none."""
-        return (
-            self._write(
-                lambda: self._tables.execute("DELETE FROM seats WHERE peer_id = ?", peer_id)
-            )
-            > 0
-        )
+        return self._write(lambda: self._seats.take(peer_id))
 
     def seats(self) -> tuple[Seat, ...]:
-        """All seats, by peer id."""
-        seats: dict[str, Seat] = {}
-        for peer_id, operator, tier, region, seated_at_us, digest in self._read(
-            lambda: self._tables.rows(
-                "SELECT peer_id, operator, tier, region, seated_at_us, digest"
-                " FROM seats LEFT JOIN seat_models USING (peer_id) ORDER BY peer_id"
+        """All seats, by peer id, each with the pause that is in force."""
+        return self._read(self._seats.seats)
+
+    def pause_seat(self, peer_id: str, reason: PauseReason, days: int) -> SeatPause | None:
+        """Give a seated host no work for a while; None if it holds no seat."""
+        if not 1 <= days <= LONGEST_PAUSE_DAYS:
+            raise NameRefusedError(
+                f"a pause of {days} days: give 1 to {LONGEST_PAUSE_DAYS}, pause again if need be"
             )
-        ):
-            digests = seats[peer_id].digests if peer_id in seats else frozenset()
-            if digest is not None:
-                digests |= {digest}
-            seats[peer_id] = Seat(peer_id, operator, tier, digests, region, seated_at_us)
-        return tuple(seats.values())
+        now_us = self._clock()
+        pause = SeatPause(reason, now_us, now_us + days * DAY_US)
+        return pause if self._write(lambda: self._seats.pause(peer_id, pause)) else None
+
+    def resume_seat(self, peer_id: str) -> bool:
+        """End a seat's pause; False if it was not paused."""
+        return self._write(lambda: self._seats.resume(peer_id))
+
+    def seats_offered(self, region: str) -> dict[bytes, int]:
+        """How many seats a region offers, by model digest."""
+        return self._read(lambda: self._seats.offered(region))
+
+    def offer_seats(self, region: str, offers: Mapping[bytes, int]) -> None:
+        """Offer so many seats from now on; models that are not named stay as they are."""
+
+        def write() -> None:
+            for digest, seats in offers.items():
+                self._seats.offer(region, accounts.check_model_digest(digest), seats)
+
+        self._write(write)
+
+    def waiting(self, region: str) -> tuple[WaitingHost, ...]:
+        """Who is in line for a region's seats, first in line first."""
+        return self._read(lambda: self._seats.waiting(region))
+
+    def join_line(self, peer_id: str, operator: str, region: str, digests: Iterable[bytes]) -> int:
+        """Put a host in line, once a model; the number of models it was not in line for yet."""
+        ledger.host_account(peer_id)
+        accounts.check_label(operator, "an operator")
+        accounts.check_label(region, "a region")
+        models = [accounts.check_model_digest(digest) for digest in digests]
+        return self._write(lambda: self._seats.join_line(peer_id, operator, region, models))
+
+    def leave_line(self, peer_id: str, region: str) -> int:
+        """Take a host out of line; the number of places it held."""
+
+        def write() -> int:
+            held = [one.position for one in self._seats.waiting(region) if one.peer_id == peer_id]
+            return self._seats.leave_line(held, "withdrawn")
+
+        return self._write(write)
+
+    def move_line(self, decide: Callable[[tuple[WaitingHost, ...]], Offers], region: str) -> Offers:
+        """Let `decide` see the line and write what it says, all at one moment."""
+
+        def write() -> Offers:
+            offers = decide(self._seats.waiting(region))
+            self._seats.leave_line((entry.position for entry in offers.lapsed), "lapsed")
+            self._seats.offer_to(entry.position for entry in offers.offer)
+            return offers
+
+        return self._write(write)
+
+    def accept_seat(self, peer_id: str, region: str) -> Seat | SeatElsewhere | None:
+        """Seat a host for the models it has been offered; None if it was offered none."""
+        return self._write(lambda: self._seats.accept(peer_id, region))
 
     def record_strike(self, peer_id: str, rule: str, *, dispatch_id: bytes | None = None) -> Strike:
         """Note that a host broke the rule of this name."""

@@ -147,9 +147,78 @@ _FIRST_VERSION = (
     """,
 )
 
+# Where a host was seated when: figures of past months are taken from here, so that a host that
+# moves to another region does not take its past with it.
+_SEATS_VERSION = (
+    """
+    CREATE TABLE seat_history (
+        entry INTEGER PRIMARY KEY,
+        peer_id TEXT NOT NULL,
+        since_us INTEGER NOT NULL,
+        -- Without these the host held no seat from then on.
+        operator TEXT,
+        tier TEXT,
+        region TEXT
+    ) STRICT
+    """,
+    "CREATE INDEX seat_history_by_peer ON seat_history (peer_id, since_us, entry)",
+    """
+    INSERT INTO seat_history (peer_id, since_us, operator, tier, region)
+    SELECT peer_id, seated_at_us, operator, tier, region FROM seats ORDER BY seated_at_us
+    """,
+    """
+    CREATE TRIGGER seat_history_is_never_changed BEFORE UPDATE ON seat_history
+    BEGIN SELECT RAISE(ABORT, 'the history of seats is immutable'); END
+    """,
+    """
+    CREATE TRIGGER seat_history_is_never_deleted BEFORE DELETE ON seat_history
+    BEGIN SELECT RAISE(ABORT, 'the history of seats is immutable'); END
+    """,
+    # Outlives the seat: who comes back during a pause is still paused.
+    """
+    CREATE TABLE seat_pauses (
+        pause INTEGER PRIMARY KEY,
+        peer_id TEXT NOT NULL,
+        reason TEXT NOT NULL,
+        paused_at_us INTEGER NOT NULL,
+        until_us INTEGER NOT NULL CHECK (until_us > paused_at_us),
+        resumed_at_us INTEGER
+    ) STRICT
+    """,
+    "CREATE INDEX running_pauses ON seat_pauses (peer_id) WHERE resumed_at_us IS NULL",
+    """
+    CREATE TABLE seat_offers (
+        offer INTEGER PRIMARY KEY,
+        region TEXT NOT NULL,
+        digest BLOB NOT NULL CHECK (length(digest) = 32),
+        seats INTEGER NOT NULL CHECK (seats >= 0),
+        decided_at_us INTEGER NOT NULL
+    ) STRICT
+    """,
+    "CREATE INDEX seat_offers_by_region ON seat_offers (region, digest, offer)",
+    """
+    CREATE TABLE waiting_list (
+        position INTEGER PRIMARY KEY AUTOINCREMENT,
+        peer_id TEXT NOT NULL,
+        operator TEXT NOT NULL,
+        region TEXT NOT NULL,
+        digest BLOB NOT NULL CHECK (length(digest) = 32),
+        since_us INTEGER NOT NULL,
+        offered_at_us INTEGER,
+        ended_at_us INTEGER,
+        ending TEXT CHECK (ending IN ('seated', 'lapsed', 'withdrawn')),
+        CHECK ((ended_at_us IS NULL) = (ending IS NULL))
+    ) STRICT
+    """,
+    """
+    CREATE UNIQUE INDEX waiting_once ON waiting_list (peer_id, region, digest)
+    WHERE ended_at_us IS NULL
+    """,
+)
+
 # Each entry brings the file from the version of its index to the next; entries never change
 # once released.
-_MIGRATIONS = (_FIRST_VERSION,)
+_MIGRATIONS = (_FIRST_VERSION, _SEATS_VERSION)
 SCHEMA_VERSION = len(_MIGRATIONS)
 
 
