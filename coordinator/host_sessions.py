@@ -83,6 +83,10 @@ class HostSessions:
         """Whether a peer may open any stream at all."""
         return peer_id in self._seats()
 
+    def reseat(self) -> None:
+        """Let connected hosts' seats be what they have become."""
+        self._registry.reseat(self._seats())
+
     async def serve(self, stream: HostStream) -> None:
         """Carry one session to its end."""
         conversation = _Conversation(self, stream.peer_id, stream.remote_address)

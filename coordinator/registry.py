@@ -6,7 +6,7 @@ are routed to the race that dispatched it, and only when they come from the host
 
 import ipaddress
 import math
-from collections.abc import Awaitable, Callable, Iterable
+from collections.abc import Awaitable, Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Protocol
 
@@ -106,9 +106,9 @@ class LiveHost:
     in_flight: dict[bytes, int] = field(default_factory=dict)
 
     def free_slots(self, digest: bytes) -> int:
-        """Chunks the host would take now: its own last word, and never more than it offered."""
+        """Chunks the host may take now: its own last word, and never more than it offered."""
         offer = self.offers.get(digest)
-        if offer is None:
+        if offer is None or self.seat.pause is not None:
             return 0
         room = offer.slots - self.in_flight.get(digest, 0)
         return max(0, min(self.credit.get(digest, offer.slots), room))
@@ -161,10 +161,24 @@ class Registry:
         self._abandon(live)
         self._notify()
 
+    def reseat(self, seats: Mapping[str, Seat]) -> None:
+        """Take over what has changed about the seats of connected hosts: a pause, for one."""
+        changed = False
+        for live in self._hosts.values():
+            seat = seats.get(live.seat.peer_id, live.seat)
+            changed |= seat != live.seat
+            live.seat = seat
+        if changed:
+            self._notify()
+
     def largest_context(self, digest: bytes) -> int | None:
         """The most tokens any connected host takes in one chunk; None when nobody serves it."""
         return max(
-            (live.offers[digest].context_tokens for live in self.hosts if digest in live.offers),
+            (
+                live.offers[digest].context_tokens
+                for live in self.hosts
+                if digest in live.offers and live.seat.pause is None
+            ),
             default=None,
         )
 
@@ -190,6 +204,7 @@ class Registry:
             for live in self._hosts.values()
             if digest in live.offers
             and digest in live.seat.digests
+            and live.seat.pause is None
             and live.offers[digest].context_tokens >= tokens
             and live.sealing_key_expires_at_us > now_us
         ]

@@ -10,7 +10,7 @@ import secrets
 import signal
 import socket
 import time
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -48,7 +48,7 @@ from peerllm.safety.judge import Judge, SafetyThresholds, shipped_gates
 from peerllm.safety.judge_cascade import JudgeCascade
 from peerllm.safety.judge_settings import open_cascade, read_judge_settings
 
-# A seat given or taken by an administrator takes effect within this many seconds.
+# A seat given, paused or taken by an administrator takes effect within this many seconds.
 SEATS_SECONDS = 2.0
 
 
@@ -219,7 +219,7 @@ async def _serve(
         trio.open_nursery() as nursery,
     ):
         node.serve(SESSION_PROTOCOL, sessions.serve)
-        nursery.start_soon(seats.keep_fresh, node)
+        nursery.start_soon(seats.keep_fresh, node, sessions.reseat)
         async with trio.open_nursery() as http:
             bound = await http.start(
                 lambda task_status: serve_http(
@@ -269,12 +269,13 @@ class SeatsInForce:
                 current[seat.peer_id] = seat
         self.current = current
 
-    async def keep_fresh(self, node: Node) -> None:
+    async def keep_fresh(self, node: Node, refreshed: Callable[[], None]) -> None:
         """Reload the seats for ever; a host whose seat is gone is disconnected."""
         while True:
             await trio.sleep(SEATS_SECONDS)
             before = set(self.current)
             await self.refresh()
+            refreshed()
             for peer_id in before - set(self.current):
                 await node.disconnect(peer_id)
 

@@ -1,3 +1,5 @@
+from dataclasses import replace
+
 import pytest
 import trio
 from hypothesis import given
@@ -5,7 +7,7 @@ from hypothesis import strategies as st
 from simulated_host import DIGEST, NOW_US, SimulatedHost, echo, new_registry
 from trio.testing import MockClock
 
-from peerllm.coordinator.accounts import Seat
+from peerllm.coordinator.accounts import Seat, SeatPause
 from peerllm.coordinator.registry import (
     ChunkMessage,
     LiveHost,
@@ -198,6 +200,24 @@ async def test_a_model_beyond_the_seat_is_no_candidate(registry: Registry) -> No
     registry.join(host)
     assert registry.candidates(DIGEST, 1) == []
     assert offered_digests(host.seat, [offer(), offer(digest=OTHER)]).keys() == {OTHER}
+
+
+async def test_a_paused_host_stays_connected_and_gets_no_work(registry: Registry) -> None:
+    host, other = live(registry, "paused"), live(registry, "other")
+    registry.join(host)
+    registry.join(other)
+    before = registry.changes
+    registry.reseat({"paused": host.seat, "stranger": seat("stranger")})
+    assert registry.changes == before
+    pause = SeatPause("slow", paused_at_us=NOW_US, until_us=NOW_US + 1)
+    registry.reseat({"paused": replace(host.seat, pause=pause)})
+    assert registry.changes == before + 1
+    assert [candidate.host for candidate in registry.candidates(DIGEST, 1)] == ["other"]
+    assert registry.free_slots(DIGEST) == other.free_slots(DIGEST)
+    registry.leave(other)
+    assert registry.largest_context(DIGEST) is None
+    registry.reseat({"paused": replace(host.seat, pause=None)})
+    assert [candidate.host for candidate in registry.candidates(DIGEST, 1)] == ["paused"]
 
 
 def test_the_breaker_opens_after_three_failures_and_pauses_longer_each_time() -> None:
