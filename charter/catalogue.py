@@ -5,16 +5,18 @@ from typing import Annotated
 
 import msgspec
 
-from peerllm.charter.spelling import ModelName, Sha256Hex, Version
+from peerllm.charter.spelling import ModelClass, ModelName, Sha256Hex, Version
 
 
 class CatalogueModel(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """A model that hosts may load, named by the SHA-256 of its GGUF file.
 
-    `embedded`: the file comes with the software, so a host need not fetch it.
+    `model_class` is what the tariff has a price for. `embedded`: the file comes with the software,
+    so a host need not fetch it.
     """
 
     sha256: Sha256Hex
+    model_class: ModelClass
     context_tokens: Annotated[int, msgspec.Meta(ge=16, le=10_000_000)]
     license: Annotated[str, msgspec.Meta(min_length=1, max_length=100)]
     embedded: bool = False

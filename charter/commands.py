@@ -202,7 +202,10 @@ def _tables(charter: Charter) -> list[Table]:
     for promise, value in (
         ("Signed by", f"{charter.threshold} of {charter.stewards} stewards"),
         ("Good until", f"{charter.expires_at:%Y-%m-%d %H:%M} UTC"),
-        ("Hosts get", f"{_percent(tariff.host_share_basis_points)} of every charge"),
+        *(
+            (f"Hosts get, tier {name}", f"{_percent(tier.host_share_basis_points)} of every charge")
+            for name, tier in sorted(tariff.tiers.items())
+        ),
         ("Hosts get at least", _percent(terms.minimum_host_share_basis_points)),
         ("Backups share", f"{_percent(tariff.backup_share_basis_points)} of each chunk's pool"),
         ("Race", f"{terms.race_size} hosts, backup {'late' if terms.hedge else 'at once'}"),
@@ -216,13 +219,15 @@ def _tables(charter: Charter) -> list[Table]:
         ),
     ):
         promises.add_row(promise, value)
-    prices = _table(f"Tariff, version {tariff.version}", "Model", "Input", "Output")
-    for model, price in sorted(tariff.prices.items()):
-        prices.add_row(
-            model,
-            _per_million(price.input_nano_usd_per_token),
-            _per_million(price.output_nano_usd_per_token),
-        )
+    prices = _table(f"Tariff, version {tariff.version}", "Tier", "Class", "Input", "Output")
+    for tier_name, classes in sorted(tariff.prices.items()):
+        for model_class, price in sorted(classes.items()):
+            prices.add_row(
+                tier_name,
+                model_class,
+                _per_million(price.input_nano_usd_per_million),
+                _per_million(price.output_nano_usd_per_million),
+            )
     models = _table(
         f"Model catalogue, version {charter.catalogue.version}",
         *("Model", "Context", "Licence", "SHA-256"),
@@ -258,10 +263,11 @@ def _percent(basis_points: int) -> str:
     return f"{basis_points / 100:g}%"
 
 
-def _per_million(nano_usd_per_token: int) -> str:
-    # 10**6 tokens at 10**-9 US dollars each: thousandths of a dollar.
-    dollars, thousandths = divmod(nano_usd_per_token, 1_000)
-    return f"{dollars}.{thousandths:03} USD per million tokens"
+def _per_million(nano_usd: int) -> str:
+    dollars, nano = divmod(nano_usd, 1_000_000_000)
+    return f"{dollars}.{nano:09}".rstrip("0").ljust(len(str(dollars)) + 4, "0") + (
+        " USD per million tokens"
+    )
 
 
 def _yes(value: bool) -> str:

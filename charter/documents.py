@@ -7,6 +7,12 @@ import msgspec
 
 from peerllm.charter.catalogue import CatalogueModel, ModelCatalogue, catalogue_faults
 from peerllm.charter.errors import Malformed
+from peerllm.charter.region_record import (
+    LocalCapacity,
+    RegionRecord,
+    capacity_faults,
+    region_faults,
+)
 from peerllm.charter.spelling import (
     LEAST_HOST_SHARE_BASIS_POINTS,
     MAXIMUM_DOCUMENT_BYTES,
@@ -20,24 +26,17 @@ from peerllm.charter.standard import (
     UncertainBand,
     standard_faults,
 )
-from peerllm.charter.tariff import (
-    MAXIMUM_NANO_USD_PER_TOKEN,
-    ModelPrice,
-    Tariff,
-    tariff_faults,
-)
+from peerllm.charter.tariff import Tariff, tariff_faults
 from peerllm.charter.terms import CharterTerms, SeatRule, terms_faults
 
 __all__ = [
     "LEAST_HOST_SHARE_BASIS_POINTS",
     "MAXIMUM_DOCUMENT_BYTES",
-    "MAXIMUM_NANO_USD_PER_TOKEN",
     "SAFETY_CATEGORIES",
     "CatalogueModel",
     "CharterTerms",
     "Document",
     "ModelCatalogue",
-    "ModelPrice",
     "SafetyStandard",
     "SeatRule",
     "Tariff",
@@ -48,7 +47,15 @@ __all__ = [
     "write_document",
 ]
 
-Document = TypeVar("Document", CharterTerms, Tariff, ModelCatalogue, SafetyStandard)
+Document = TypeVar(
+    "Document",
+    CharterTerms,
+    Tariff,
+    ModelCatalogue,
+    SafetyStandard,
+    RegionRecord,
+    LocalCapacity,
+)
 
 
 def write_document(document: Document) -> bytes:
@@ -82,16 +89,19 @@ def read_document(raw: bytes, kind: type[Document]) -> Document:
 
 def check_together(terms: CharterTerms, tariff: Tariff, catalogue: ModelCatalogue) -> None:
     """Check what no document can promise alone; raises Malformed."""
-    if tariff.host_share_basis_points < terms.minimum_host_share_basis_points:
-        raise Malformed(
-            f"tariff: hosts would get {percent(tariff.host_share_basis_points)}, the charter"
-            f" promises them at least {percent(terms.minimum_host_share_basis_points)}"
-        )
-    for model in tariff.prices:
-        if model not in catalogue.models:
+    for name, tier in tariff.tiers.items():
+        if tier.host_share_basis_points < terms.minimum_host_share_basis_points:
             raise Malformed(
-                f"tariff: {model!r} has a price but is not in the model catalogue; add it there or"
-                " take the price out"
+                f"tariff: hosts would get {percent(tier.host_share_basis_points)} in tier {name!r},"
+                f" the charter promises them at least"
+                f" {percent(terms.minimum_host_share_basis_points)}"
+            )
+    priced = {model_class for classes in tariff.prices.values() for model_class in classes}
+    for model, entry in catalogue.models.items():
+        if entry.model_class not in priced:
+            raise Malformed(
+                f"model-catalogue: {model!r} is of class {entry.model_class!r}, which no tier has a"
+                " price for; give it a class of the tariff"
             )
 
 
@@ -105,3 +115,7 @@ def _own_faults(document: object) -> Iterator[str]:
             yield from catalogue_faults(document)
         case SafetyStandard():
             yield from standard_faults(document)
+        case RegionRecord():
+            yield from region_faults(document)
+        case LocalCapacity():
+            yield from capacity_faults(document)

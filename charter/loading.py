@@ -109,8 +109,10 @@ def load_charter(
     """
     with _state(state_directory) as state:
         charter = verify_folder(directory, trusted_root, state, now)
-    starts = datetime.fromtimestamp(charter.tariff.valid_from_us / 1_000_000, UTC)
-    if starts > now:
+    tariff = charter.tariff
+    if tariff.prices_at(int(now.timestamp() * 1_000_000)) is None:
+        first_us = tariff.history[0].valid_from_us if tariff.history else tariff.valid_from_us
+        starts = datetime.fromtimestamp(first_us / 1_000_000, UTC)
         raise NotYetInForce(f"the tariff is in force from {starts.isoformat()} on, not before")
     return charter
 

@@ -14,6 +14,9 @@ YEAR_2100_US: Final = 4_102_444_800_000_000
 Version = Annotated[int, msgspec.Meta(ge=1, le=2**31 - 1)]
 BasisPoints = Annotated[int, msgspec.Meta(ge=0, le=BASIS_POINTS)]
 ModelName = Annotated[str, msgspec.Meta(pattern=r"\A[a-z0-9][a-z0-9._-]{0,95}\Z")]
+# A tier, an index, or a model class such as "small".
+Name = Annotated[str, msgspec.Meta(pattern=r"\A[a-z0-9][a-z0-9-]{0,39}\Z")]
+ModelClass = Name
 Sha256Hex = Annotated[str, msgspec.Meta(pattern=r"\A[0-9a-f]{64}\Z")]
 
 

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from typing import Literal
 
 from peerllm.charter.seat_rules import PauseReason
+from peerllm.charter.tariff import STANDARD_TIER
 from peerllm.coordinator.errors import NameRefusedError
 
 Tier = Literal["community", "dedicated"]
@@ -22,6 +23,7 @@ _KEY_SHAPE = re.compile(r"pk-[A-Za-z0-9_-]{43}")
 _KEY_ID_CHARACTERS = 16
 
 # Fits a path segment, an account name and a table column.
+_PRICE_TIER = re.compile(r"[a-z0-9][a-z0-9-]{0,39}")
 _CUSTOMER_NAME = re.compile(r"[a-z0-9][a-z0-9._-]{0,62}")
 # Room for a sentence, none for a document: labels are for people to recognise, not for content.
 _LABEL_CHARACTERS = 100
@@ -30,7 +32,10 @@ _MODEL_DIGEST_BYTES = 32
 
 @dataclass(frozen=True, slots=True)
 class ApiKey:
-    """What is kept of a key: never the key itself. Times in unix microseconds, money nano-USD."""
+    """What is kept of a key: never the key itself. Times in unix microseconds, money nano-USD.
+
+    `price_tier` is its account's.
+    """
 
     key_id: str
     account: str
@@ -40,6 +45,7 @@ class ApiKey:
     revoked_at_us: int | None
     budget: int | None
     spent: int
+    price_tier: str = STANDARD_TIER
 
 
 @dataclass(frozen=True, slots=True)
@@ -207,6 +213,16 @@ def check_customer_name(name: str) -> str:
             "letter or digit"
         )
     return name
+
+
+def check_price_tier(tier: str) -> str:
+    """The tier's name, if a tariff could have it; raises NameRefusedError."""
+    if _PRICE_TIER.fullmatch(tier) is None:
+        raise NameRefusedError(
+            f"{tier[:50]!r} cannot name a tier: use up to 40 of a-z 0-9 - beginning with a letter"
+            " or digit"
+        )
+    return tier
 
 
 def check_label(label: str, what: str) -> str:

@@ -83,6 +83,13 @@ def context_exceeded(prompt: int, answer: int, context: int) -> ApiError:
     )
 
 
+def quote_refused(fault: str, sentence: str) -> ApiError:
+    """The quote sent along does not hold (400)."""
+    return invalid_request(
+        f"{sentence} Nothing was charged.", param="peerllm.quote", code=f"quote_{fault}"
+    )
+
+
 def insufficient_funds(needed: int, available: int) -> ApiError:
     """The price's upper bound is not covered (429, as OpenAI answers an exhausted quota)."""
     return ApiError(

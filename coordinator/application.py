@@ -24,6 +24,7 @@ from peerllm.coordinator.chat_schema import MAXIMUM_BODY_BYTES, ChatRequest, par
 from peerllm.coordinator.chat_stream import AnswerStream
 from peerllm.coordinator.events import CoordinatorEvent
 from peerllm.coordinator.house import House
+from peerllm.coordinator.quote_api import give_quote
 from peerllm.coordinator.request import Answered, answer
 from peerllm.privacy.event_log import EventLog
 
@@ -54,7 +55,7 @@ class _Api:
         models = [
             {"id": name, "object": "model", "created": self.created_at, "owned_by": "peerllm"}
             for name in sorted(self.house.models)
-            if name in self.house.terms.prices
+            if self.house.price_list.offer(name, key.price_tier) is not None
         ]
         return _respond({"object": "list", "data": models})
 
@@ -77,6 +78,17 @@ class _Api:
         if found is None:
             return error_response(api_errors.not_found("No statement of yours has this id."))
         return Response(_json.encode(found), media_type="application/json")
+
+    async def quote(self, request: Request) -> Response:
+        """`POST /v1/peerllm/quotes`: a locked price; PeerLLM's own addition."""
+        key = await self._authenticate(request)
+        body = await read_body(request)
+        if isinstance(key, ApiError):
+            return error_response(key)
+        given = give_quote(body, key, self.house) if isinstance(body, bytes) else body
+        if isinstance(given, ApiError):
+            return error_response(given)
+        return Response(_json.encode(given), media_type="application/json")
 
     async def chat(self, request: Request) -> Response:
         """`POST /v1/chat/completions`."""
@@ -227,6 +239,7 @@ def create_application(
             Route("/v1/chat/completions", api.chat, methods=["POST"]),
             Route("/v1/models", api.models),
             Route("/v1/statements/{id}", api.statement),
+            Route("/v1/peerllm/quotes", api.quote, methods=["POST"]),
             Route("/healthz", api.health),
             Route("/metrics", api.metrics),
         ],

@@ -14,6 +14,7 @@ from peerllm.coordinator.house import House
 from peerllm.coordinator.ledger import BudgetExceeded, InsufficientFunds, Posted, Reserved
 from peerllm.coordinator.orders import HostRun
 from peerllm.coordinator.plan_work import ChunkResult, Work
+from peerllm.coordinator.price_list import Offer
 from peerllm.coordinator.settlement import (
     ChunkWork,
     HostWork,
@@ -66,22 +67,22 @@ async def reserved(house: House, key: ApiKey, request_id: str, bound: int) -> As
 
 @dataclass(frozen=True, kw_only=True)
 class Bill:
-    """Who pays for what, at which price, and never more than `bound`."""
+    """Who pays for what, on which offer, and never more than `bound`."""
 
     key: ApiKey
     request_id: str
     prompt: int
     bound: int
-    price: TokenPrice
+    offer: Offer
 
 
 def settlement_of(work: Work, bill: Bill) -> Settlement:
     """The charge and its split: the customer's charge is the hosts' pool and the margin."""
     charge = charge_of(
-        bill.price, prompt_tokens=bill.prompt, completion_tokens=_completion_tokens(work)
+        bill.offer.price, prompt_tokens=bill.prompt, completion_tokens=_completion_tokens(work)
     )
-    chunks = [_chunk_work(result, bill.price) for result in work.in_order()]
-    settlement = settle(min(bill.bound, charge), work.house.terms.shares, chunks)
+    chunks = [_chunk_work(result, bill.offer.price) for result in work.in_order()]
+    settlement = settle(min(bill.bound, charge), bill.offer.shares, chunks)
     if not isinstance(settlement, Settlement):
         raise CoordinatorError(
             f"the tariff gives hosts {settlement.host_share_basis_points} basis points, "
@@ -128,7 +129,9 @@ def statement_of(work: Work, bill: Bill, settlement: Settlement, laps: dict[str,
         margin_nano_usd=settlement.margin,
         unclaimed_nano_usd=settlement.unclaimed,
         paid_nano_usd=paid_by_host(settlement, {run.host for run in runs}),
-        tariff_version=work.house.terms.tariff_version,
+        tier=bill.offer.tier,
+        tariff_version=bill.offer.tariff_version,
+        quote_id=bill.offer.quote_id,
         fallback=any(run.dedicated for run in runs),
         chunks=[
             ChunkLine(

@@ -13,6 +13,7 @@ from msgspec import Meta
 from peerllm.coordinator.api_errors import ApiError, invalid_request
 from peerllm.coordinator.document_task import Turn
 from peerllm.coordinator.planner import Split
+from peerllm.coordinator.quotes import MAXIMUM_QUOTE_CHARACTERS
 from peerllm.coordinator.response_format import ResponseFormat, shape_of
 from peerllm.overlay.answer_shape import AnswerShape
 from peerllm.safety.own_terms import (
@@ -74,6 +75,8 @@ class Extension(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields
     `always_mask` holds the customer's own terms by a kind of their own, whose name hosts see:
     `{"PROJECT": ["Blue Heron"]}` leaves as `PROJECT_1`. Terms of `never_mask` are not masked, but
     for what `peerllm.safety.own_terms` says is masked all the same.
+
+    `quote` is a locked price from `POST /v1/peerllm/quotes`.
     """
 
     split: Split = "auto"
@@ -81,6 +84,7 @@ class Extension(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields
     repetition_penalty: Annotated[float, Meta(ge=0.1, le=2)] = 1.0
     always_mask: Annotated[dict[TermKind, Terms], Meta(max_length=MAXIMUM_KINDS)] = {}
     never_mask: Terms = []
+    quote: Annotated[str, Meta(max_length=MAXIMUM_QUOTE_CHARACTERS)] | None = None
 
 
 class ChatBody(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -136,6 +140,7 @@ class ChatRequest(msgspec.Struct, frozen=True, kw_only=True):
     include_usage: bool
     split: Split
     own_terms: OwnTerms = NO_OWN_TERMS
+    quote: str | None = None
 
     def __repr__(self) -> str:
         return f"ChatRequest(model={self.model!r}, turns={len(self.turns)})"
@@ -200,6 +205,7 @@ def parse_chat(raw: bytes) -> ChatRequest | ApiError:
         # Parts of a JSON value are not JSON.
         split=extension.split if shape is None else "never",
         own_terms=terms,
+        quote=extension.quote,
     )
 
 

@@ -10,7 +10,8 @@ from peerllm.coordinator.dispatch import Dispatcher
 from peerllm.coordinator.in_flight import InFlight
 from peerllm.coordinator.metrics import Metrics
 from peerllm.coordinator.orders import ServedModel
-from peerllm.coordinator.settlement import Shares, TokenPrice
+from peerllm.coordinator.price_list import PriceList
+from peerllm.coordinator.quotes import Quotes
 from peerllm.coordinator.statement import Statements
 from peerllm.coordinator.storage import Storage
 from peerllm.safety.judge import Judge, Verdict
@@ -23,14 +24,11 @@ IN_PLACE_CHARACTERS = 600
 
 @dataclass(frozen=True, kw_only=True)
 class Terms:
-    """What the signed charter and tariff say, as a request needs it."""
+    """What the signed charter says, as a request needs it."""
 
-    prices: Mapping[str, TokenPrice]
-    shares: Shares
     race_size: int
     exposure_basis_points: int
     exposure_minimum_operators: int
-    tariff_version: int
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -43,6 +41,8 @@ class House:
 
     models: Mapping[str, ServedModel]
     terms: Terms
+    price_list: PriceList
+    quotes: Quotes
     judge: Judge
     answer_judge: Judge
     finder: Finder

@@ -20,7 +20,10 @@ from peerllm.coordinator.ledger import Budget, Funds, Reservation, Transfer
 # A balance adds up at most this many transfers to its snapshot: about a tenth of a millisecond.
 TRANSFERS_BETWEEN_SNAPSHOTS = 512
 
-_KEY_COLUMNS = "key_id, account, name, created_at_us, expires_at_us, revoked_at_us, budget, spent"
+_KEY_COLUMNS = (
+    "key_id, account, name, created_at_us, expires_at_us, revoked_at_us, budget, spent,"
+    " (SELECT price_tier FROM accounts WHERE accounts.account = api_keys.account)"
+)
 
 
 class LedgerTables:

@@ -43,6 +43,8 @@ from peerllm.coordinator.planner import (
     make_plan,
     prompt_tokens,
 )
+from peerllm.coordinator.price_list import Offer
+from peerllm.coordinator.quotes import QuoteRefused
 from peerllm.coordinator.race import Finish
 from peerllm.coordinator.release import ReleaseGate
 from peerllm.coordinator.settlement import charge_of
@@ -66,10 +68,10 @@ async def answer(
     request: ChatRequest, key: ApiKey, request_id: str, house: House, release: Release
 ) -> Answered | ApiError:
     """Serve one admitted request; `release` is awaited with each piece the customer may see."""
-    model = house.models.get(request.model)
-    price = house.terms.prices.get(request.model)
-    if model is None or price is None:
-        return api_errors.unknown_model(request.model)
+    priced = _priced_model(request, key, house)
+    if isinstance(priced, ApiError):
+        return priced
+    model, offer = priced
     stopwatch = _Stopwatch()
     prompt = await _count_prompt(request.turns, model)
     offered = house.dispatcher.registry.largest_context(model.digest)
@@ -82,7 +84,7 @@ async def answer(
     if too_long is not None:
         return _refuse_length(too_long)
     bound = charge_of(
-        price,
+        offer.price,
         prompt_tokens=prompt,
         completion_tokens=answer_bound(prompt, request.max_tokens),
     )
@@ -109,11 +111,11 @@ async def answer(
         if isinstance(plan, ApiError):
             return plan
         work = Work(request, model, house, budget, plan, ExposureCount(house, plan, model))
-        served = await _serve(work, vault, release)
+        answered = await _serve(work, vault, release)
         stopwatch.lap("serve")
-        if isinstance(served, ApiError):
-            return served
-        bill = Bill(key=key, request_id=request_id, prompt=prompt, bound=bound, price=price)
+        if isinstance(answered, ApiError):
+            return answered
+        bill = Bill(key=key, request_id=request_id, prompt=prompt, bound=bound, offer=offer)
         settlement = settlement_of(work, bill)
         # Made before the money moves: should it fail, nothing has been charged.
         statement = statement_of(work, bill, settlement, stopwatch.laps)
@@ -122,7 +124,24 @@ async def answer(
         stopwatch.lap("settle")
         house.statements.keep(key.account, statement)
         house.metrics.settled(statement)
-        return Answered(finish=served, statement=statement)
+        return Answered(finish=answered, statement=statement)
+
+
+def _priced_model(
+    request: ChatRequest, key: ApiKey, house: House
+) -> tuple[ServedModel, Offer] | ApiError:
+    """The model, at the price in force or the one that the request's quote has locked."""
+    if request.quote is None:
+        offer = house.price_list.offer(request.model, key.price_tier)
+    else:
+        quote = house.quotes.read(request.quote, account=key.account, model=request.model)
+        if isinstance(quote, QuoteRefused):
+            return api_errors.quote_refused(quote.fault, quote.sentence)
+        offer = house.price_list.quoted_offer(quote)
+    model = house.models.get(request.model)
+    if model is None or offer is None:
+        return api_errors.unknown_model(request.model)
+    return model, offer
 
 
 async def _count_prompt(turns: Sequence[Turn], model: ServedModel) -> int:

@@ -32,10 +32,11 @@ from peerllm.coordinator.house import House, Terms
 from peerllm.coordinator.introductions import Introductions
 from peerllm.coordinator.metrics import Metrics
 from peerllm.coordinator.models import load_models
+from peerllm.coordinator.price_list import price_list_of
+from peerllm.coordinator.quotes import Quotes
 from peerllm.coordinator.registry import Registry
 from peerllm.coordinator.selection import RaceRule
 from peerllm.coordinator.server import DRAIN_SECONDS, serve_http
-from peerllm.coordinator.settlement import Shares
 from peerllm.coordinator.sole_owner import sole_owner
 from peerllm.coordinator.statement import Statements
 from peerllm.coordinator.storage import Storage, open_storage
@@ -102,18 +103,11 @@ def read_charter(settings: CoordinatorSettings) -> Charter:
 
 
 def terms_of(charter: Charter) -> Terms:
-    """What requests obey of the charter and the tariff."""
+    """What requests obey of the charter's terms."""
     return Terms(
-        prices=charter.tariff.prices,
-        shares=Shares(
-            host_share_basis_points=charter.tariff.host_share_basis_points,
-            backup_share_basis_points=charter.tariff.backup_share_basis_points,
-            minimum_host_share_basis_points=charter.terms.minimum_host_share_basis_points,
-        ),
         race_size=charter.terms.race_size,
         exposure_basis_points=charter.terms.exposure_basis_points,
         exposure_minimum_operators=charter.terms.exposure_minimum_operators,
-        tariff_version=charter.tariff.version,
     )
 
 
@@ -146,6 +140,8 @@ async def _run_alone(settings: CoordinatorSettings, log: EventLog[CoordinatorEve
         house = House(
             models=models,
             terms=terms_of(charter),
+            price_list=price_list_of(charter, now_us),
+            quotes=Quotes(identity, now_us=now_us, random_bytes=os.urandom),
             judge=judge,
             answer_judge=answer_judge,
             finder=finder,

@@ -21,19 +21,21 @@ from peerllm.coordinator.ledger import (
     host_account,
 )
 
+TOKENS_PER_PRICE = 1_000_000
+
 Role = Literal["leader", "backup"]
 
 
 class TokenPrice(Protocol):
-    """What the tariff asks for a model, in nano-USD per token."""
+    """What the tariff asks for a model, in nano-USD per million tokens."""
 
     @property
-    def input_nano_usd_per_token(self) -> int:
-        """Price of one prompt token."""
+    def input_nano_usd_per_million(self) -> int:
+        """Price of a million prompt tokens."""
 
     @property
-    def output_nano_usd_per_token(self) -> int:
-        """Price of one completion token."""
+    def output_nano_usd_per_million(self) -> int:
+        """Price of a million completion tokens."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -121,13 +123,17 @@ class HostShareTooLow:
 
 
 def charge_of(price: TokenPrice, *, prompt_tokens: int, completion_tokens: int) -> int:
-    """What a request costs, in nano-USD, from tokens the coordinator counted itself."""
+    """What a request costs, in nano-USD, from tokens the coordinator counted itself.
+
+    Rounded down once, over the whole request: nobody pays more than the published price, and more
+    tokens or a higher price never cost less.
+    """
     if prompt_tokens < 0 or completion_tokens < 0:
         raise LedgerError(f"{prompt_tokens} prompt and {completion_tokens} completion tokens")
     charge = (
-        prompt_tokens * price.input_nano_usd_per_token
-        + completion_tokens * price.output_nano_usd_per_token
-    )
+        prompt_tokens * price.input_nano_usd_per_million
+        + completion_tokens * price.output_nano_usd_per_million
+    ) // TOKENS_PER_PRICE
     check_amount(charge, "a charge")
     return charge
 

@@ -55,7 +55,9 @@ class Statement(msgspec.Struct, frozen=True, kw_only=True):
     margin_nano_usd: int
     unclaimed_nano_usd: int
     paid_nano_usd: dict[str, int]
+    tier: str
     tariff_version: int
+    quote_id: str | None
     fallback: bool
     chunks: list[ChunkLine]
     coordinator_ms: dict[str, int]

@@ -2,13 +2,14 @@
 
 import os
 import sqlite3
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
 from sqlite_utils import Database
 
 from peerllm.coordinator.errors import StorageError, StorageVersionError
+from peerllm.coordinator.money_schema import MONEY_VERSION
 
 # How long a write waits for another process to finish its own. Group commits and
 # administrative writes take milliseconds; five seconds outlast a slow disk, not a hung one.
@@ -218,7 +219,11 @@ _SEATS_VERSION = (
 
 # Each entry brings the file from the version of its index to the next; entries never change
 # once released.
-_MIGRATIONS = (_FIRST_VERSION, _SEATS_VERSION)
+_MIGRATIONS: tuple[Sequence[str | Callable[[Database], None]], ...] = (
+    _FIRST_VERSION,
+    _SEATS_VERSION,
+    MONEY_VERSION,
+)
 SCHEMA_VERSION = len(_MIGRATIONS)
 
 
@@ -310,9 +315,12 @@ def _migrate(database: Database) -> None:
         return
     with write_transaction(database):
         # Read again under the lock: another process may have migrated meanwhile.
-        for statements in _MIGRATIONS[_version(database) :]:
-            for statement in statements:
-                database.execute(statement)
+        for steps in _MIGRATIONS[_version(database) :]:
+            for step in steps:
+                if isinstance(step, str):
+                    database.execute(step)
+                else:
+                    step(database)
         database.execute(f"PRAGMA user_version = {SCHEMA_VERSION}")
 
 

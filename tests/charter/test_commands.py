@@ -39,7 +39,7 @@ def test_without_a_root_it_says_what_it_trusts(folder: Path) -> None:
 
 def test_verify_fails_with_one_sentence(folder: Path) -> None:
     [tariff] = (folder / "targets").glob("*.tariff.json")
-    tariff.write_bytes(tariff.read_bytes().replace(b"40", b"99"))
+    tariff.write_bytes(tariff.read_bytes().replace(b"40000000", b"40000001"))
     result = _run("verify", folder, "--root", folder / "metadata" / "1.root.json")
     assert result.exit_code == 1
     assert result.stdout == ""
@@ -67,7 +67,7 @@ def test_show_as_json_is_the_whole_charter(folder: Path) -> None:
     shown = json.loads(_run("show", folder, "--json").stdout)
     assert shown["version"] == 1
     assert shown["terms"]["network"] == "home"
-    assert shown["tariff"]["prices"][FIRST_MODEL]["output_nano_usd_per_token"] == 40
+    assert shown["tariff"]["prices"]["school"]["small"]["output_nano_usd_per_million"] == 40_000_000
     assert shown["standard"]["thresholds_milli"]["minors"] == 550
     assert len(shown["catalogue"]["models"][FIRST_MODEL]["sha256"]) == 64
 
@@ -90,13 +90,13 @@ def test_a_roll_back_is_noticed_with_a_state_folder(folder: Path, tmp_path: Path
 def test_documents_of_ones_own_are_signed(folder: Path, tmp_path: Path) -> None:
     documents = tmp_path / "documents"
     documents.mkdir()
-    tariff = msgspec.structs.replace(first_tariff(), version=2, host_share_basis_points=9_800)
+    tariff = msgspec.structs.replace(first_tariff(), version=2, backup_share_basis_points=1_800)
     (documents / "tariff.json").write_bytes(write_document(tariff))
     keys = [tmp_path / "keys" / f"steward-{number}.key" for number in (2, 3)]
     result = _run("amend", folder, "--key", keys[0], "--key", keys[1], "--documents", documents)
     assert result.exit_code == 0, result.output
     shown = json.loads(_run("show", folder, "--json").stdout)
-    assert shown["tariff"]["host_share_basis_points"] == 9_800
+    assert shown["tariff"]["backup_share_basis_points"] == 1_800
 
 
 def test_one_steward_alone_amends_nothing(folder: Path, tmp_path: Path) -> None:

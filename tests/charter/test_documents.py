@@ -15,12 +15,10 @@ from peerllm.charter.defaults import (
 )
 from peerllm.charter.documents import (
     MAXIMUM_DOCUMENT_BYTES,
-    MAXIMUM_NANO_USD_PER_TOKEN,
     SAFETY_CATEGORIES,
     CatalogueModel,
     CharterTerms,
     ModelCatalogue,
-    ModelPrice,
     SafetyStandard,
     Tariff,
     UncertainBand,
@@ -34,18 +32,15 @@ FIRST: list[Any] = [first_terms("home"), first_tariff(), first_catalogue(), firs
 replace = msgspec.structs.replace
 
 
-def _price(input_nano_usd: int, output_nano_usd: int) -> ModelPrice:
-    return ModelPrice(
-        input_nano_usd_per_token=input_nano_usd, output_nano_usd_per_token=output_nano_usd
-    )
-
-
 def test_first_documents_promise_what_was_decided() -> None:
     terms, tariff = first_terms("home"), first_tariff()
     assert (terms.minimum_host_share_basis_points, terms.race_size) == (9_500, 2)
     assert terms.seat_rule.distinct_operators_per_race
-    assert tariff.prices == {FIRST_MODEL: _price(10, 40)}
-    assert (tariff.host_share_basis_points, tariff.backup_share_basis_points) == (9_500, 2_000)
+    standard = tariff.prices["standard"]["small"]
+    assert standard.input_nano_usd_per_million == 10_000_000
+    assert standard.output_nano_usd_per_million == 40_000_000
+    assert tariff.tiers["standard"].host_share_basis_points == 9_500
+    assert tariff.backup_share_basis_points == 2_000
     assert first_standard().thresholds_milli == dict.fromkeys(SAFETY_CATEGORIES, 550)
     assert first_standard().answer_margin_milli == 200
     check_together(terms, tariff, first_catalogue())
@@ -88,24 +83,6 @@ def test_documents_survive_and_have_one_spelling(document: Any) -> None:
             read_document(other, type(document))
 
 
-@given(
-    st.dictionaries(
-        st.from_regex(r"[a-z0-9][a-z0-9._-]{0,20}", fullmatch=True),
-        st.builds(_price, *[st.integers(0, MAXIMUM_NANO_USD_PER_TOKEN)] * 2),
-        max_size=4,
-    ),
-    st.integers(9_500, 10_000),
-    st.integers(0, 10_000),
-)
-def test_every_tariff_within_bounds_survives(
-    prices: dict[str, ModelPrice], host_share: int, backup_share: int
-) -> None:
-    tariff = Tariff(
-        prices=prices, host_share_basis_points=host_share, backup_share_basis_points=backup_share
-    )
-    assert read_document(write_document(tariff), Tariff) == tariff
-
-
 @given(st.data())
 def test_altered_bytes_are_a_document_or_malformed(data: st.DataObject) -> None:
     document = data.draw(st.sampled_from(FIRST))
@@ -131,24 +108,7 @@ def test_altered_bytes_are_a_document_or_malformed(data: st.DataObject) -> None:
         (replace(first_terms("home"), race_size=0), "race_size"),
         (replace(first_terms("home"), version=0), "version"),
         (replace(first_terms("home"), exposure_basis_points=10_001), "exposure_basis_points"),
-        (
-            replace(first_tariff(), host_share_basis_points=9_000),
-            "tariff: a host share of 90.00% is below 95.00%",
-        ),
         (replace(first_tariff(), backup_share_basis_points=10_001), "backup_share_basis_points"),
-        (
-            replace(first_tariff(), prices={"a": _price(-1, 40)}),
-            "tariff: the input price of 'a' is negative",
-        ),
-        (
-            replace(first_tariff(), prices={"a": _price(1, -40)}),
-            "tariff: the output price of 'a' is negative",
-        ),
-        (
-            replace(first_tariff(), prices={"a": _price(1, MAXIMUM_NANO_USD_PER_TOKEN + 1)}),
-            "more than one US dollar",
-        ),
-        (replace(first_tariff(), prices={"A b": _price(1, 1)}), "prices"),
         (
             SafetyStandard(thresholds_milli={"sexual": 500}),
             "safety-standard: the category 'overall' has no threshold",
@@ -164,14 +124,21 @@ def test_altered_bytes_are_a_document_or_malformed(data: st.DataObject) -> None:
         (
             ModelCatalogue(
                 models=dict.fromkeys(
-                    ["a", "b"], CatalogueModel(sha256="0" * 64, context_tokens=99, license="MIT")
+                    ["a", "b"],
+                    CatalogueModel(
+                        sha256="0" * 64, model_class="small", context_tokens=99, license="MIT"
+                    ),
                 )
             ),
             "'a' and 'b' are the same file",
         ),
         (
             ModelCatalogue(
-                models={"a": CatalogueModel(sha256="F" * 64, context_tokens=99, license="MIT")}
+                models={
+                    "a": CatalogueModel(
+                        sha256="F" * 64, model_class="small", context_tokens=99, license="MIT"
+                    )
+                }
             ),
             "sha256",
         ),
@@ -214,15 +181,15 @@ def test_size_is_bounded() -> None:
         read_document(bytes(MAXIMUM_DOCUMENT_BYTES + 1), Tariff)
 
 
-def test_a_price_needs_a_model() -> None:
-    tariff = replace(first_tariff(), prices={"unknown": _price(1, 1)})
-    with pytest.raises(Malformed, match="'unknown' has a price but is not in the model catalogue"):
-        check_together(first_terms("home"), tariff, first_catalogue())
+def test_a_model_needs_a_class_with_a_price() -> None:
+    model = replace(first_catalogue().models[FIRST_MODEL], model_class="huge")
+    with pytest.raises(Malformed, match="'huge', which no tier has a price for"):
+        check_together(first_terms("home"), first_tariff(), ModelCatalogue(models={"a": model}))
 
 
 def test_a_tariff_keeps_the_charters_host_share() -> None:
     terms = replace(first_terms("home"), minimum_host_share_basis_points=9_700)
-    with pytest.raises(Malformed, match=r"hosts would get 95\.00%.*at least 97\.00%"):
+    with pytest.raises(Malformed, match=r"95\.00% in tier 'standard'.*at least 97\.00%"):
         check_together(terms, first_tariff(), first_catalogue())
 
 

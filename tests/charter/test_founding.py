@@ -8,7 +8,7 @@ import msgspec
 import pytest
 
 from peerllm.charter.defaults import first_catalogue, first_standard, first_tariff, first_terms
-from peerllm.charter.documents import ModelPrice
+from peerllm.charter.documents import CatalogueModel, ModelCatalogue
 from peerllm.charter.errors import (
     AlreadyFounded,
     AlteredDocument,
@@ -18,8 +18,12 @@ from peerllm.charter.errors import (
     TooFewSignatures,
 )
 from peerllm.charter.store import amend_network, found_network, load_charter
+from peerllm.charter.tariff import PriceTier
 from peerllm.crypto.errors import KeyFileError
 from peerllm.crypto.identity import Identity
+
+LOW_TIER = PriceTier(meaning="Everybody.", host_share_basis_points=9_000)
+UNPRICED = CatalogueModel(sha256="0" * 64, model_class="huge", context_tokens=99, license="MIT")
 
 
 def _found(place: Path, expires: Any, **changes: Any) -> bytes:
@@ -68,13 +72,8 @@ def test_a_network_is_founded_once(network: Any) -> None:
     "changes",
     [
         {"terms": msgspec.structs.replace(first_terms("x"), minimum_host_share_basis_points=9_000)},
-        {"tariff": msgspec.structs.replace(first_tariff(), host_share_basis_points=9_000)},
-        {
-            "tariff": msgspec.structs.replace(
-                first_tariff(),
-                prices={"gpt": ModelPrice(input_nano_usd_per_token=1, output_nano_usd_per_token=1)},
-            )
-        },
+        {"tariff": msgspec.structs.replace(first_tariff(), tiers={"standard": LOW_TIER})},
+        {"catalogue": ModelCatalogue(models={"gpt": UNPRICED})},
         {"standard": msgspec.structs.replace(first_standard(), thresholds_milli={})},
     ],
     ids=["terms", "share", "unknown model", "standard"],

@@ -215,12 +215,12 @@ def test_an_older_charter_is_refused_once_a_newer_was_seen(
         trusted_root=network.root,
         steward_keys=[network.key(1), network.key(3)],
         expires=network.expires,
-        tariff=msgspec.structs.replace(first_tariff(), version=2, host_share_basis_points=9_600),
+        tariff=msgspec.structs.replace(first_tariff(), version=2, backup_share_basis_points=1_600),
     )
     state = tmp_path / "state"
     assert _load(network, folder=older, state=state).version == 1
     newer = _load(network, state=state)
-    assert (newer.version, newer.tariff.host_share_basis_points) == (2, 9_600)
+    assert (newer.version, newer.tariff.backup_share_basis_points) == (2, 1_600)
     with pytest.raises(RolledBack, match=r"timestamp\.json is older.*get the newest charter"):
         _load(network, folder=older, state=state)
 

@@ -51,7 +51,7 @@ def test_a_missing_file_and_an_unknown_name_are_refused(tmp_path: Path) -> None:
 
 
 def test_a_catalogue_without_any_file_here_is_refused() -> None:
-    far = CatalogueModel(sha256="00" * 32, context_tokens=4096, license="MIT")
+    far = CatalogueModel(sha256="00" * 32, model_class="small", context_tokens=4096, license="MIT")
     with pytest.raises(ModelFileError, match="give one with --model"):
         load_models(ModelCatalogue(models={"far": far}), {})
 

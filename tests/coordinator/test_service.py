@@ -22,15 +22,18 @@ from peerllm.charter.documents import CharterTerms
 from peerllm.charter.errors import CharterError
 from peerllm.charter.store import found_network
 from peerllm.coordinator.commands import coordinator_app
+from peerllm.coordinator.price_list import price_list_of
 from peerllm.coordinator.service import (
     CoordinatorSettings,
     PortInUseError,
     SeatsInForce,
     judges_of,
+    now_us,
     read_charter,
     refuse_taken_port,
     terms_of,
 )
+from peerllm.coordinator.settlement import Shares
 from peerllm.coordinator.storage import open_storage
 from peerllm.crypto.identity import Identity
 
@@ -60,9 +63,10 @@ def test_the_charter_is_obeyed(tmp_path: Path) -> None:
     terms = terms_of(read_charter(settings))
     assert terms.race_size == 3
     assert terms.exposure_basis_points == 1
-    assert terms.shares.host_share_basis_points == 9_500
-    assert terms.shares.backup_share_basis_points == 2_000
-    assert terms.prices[FIRST_MODEL].output_nano_usd_per_token == 40
+    offer = price_list_of(read_charter(settings), now_us).offer(FIRST_MODEL, "enterprise")
+    assert offer is not None
+    assert offer.shares == Shares(9_600, 2_000, 9_500)
+    assert offer.price.output_nano_usd_per_million == 50_000_000
 
 
 def test_an_altered_tariff_is_not_obeyed(tmp_path: Path) -> None:

@@ -31,8 +31,8 @@ shares = st.builds(Shares, st.integers(9_500, 10_000), st.integers(0, 10_000))
 
 @dataclass(frozen=True)
 class Price:
-    input_nano_usd_per_token: int
-    output_nano_usd_per_token: int
+    input_nano_usd_per_million: int
+    output_nano_usd_per_million: int
 
 
 def leader(host: str, claimed: int | None, delivered: int, counted: int | None = None) -> HostWork:
@@ -199,7 +199,8 @@ def test_the_charge_is_tokens_times_tariff(
 ) -> None:
     price = Price(input_price, output_price)
     charge = charge_of(price, prompt_tokens=prompt, completion_tokens=completion)
-    assert charge == prompt * input_price + completion * output_price
+    exact = prompt * input_price + completion * output_price
+    assert charge * 1_000_000 <= exact < (charge + 1) * 1_000_000
 
 
 def test_impossible_numbers_are_bugs() -> None:

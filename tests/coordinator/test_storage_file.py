@@ -390,9 +390,9 @@ def test_a_group_the_database_undoes_leaves_nothing(storage: StorageFile) -> Non
         "UPDATE reservations SET state = 'open', charge = NULL, closed_at_us = NULL",
         "DELETE FROM reservations",
         "INSERT INTO transfers"
-        " VALUES (99, 'deposit/wire-1', 'outside', 'customers/ada', 1, NULL, 0)",
-        "INSERT INTO transfers VALUES (99, 'x', 'outside', 'customers/nobody', 1, NULL, 0)",
-        "INSERT INTO transfers VALUES (99, 'x', 'outside', 'customers/ada', -1, NULL, 0)",
+        " VALUES (99, 'deposit/wire-1', 'outside', 'customers/ada', 1, NULL, 0, NULL)",
+        "INSERT INTO transfers VALUES (99, 'x', 'outside', 'customers/nobody', 1, NULL, 0, NULL)",
+        "INSERT INTO transfers VALUES (99, 'x', 'outside', 'customers/ada', -1, NULL, 0, NULL)",
     ],
 )
 def test_history_cannot_be_changed_by_hand(
@@ -411,34 +411,36 @@ def test_history_cannot_be_changed_by_hand(
     ("tampering", "fault"),
     [
         (
-            "INSERT INTO transfers VALUES (99, 'x', 'customers/ada', 'hosts/h1', 1, NULL, 0)",
+            "INSERT INTO transfers VALUES (99, 'x', 'customers/ada', 'hosts/h1', 1, NULL, 0, NULL)",
             "only deposits come without a reservation",
         ),
         (
-            "INSERT INTO transfers VALUES (99, 'x', 'customers/ada', 'hosts/h1', 1, 'r1', 0)",
+            "INSERT INTO transfers VALUES (99, 'x', 'customers/ada', 'hosts/h1', 1, 'r1', 0, NULL)",
             "legs sum to its charge",
         ),
         (
-            "INSERT INTO transfers VALUES (99, 'x', 'hosts/h1', 'hosts/h2', 1, 'r1', 0)",
+            "INSERT INTO transfers VALUES (99, 'x', 'hosts/h1', 'hosts/h2', 1, 'r1', 0, NULL)",
             "debit its own account",
         ),
         (
             "INSERT INTO reservations"
-            " VALUES ('r2', 'customers/ada', NULL, 10000, 'posted', 10000, 0, 0);"
-            "INSERT INTO transfers VALUES (98, 'x', 'customers/ada', 'hosts/h1', 9499, 'r2', 0);"
+            " VALUES ('r2', 'customers/ada', NULL, 10000, 'posted', 10000, 0, 0, NULL);"
             "INSERT INTO transfers"
-            " VALUES (99, 'y', 'customers/ada', 'network/margin', 501, 'r2', 0)",
+            " VALUES (98, 'x', 'customers/ada', 'hosts/h1', 9499, 'r2', 0, NULL);"
+            "INSERT INTO transfers"
+            " VALUES (99, 'y', 'customers/ada', 'network/margin', 501, 'r2', 0, NULL)",
             "hosts get their share",
         ),
         (
             "INSERT INTO transfers"
-            " VALUES (99, 'x', 'customers/ada', 'network/margin', 100000, 'r1', 0)",
+            " VALUES (99, 'x', 'customers/ada', 'network/margin', 100000, 'r1', 0, NULL)",
             "below zero",
         ),
         ("UPDATE accounts SET snapshot_balance = 1", "kept balance"),
         ("UPDATE api_keys SET spent = 1", "a key has spent"),
         (
-            "INSERT INTO transfers VALUES (99, 'x', 'outside', 'customers/nobody', 1, NULL, 0)",
+            "INSERT INTO transfers"
+            " VALUES (99, 'x', 'outside', 'customers/nobody', 1, NULL, 0, NULL)",
             "every reference",
         ),
     ],
@@ -536,6 +538,23 @@ def test_no_column_could_hold_what_a_customer_wrote(path: Path, storage: Storage
     }
     assert text_and_blob == {
         ("accounts", "account"),
+        ("accounts", "price_tier"),
+        ("chain", "kind"),
+        ("chain", "subject"),
+        ("chain", "digest"),
+        ("payees", "host"),
+        ("payees", "name"),
+        ("payees", "payee_account"),
+        ("payees", "payee_agent"),
+        ("payouts", "batch"),
+        ("payouts", "root"),
+        ("payouts", "payer"),
+        ("payout_lines", "batch"),
+        ("payout_lines", "host"),
+        ("payout_lines", "salt"),
+        ("payout_lines", "payee_name"),
+        ("payout_lines", "payee_account"),
+        ("payout_lines", "payee_agent"),
         ("api_keys", "key_id"),
         ("api_keys", "digest"),
         ("api_keys", "account"),

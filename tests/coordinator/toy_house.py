@@ -24,19 +24,21 @@ from simulated_host import (
 from starlette.applications import Starlette
 from toy_safety import WordFinder, toy_judge
 
-from peerllm.charter.documents import ModelPrice
+from peerllm.charter.defaults import first_tariff
 from peerllm.cli.retention import find_content, needles_in
 from peerllm.coordinator.application import create_application
 from peerllm.coordinator.house import House, Terms
 from peerllm.coordinator.metrics import Metrics
-from peerllm.coordinator.settlement import Shares
+from peerllm.coordinator.price_list import PriceList
+from peerllm.coordinator.quotes import Quotes
 from peerllm.coordinator.statement import Statements
 from peerllm.coordinator.storage import Storage, open_storage
+from peerllm.crypto.identity import Identity
 from peerllm.privacy.event_log import EventLog
 from peerllm.safety.vault import Finder
 
 ADA = "customers/ada"
-PRICE = ModelPrice(input_nano_usd_per_token=10, output_nano_usd_per_token=40)
+PRICE = first_tariff().prices["standard"]["small"]
 PROMPT = "please tell the canaryprompt story of seven grey geese"
 ANSWER = "once there were seven canaryanswer geese who crossed a wide river at night and slept"
 
@@ -218,12 +220,20 @@ async def toy_house(
         house = House(
             models={"toy": served_model()},
             terms=Terms(
-                prices={"toy": PRICE},
-                shares=Shares(host_share_basis_points=9_500, backup_share_basis_points=2_000),
                 race_size=2,
                 exposure_basis_points=5_000,
                 exposure_minimum_operators=3,
-                tariff_version=1,
+            ),
+            price_list=PriceList(
+                first_tariff(),
+                {"toy": "small"},
+                minimum_host_share_basis_points=9_500,
+                now_us=lambda: NOW_US,
+            ),
+            quotes=Quotes(
+                Identity.from_seed(bytes(32)),
+                now_us=lambda: NOW_US,
+                random_bytes=random.Random(seed).randbytes,
             ),
             judge=toy_judge(),
             answer_judge=toy_judge(),
