@@ -24,6 +24,7 @@ _KEY_ID_CHARACTERS = 16
 
 # Fits a path segment, an account name and a table column.
 _PRICE_TIER = re.compile(r"[a-z0-9][a-z0-9-]{0,39}")
+_REGION_NAME = re.compile(r"[a-z0-9][a-z0-9-]{0,62}")
 _CUSTOMER_NAME = re.compile(r"[a-z0-9][a-z0-9._-]{0,62}")
 # Room for a sentence, none for a document: labels are for people to recognise, not for content.
 _LABEL_CHARACTERS = 100
@@ -233,6 +234,16 @@ def check_label(label: str, what: str) -> str:
             "printable and not all blank"
         )
     return label
+
+
+def check_region(name: str) -> str:
+    """The region's name, if a region's record could have it; raises NameRefusedError."""
+    if _REGION_NAME.fullmatch(name) is None:
+        raise NameRefusedError(
+            f"{name[:80]!r} cannot name a region: use up to 63 of a-z 0-9 - beginning with a letter"
+            " or digit"
+        )
+    return name
 
 
 def check_model_digest(digest: bytes) -> bytes:

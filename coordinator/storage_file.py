@@ -392,7 +392,7 @@ class StorageFile:
             operator=accounts.check_label(operator, "an operator"),
             tier=tier,
             digests=frozenset(accounts.check_model_digest(digest) for digest in digests),
-            region=accounts.check_label(region, "a region"),
+            region=accounts.check_region(region),
             seated_at_us=self._clock(),
         )
 
@@ -442,7 +442,7 @@ class StorageFile:
         """Put a host in line, once a model; the number of models it was not in line for yet."""
         ledger.host_account(peer_id)
         accounts.check_label(operator, "an operator")
-        accounts.check_label(region, "a region")
+        accounts.check_region(region)
         models = [accounts.check_model_digest(digest) for digest in digests]
         return self._write(lambda: self._seats.join_line(peer_id, operator, region, models))
 

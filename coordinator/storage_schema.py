@@ -252,6 +252,7 @@ def open_database(path: Path, *, read_only: bool = False) -> Database:
             database.execute("PRAGMA foreign_keys = ON")
             if read_only:
                 database.execute("PRAGMA query_only = ON")
+                _require_this_version(database)
             else:
                 _migrate(database)
         except BaseException:
@@ -322,6 +323,16 @@ def _migrate(database: Database) -> None:
                 else:
                     step(database)
         database.execute(f"PRAGMA user_version = {SCHEMA_VERSION}")
+
+
+def _require_this_version(database: Database) -> None:
+    """A reader may not migrate; older tables would only make it fail in the middle."""
+    version = _version(database)
+    if version != SCHEMA_VERSION:
+        raise StorageVersionError(
+            f"the database has version {version}, this software reads {SCHEMA_VERSION}: start the"
+            " coordinator with this release, which brings it there, or upgrade"
+        )
 
 
 def _version(database: Database) -> int:
