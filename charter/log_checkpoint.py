@@ -4,6 +4,7 @@ https://c2sp.org/tlog-checkpoint, without extension lines.
 """
 
 import base64
+import re
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
@@ -75,7 +76,8 @@ class SignedCheckpoint:
 def parse_checkpoint(text: str) -> Checkpoint:
     """Return the checkpoint in a note's text; raises Malformed."""
     lines = text.removesuffix("\n").split("\n")
-    if len(lines) == 3 and lines[0] and lines[1].isdigit() and len(lines[1]) <= 19:
+    # At most 19 digits: Python refuses to read thousands of them.
+    if len(lines) == 3 and lines[0] and re.fullmatch("[0-9]{1,19}", lines[1]):
         try:
             root = base64.b64decode(lines[2].encode("ascii"), validate=True)
         except ValueError:

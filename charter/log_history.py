@@ -46,6 +46,9 @@ def find_fork(
             f"this log has {new.size} entries and had {old.size} when it was last seen; get its"
             " newest files"
         )
+    if new.size == old.size and new.root != old.root:
+        # Two checkpoints of one size need no files to exclude each other.
+        return _evidence(earlier, later, new.root, ())
     if files.root() != new.root:
         raise AlteredLog("the files do not add up to their checkpoint; get them again")
     root, path = files.root(old.size), files.consistency_path(old.size)
@@ -53,12 +56,7 @@ def find_fork(
         raise AlteredLog("the files contradict each other; get them again")
     if root == old.root:
         return None
-    return ForkEvidence(
-        earlier=earlier.note.encode().decode(),
-        later=later.note.encode().decode(),
-        root_in_later=root,
-        path=path,
-    )
+    return _evidence(earlier, later, root, path)
 
 
 def write_evidence(evidence: ForkEvidence) -> bytes:
@@ -94,6 +92,17 @@ def forked(evidence: ForkEvidence, kept_at: str) -> ForkedLog:
         f"Seen before:\n{_shown(evidence.earlier)}\nNow:\n{_shown(evidence.later)}\n"
         f"At the size of the first, the second had the root"
         f" {base64.b64encode(evidence.root_in_later).decode()}.\n{kept_at}"
+    )
+
+
+def _evidence(
+    earlier: SignedCheckpoint, later: SignedCheckpoint, root: bytes, path: tuple[bytes, ...]
+) -> ForkEvidence:
+    return ForkEvidence(
+        earlier=earlier.note.encode().decode(),
+        later=later.note.encode().decode(),
+        root_in_later=root,
+        path=path,
     )
 
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-from peerllm.charter.errors import AlteredLog, Malformed
+from peerllm.charter.errors import AlteredLog, Malformed, MissingDocument
 from peerllm.charter.log_checkpoint import (
     LogKeys,
     SignedCheckpoint,
@@ -38,10 +38,12 @@ def prove_entry(public: Path, index: int, keys: LogKeys, now_s: float) -> bytes:
     """Return the proof that entry `index` is in the log whose public files these are.
 
     The files are checked on the way: raises what `verify_proof` and `read_checkpoint` raise,
-    AlteredLog when the proof would not hold, and IndexError when there is no such entry.
+    AlteredLog when the proof would not hold, and MissingDocument when there is no such entry.
     """
     signed = read_checkpoint(public / CHECKPOINT, keys, now_s)
     files = LogFiles(public, signed.checkpoint.size)
+    if not 0 <= index < files.size:
+        raise MissingDocument(f"this log has {files.size} entries; there is no number {index}")
     path = files.inclusion_path(index)
     hashes = "".join(f"{base64.b64encode(step).decode()}\n" for step in path)
     extra = base64.b64encode(files.entry(index)).decode()

@@ -5,7 +5,6 @@ appends need not hold the log's key. `public/` is what everybody gets. A crash l
 and drafts; drafts are dropped when the log is opened next.
 """
 
-import os
 import re
 import shutil
 from collections.abc import Iterable, Iterator, Sequence
@@ -22,7 +21,7 @@ from peerllm.charter.errors import (
     MissingDocument,
     RolledBack,
 )
-from peerllm.charter.folder import put_file
+from peerllm.charter.folder import put_file, sync_folders
 from peerllm.charter.log_checkpoint import (
     Checkpoint,
     LogKeys,
@@ -60,6 +59,7 @@ _SIGNED: Final = "last-signed"
 _PUBLISHING: Final = "publishing"
 _LOCK: Final = "lock"
 _DIGEST_BYTES: Final = 32
+_BATCH: Final = re.compile(r"([0-9]{16})-([0-9]{1,5})")
 # How `put_file` names what it has not finished.
 _DRAFT: Final = re.compile(r"\..+\.[0-9a-f]{16}")
 # A batch is one file, written and synced as one: this many of the largest entries take 20 MB.
@@ -81,7 +81,7 @@ def create_log(folder: Path, origin: str, identity: Identity) -> VerifierKey:
     put_file(folder / PUBLIC / CHECKPOINT, _sign(Checkpoint(origin, 0, EMPTY_ROOT), key, identity))
     # Last, because with it the folder counts as a log.
     put_file(folder / KEY_NAME, f"{key}\n".encode())
-    _sync(folder, folder / PUBLIC)
+    sync_folders(folder, folder / PUBLIC)
     return key
 
 
@@ -136,7 +136,7 @@ class LogWriter:
             packed = pack_entries([write_entry(entry) for entry in entries])
             path = self.folder / _PENDING / f"{start:016}-{len(entries)}"
             put_file(path, sha256(packed).digest() + packed)
-            _sync(path.parent)
+            sync_folders(path.parent)
         return taken
 
     def publish(self, identity: Identity) -> SignedCheckpoint:
@@ -164,11 +164,11 @@ class LogWriter:
         self._require_signed(files)
         checkpoint = Checkpoint(self.key.name, tiles.size, files.root())
         raw = _sign(checkpoint, self.key, identity)
-        _sync(*written)
+        sync_folders(*written)
         put_file(self.folder / _SIGNED, raw)
-        _sync(self.folder)
+        sync_folders(self.folder)
         put_file(self._public / CHECKPOINT, raw)
-        _sync(self._public)
+        sync_folders(self._public)
         self.published = _published(self.folder, self.key)
         self._drop([path for _, _, path in batches])
         _drop_outgrown(self._public, before, tiles.size)
@@ -191,7 +191,7 @@ class LogWriter:
         merged = self.published.note.with_signatures(*new).encode()
         self.published = open_checkpoint(merged, keys, now_s)
         put_file(self._public / CHECKPOINT, merged)
-        _sync(self._public)
+        sync_folders(self._public)
         return len(new)
 
     def recover(self) -> None:
@@ -222,10 +222,10 @@ class LogWriter:
         """Return start, count and file of what is pending, in order and without a gap."""
         found = []
         for path in (self.folder / _PENDING).glob("[!.]*"):
-            start, _, count = path.name.partition("-")
-            if not (start.isdigit() and count.isdigit()):
+            named = _BATCH.fullmatch(path.name)
+            if not named:
                 raise AlteredLog(f"{path} is not a batch of pending entries; move it away")
-            found.append((int(start), int(count), path))
+            found.append((int(named[1]), int(named[2]), path))
         found.sort()
         return found
 
@@ -244,7 +244,7 @@ class LogWriter:
     def _drop(self, paths: Sequence[Path]) -> None:
         for path in paths:
             path.unlink()
-        _sync(self.folder / _PENDING)
+        sync_folders(self.folder / _PENDING)
 
 
 def _published(folder: Path, key: VerifierKey) -> SignedCheckpoint:
@@ -287,15 +287,3 @@ def _drop_outgrown(public: Path, before: int, size: int) -> None:
             for name in names:
                 shutil.rmtree((public / tile_name(name, index, 1)).parent, ignore_errors=True)
         level, old, new = level + 1, index, new // TILE_WIDTH
-
-
-def _sync(*folders: Path) -> None:
-    """Make renames and removals in these folders last. Windows does so by itself."""
-    if os.name != "posix":
-        return
-    for folder in folders:
-        descriptor = os.open(folder, os.O_RDONLY)
-        try:
-            os.fsync(descriptor)
-        finally:
-            os.close(descriptor)

@@ -99,13 +99,6 @@ class LogFiles:
             raise IndexError(f"a log of {self.size} entries has no entry {index}")
         return self.bundle(index // TILE_WIDTH)[index % TILE_WIDTH]
 
-    def entries(self, start: int = 0) -> Iterator[tuple[int, bytes]]:
-        """Yield index and bytes of the entries from `start` on."""
-        for index in range(start // TILE_WIDTH, -(-self.size // TILE_WIDTH)):
-            for place, raw in enumerate(self.bundle(index), index * TILE_WIDTH):
-                if place >= start:
-                    yield place, raw
-
     def find(self, entry: bytes) -> int | None:
         """Return the index of the first entry with these bytes, or None."""
         wanted = leaf_hash(entry)

@@ -24,6 +24,7 @@ _ROOMS: Final = {
         "safety_app",
         "What would leave the house for a text, and how well it is known.",
     ),
+    "log": ("peerllm.charter.log_commands", "log_app", "The public log: keep, witness, verify."),
     "model": ("peerllm.peer.model_commands", "model_app", "Models on this machine."),
     "up": ("peerllm.cli.up", "up_app", "Start a whole network on this machine and ask it."),
 }
