@@ -51,12 +51,7 @@ class HostConfiguration:
         _check("context", self.context_tokens, SMALLEST_CONTEXT_TOKENS, LARGEST_CONTEXT_TOKENS)
         _check("threads", self.threads, 0, MAXIMUM_THREADS)
         _check("drain seconds", self.drain_seconds, 0, 3600)
-        try:
-            public_key_of(self.coordinator_peer_id)
-            well_formed = _ADDRESS.fullmatch(self.coordinator) is not None
-        except PeerIdError:
-            well_formed = False
-        if not well_formed:
+        if not is_coordinator_address(self.coordinator):
             raise ConfigurationError(
                 "the coordinator's address must look like /ip4/ADDRESS/tcp/PORT/p2p/PEER-ID "
                 f"and end in an Ed25519 peer id, got {self.coordinator!r}"
@@ -96,6 +91,15 @@ class HostConfiguration:
     def listen_multiaddr(self) -> str:
         """Where the host listens; port 0 lets the system choose."""
         return f"/ip4/{self.listen_address}/tcp/{self.listen_port}"
+
+
+def is_coordinator_address(text: str) -> bool:
+    """Whether this is a multiaddr that ends in /p2p/ and an Ed25519 peer id."""
+    try:
+        public_key_of(text.rpartition("/p2p/")[2])
+    except PeerIdError:
+        return False
+    return _ADDRESS.fullmatch(text) is not None
 
 
 def identity_path(data_directory: Path) -> Path:

@@ -1,0 +1,73 @@
+"""Puts the window, the tray and the connection to the host together."""
+
+import signal
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Final
+
+from PySide6.QtCore import QStandardPaths, QTimer
+from PySide6.QtWidgets import QApplication, QSystemTrayIcon
+
+from peerllm.peer.desktop.desk import Desk
+from peerllm.peer.desktop.host_link import HostLink
+from peerllm.peer.desktop.style import choose_font
+from peerllm.peer.desktop.tray import Tray
+from peerllm.peer.desktop.window import Window
+from peerllm.privacy.process_memory import place_of
+
+# Python sees a signal only when it runs: once a second while Qt waits costs nothing to measure.
+_SIGNAL_MILLISECONDS: Final = 1000
+
+
+def default_data_directory() -> Path:
+    """Where a host's state lies unless its owner says otherwise."""
+    base = QStandardPaths.writableLocation(QStandardPaths.StandardLocation.GenericDataLocation)
+    return Path(base) / "peerllm" / "host"
+
+
+def run_desktop(data_directory: Path, *, hidden: bool) -> int:
+    """Show the window until it is closed, or until the tray icon is left."""
+    application = QApplication(sys.argv[:1])
+    application.setApplicationName("peerllm")
+    application.setApplicationDisplayName("PeerLLM")
+    application.setDesktopFileName("network.peerllm.desktop")
+    choose_font(application)
+    sys.excepthook = _say_crashed
+    link = HostLink(data_directory)
+    desk = Desk(data_directory, link)
+    window = Window(desk)
+    tray = _tray(desk, _opener(window))
+    window.keeps_running = tray is not None
+    application.setQuitOnLastWindowClosed(False)
+    application.styleHints().colorSchemeChanged.connect(lambda _: desk.settings_changed.emit())
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, lambda *_: application.quit())
+    awake = QTimer()
+    awake.setInterval(_SIGNAL_MILLISECONDS)
+    awake.timeout.connect(lambda: None)
+    awake.start()
+    application.aboutToQuit.connect(link.stop)
+    # After the first paint.
+    QTimer.singleShot(0, link, link.start)
+    if not hidden or tray is None:
+        window.show()
+    return application.exec()
+
+
+def _tray(desk: Desk, open_window: Callable[[], None]) -> Tray | None:
+    return Tray(desk, open_window) if QSystemTrayIcon.isSystemTrayAvailable() else None
+
+
+def _opener(window: Window) -> Callable[[], None]:
+    def open_window() -> None:
+        window.show()
+        window.raise_()
+        window.activateWindow()
+
+    return open_window
+
+
+def _say_crashed(_kind: object, error: BaseException, _trace: object) -> None:
+    """A bug's kind and place only: the message may quote a conversation."""
+    sys.stderr.write(f"peerllm: crashed at {place_of(error)}\n")

@@ -1,0 +1,79 @@
+"""A command of `peerllm` run beside the window: it never waits, and a crash stays over there."""
+
+import os
+import sys
+from collections.abc import Sequence
+from typing import Final
+
+from PySide6.QtCore import QObject, QProcess, QProcessEnvironment, Signal
+
+from peerllm.peer.desktop.strings import tr
+
+# What a command says on one line; more is not for people.
+_LONGEST_LINE: Final = 2000
+
+
+class Errand(QObject):
+    """One run of a command; tells its lines and how it ended."""
+
+    line = Signal(str)
+    # Whether it went well, and its last word: on a failure, why.
+    ended = Signal(bool, str)
+
+    def __init__(self, arguments: Sequence[str], parent: QObject | None = None) -> None:
+        super().__init__(parent)
+        self._last = ""
+        self._output: list[str] = []
+        self._process = QProcess(self)
+        self._process.setProgram(sys.executable)
+        # -P: a file in the working directory must not stand in for a module.
+        self._process.setArguments(["-P", "-m", "peerllm.cli", *arguments])
+        environment = QProcessEnvironment.systemEnvironment()
+        environment.insert("PYTHONUNBUFFERED", "1")
+        # The lines are read by programs: no colours, no folding to eighty columns.
+        environment.insert("NO_COLOR", "1")
+        environment.insert("COLUMNS", "400")
+        self._process.setProcessEnvironment(environment)
+        self._process.setProcessChannelMode(QProcess.ProcessChannelMode.MergedChannels)
+        self._process.readyReadStandardOutput.connect(self._on_output)
+        self._process.finished.connect(self._on_finished)
+        self._process.errorOccurred.connect(self._on_error)
+
+    def start(self) -> None:
+        """Run it. A host that it starts lives on by itself."""
+        self._process.start()
+        self._process.closeWriteChannel()
+
+    def stop(self) -> None:
+        """End it early, as Ctrl-C would."""
+        if os.name == "posix":
+            self._process.terminate()
+        else:
+            self._process.kill()
+
+    @property
+    def output(self) -> str:
+        """All it said."""
+        return "\n".join(self._output)
+
+    def _on_output(self) -> None:
+        while self._process.canReadLine():
+            self._take(bytes(self._process.readLine().data()))
+
+    def _take(self, raw: bytes) -> None:
+        text = raw.decode("utf-8", "replace").strip()[:_LONGEST_LINE]
+        if text:
+            self._last = text.removeprefix("peerllm: ").removeprefix("Refused: ")
+            self._output.append(text)
+            self.line.emit(text)
+
+    def _on_finished(self, code: int, how: QProcess.ExitStatus) -> None:
+        self._on_output()
+        self._take(bytes(self._process.readAll().data()))
+        well = how == QProcess.ExitStatus.NormalExit and code == 0
+        nothing = tr("Errand", "It ended without saying why.")
+        self.ended.emit(well, self._last if well or self._last else nothing)
+
+    def _on_error(self, error: QProcess.ProcessError) -> None:
+        if error == QProcess.ProcessError.FailedToStart:
+            self.ended.emit(False, tr("Errand", "PeerLLM's own program cannot be started."))

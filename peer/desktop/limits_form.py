@@ -1,0 +1,114 @@
+"""The owner's limits as a form shows them, and back: without a widget."""
+
+from dataclasses import dataclass
+from typing import Final
+
+import msgspec
+
+from peerllm.peer.desktop.strings import tr
+from peerllm.peer.limits import SLOWEST_BANDWIDTH, Limits, ScheduleWindow
+
+_DAYS: Final = 7
+_DAY_MINUTES: Final = 24 * 60
+_MEGABYTE: Final = 1_000_000
+_KIBIBYTE: Final = 1024
+# When people with day work are not at their computers.
+_EVENING: Final = 18 * 60
+_MORNING: Final = 8 * 60
+
+
+@dataclass(frozen=True)
+class DayHours:
+    """The hours of one day, in minutes; an end before the start is on the next day."""
+
+    on: bool
+    start: int = _EVENING
+    end: int = _MORNING
+
+
+@dataclass(frozen=True, kw_only=True)
+class LimitsForm:
+    """What the page of limits shows; 0 is no limit."""
+
+    scheduled: bool
+    days: tuple[DayHours, ...]
+    # A schedule with several spans a day, as the command line can write it.
+    is_intricate: bool = False
+    idle_minutes: int = 0
+    on_battery: bool = False
+    threads: int = 0
+    nice: int = 0
+    memory_megabytes: int = 0
+    celsius: int = 0
+    bandwidth_kib: int = 0
+    share_models: bool = False
+
+
+def form_of(limits: Limits) -> LimitsForm:
+    """The limits as a form."""
+    spans: list[list[DayHours]] = [[] for _ in range(_DAYS)]
+    for window in limits.schedule:
+        for day in set(window.days):
+            spans[day].append(DayHours(True, window.start_minute, window.end_minute))
+    return LimitsForm(
+        scheduled=bool(limits.schedule),
+        days=tuple(found[0] if found else DayHours(False) for found in spans),
+        is_intricate=any(len(found) > 1 for found in spans),
+        idle_minutes=limits.idle_minutes,
+        on_battery=limits.on_battery,
+        threads=limits.threads,
+        nice=limits.nice,
+        # Rounded up, or a small cap would show as none.
+        memory_megabytes=-(-limits.memory_cap_bytes // _MEGABYTE),
+        celsius=limits.maximum_celsius,
+        bandwidth_kib=-(-limits.bandwidth_bytes_per_second // _KIBIBYTE),
+        share_models=limits.share_models,
+    )
+
+
+def limits_of(form: LimitsForm, before: Limits) -> Limits | str:
+    """What the form says, on top of what it does not show; or what is wrong with it."""
+    if 0 < form.bandwidth_kib * _KIBIBYTE < SLOWEST_BANDWIDTH:
+        least = tr("Limits", "The slowest bandwidth that still works is {least} KiB a second.")
+        return least.format(least=SLOWEST_BANDWIDTH // _KIBIBYTE)
+    if form.is_intricate:
+        schedule = before.schedule
+    elif not form.scheduled:
+        schedule = []
+    elif not any(day.on for day in form.days):
+        return tr("Limits", "Choose at least one day, or switch the schedule off.")
+    elif any(day.on and day.start == day.end for day in form.days):
+        return tr("Limits", "A day's hours must begin and end at different times.")
+    else:
+        schedule = _windows(form.days)
+    return msgspec.structs.replace(
+        before,
+        schedule=schedule,
+        idle_minutes=form.idle_minutes,
+        on_battery=form.on_battery,
+        threads=form.threads,
+        nice=form.nice,
+        # What the form cannot show exactly stays as it was unless it was changed.
+        memory_cap_bytes=_kept(form.memory_megabytes, before.memory_cap_bytes, _MEGABYTE),
+        maximum_celsius=form.celsius,
+        bandwidth_bytes_per_second=_kept(
+            form.bandwidth_kib, before.bandwidth_bytes_per_second, _KIBIBYTE
+        ),
+        share_models=form.share_models,
+    )
+
+
+def _kept(shown: int, before: int, unit: int) -> int:
+    return before if -(-before // unit) == shown else shown * unit
+
+
+def _windows(days: tuple[DayHours, ...]) -> list[ScheduleWindow]:
+    """One window for all days with the same hours."""
+    by_hours: dict[tuple[int, int], list[int]] = {}
+    for number, day in enumerate(days):
+        if day.on:
+            by_hours.setdefault((day.start, day.end), []).append(number)
+    return [
+        ScheduleWindow(days=numbers, start_minute=start, end_minute=end or _DAY_MINUTES)
+        for (start, end), numbers in by_hours.items()
+    ]

@@ -1,0 +1,139 @@
+"""The figures of the overview: what was done, what it may have brought, what it cost."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import date, timedelta
+from typing import Final
+
+from peerllm.peer.control_api import Status
+from peerllm.peer.desktop.money import PowerSettings, Price, cost, energy_kwh, most_earned_usd
+from peerllm.peer.desktop.presentation import amount, grouped
+from peerllm.peer.desktop.state import HostSeen, HostState, sums, tokens_by_day
+from peerllm.peer.desktop.strings import tr
+
+DAYS_SHOWN: Final = 30
+
+
+@dataclass(frozen=True)
+class Tile:
+    """One figure, what it is, and what it does not say."""
+
+    title: str
+    value: str
+    note: str = ""
+
+
+@dataclass(frozen=True)
+class Fact:
+    """A name and what it is."""
+
+    name: str
+    value: str
+
+
+@dataclass(frozen=True)
+class Overview:
+    """All below the headline."""
+
+    tiles: tuple[Tile, ...]
+    # Answer tokens by day, the last one today.
+    days: tuple[tuple[date, int], ...]
+    facts: tuple[Fact, ...]
+
+
+def overview(
+    state: HostState, today: date, power: PowerSettings, prices: Mapping[str, Price]
+) -> Overview:
+    """What there is to say on a day (UTC). `prices` by model digest, as far as known."""
+    days = tokens_by_day(state.earnings) if isinstance(state, HostSeen) else {}
+    month = [row for day, row in days.items() if day[:7] == today.isoformat()[:7]]
+    shown = tuple(
+        (day, days.get(day.isoformat(), (0, 0, 0))[2])
+        for day in (today - timedelta(days=back) for back in reversed(range(DAYS_SHOWN)))
+    )
+    if not isinstance(state, HostSeen):
+        return Overview(_unknown_tiles(), shown, ())
+    today_row = days.get(today.isoformat(), (0, 0, 0))
+    tiles = (
+        _rate(state),
+        Tile(
+            tr("Overview", "Requests served today"),
+            grouped(today_row[0]),
+            tr("Overview", "{count} this month").format(count=grouped(sums(month)[0])),
+        ),
+        _money(state, f"{today.isoformat()[:7]}", power, prices),
+        _energy(state, sums(month)[2], power),
+    )
+    return Overview(tiles, shown, _facts(state.status))
+
+
+def _unknown_tiles() -> tuple[Tile, ...]:
+    titles = (
+        tr("Overview", "Tokens a second"),
+        tr("Overview", "Requests served today"),
+        tr("Overview", "Earned this month"),
+        tr("Overview", "Power this month"),
+    )
+    return tuple(Tile(title, "-") for title in titles)
+
+
+def _rate(state: HostSeen) -> Tile:
+    proved = max((m.engine.tokens_per_second_milli for m in state.status.models), default=0)
+    note = tr("Overview", "measured at loading: {rate}").format(rate=f"{proved / 1000:.0f}")
+    value = f"{state.tokens_per_second:.1f}"
+    return Tile(tr("Overview", "Tokens a second"), value, note if proved else "")
+
+
+def _money(state: HostSeen, month: str, power: PowerSettings, prices: Mapping[str, Price]) -> Tile:
+    title = tr("Overview", "Earned this month")
+    rows = [row for row in state.earnings.days if row.day.startswith(month)]
+    if not rows:
+        return Tile(title, "0", tr("Overview", "no receipts signed yet"))
+    if any(row.model_digest not in prices for row in rows):
+        note = tr("Overview", "not known yet by this host: choose the price list in Settings")
+        return Tile(title, tr("Overview", "not known"), note)
+    most = sum(
+        most_earned_usd(row.prompt_tokens, row.completion_tokens, prices[row.model_digest])
+        for row in rows
+    )
+    note = tr("Overview", "at most, before escrow: an estimate from the public price list")
+    spent = cost(_month_energy(state, sum(row.completion_tokens for row in rows), power), power)
+    if spent is not None and power.currency.upper() in {"USD", "$", "US$"}:
+        net = tr("Overview", "net of power: {net}; an estimate from the public price list")
+        note = net.format(net=amount(most - spent, "USD"))
+    return Tile(title, "≤ " + amount(most, "USD"), note)
+
+
+def _month_energy(state: HostSeen, tokens: int, power: PowerSettings) -> float | None:
+    rates = [m.engine.tokens_per_second_milli for m in state.status.models]
+    return energy_kwh(tokens, max(rates, default=0) / 1000, power.extra_watts)
+
+
+def _energy(state: HostSeen, tokens: int, power: PowerSettings) -> Tile:
+    title = tr("Overview", "Power this month")
+    kwh = _month_energy(state, tokens, power)
+    if kwh is None:
+        return Tile(title, tr("Overview", "not known"), tr("Overview", "no speed measured yet"))
+    watts = tr("Overview", "at {watts} W while answering").format(watts=f"{power.extra_watts:g}")
+    spent = cost(kwh, power)
+    if spent is None:
+        return Tile(title, f"{kwh:.2f} kWh", watts)
+    return Tile(title, amount(spent, power.currency), f"{kwh:.2f} kWh, {watts}")
+
+
+def _facts(status: Status) -> tuple[Fact, ...]:
+    unknown = tr("Overview", "not known yet by this host")
+    return (
+        Fact(tr("Overview", "Network"), _coordinator(status)),
+        Fact(tr("Overview", "Trust"), unknown),
+        Fact(tr("Overview", "Strikes"), unknown),
+        Fact(tr("Overview", "In escrow"), unknown),
+        Fact(tr("Overview", "Region"), unknown),
+    )
+
+
+def _coordinator(status: Status) -> str:
+    short = f"…{status.coordinator[-8:]}"
+    if status.connected:
+        return tr("Overview", "connected to {name}").format(name=short)
+    return tr("Overview", "not connected to {name}").format(name=short)

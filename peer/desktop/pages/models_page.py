@@ -1,0 +1,334 @@
+"""Models: what is on this machine, what it is good for here, and more from other hosts."""
+
+import shutil
+from collections.abc import Callable
+from dataclasses import replace
+from functools import partial
+from pathlib import Path
+
+import msgspec
+import psutil
+from PySide6.QtGui import QShowEvent
+from PySide6.QtWidgets import (
+    QApplication,
+    QFileDialog,
+    QLineEdit,
+    QMessageBox,
+    QProgressBar,
+    QPushButton,
+    QVBoxLayout,
+)
+
+from peerllm.peer.catalogue import CatalogueModel, LocalCatalogue
+from peerllm.peer.control_api import ModelRequest
+from peerllm.peer.desktop.desk import Desk
+from peerllm.peer.desktop.models_view import (
+    ModelRow,
+    disk_line,
+    fetch_line,
+    model_rows,
+    unload_warning,
+)
+from peerllm.peer.desktop.state import HostSeen, HostState
+from peerllm.peer.desktop.strings import tr
+from peerllm.peer.desktop.widgets import (
+    Card,
+    Page,
+    button,
+    clear,
+    field,
+    label,
+    row,
+    tone_colour,
+)
+from peerllm.peer.desktop.widgets import Dot as _Dot
+from peerllm.peer.errors import PeerError
+from peerllm.peer.measurements import Measurement, Measurements
+from peerllm.peer.model_fetch_api import RUNNING, FetchRequest, FetchStatus
+
+
+class ModelsPage(Page):
+    """Models of this machine."""
+
+    def __init__(self, desk: Desk) -> None:
+        super().__init__(
+            tr("Models", "Models"),
+            tr("Models", "A host answers with the models that are loaded here."),
+        )
+        self._desk = desk
+        self._list = QVBoxLayout()
+        self._list.setSpacing(12)
+        self._rows: list[ModelRow] = []
+        self._busy: dict[str, str] = {}
+        self._fault = ""
+        self._disk = label("", "muted")
+        self.body.addLayout(self._list)
+        self.body.addWidget(self._disk)
+        self.body.addWidget(self._more())
+        self.body.addStretch(1)
+
+    def _more(self) -> Card:
+        card = Card(tr("Models", "Add a model"))
+        self.wanted = QLineEdit()
+        self.wanted.setPlaceholderText(tr("Models", "Name in the network's catalogue, or SHA-256"))
+        self.fetch_button = button(tr("Models", "Get it from other hosts"), "primary", self._fetch)
+        self.wanted.returnPressed.connect(self._fetch)
+        card.body.addLayout(field(tr("Models", "From the network"), self.wanted))
+        self.stop_fetch = button(tr("Models", "Stop"), "plain", lambda: desk_stop_fetch(self._desk))
+        self.file_button = button(tr("Models", "Add a GGUF file …"), "plain", self._choose_file)
+        self.bundled_button = button(
+            tr("Models", "Add the small model that came with PeerLLM"), "link", self._add_bundled
+        )
+        card.body.addLayout(row(self.fetch_button, self.stop_fetch, self.file_button, None))
+        card.body.addLayout(row(self.bundled_button, None))
+        self.fetch_line = label("", "muted")
+        self.fetch_bar = QProgressBar()
+        self.fetch_bar.setAccessibleName(tr("Models", "Progress of the download"))
+        card.body.addWidget(self.fetch_line)
+        card.body.addWidget(self.fetch_bar)
+        return card
+
+    def show_state(self, state: HostState) -> None:
+        """Show the models as they are now."""
+        fetch = state.fetch if isinstance(state, HostSeen) else FetchStatus(state="none")
+        line, percent = fetch_line(fetch)
+        self.fetch_line.setText(line)
+        self.fetch_line.setVisible(bool(line))
+        self.fetch_bar.setVisible(percent >= 0)
+        self.fetch_bar.setValue(max(0, percent))
+        self.stop_fetch.setVisible(fetch.state in RUNNING)
+        self.fetch_button.setEnabled(isinstance(state, HostSeen) and fetch.state not in RUNNING)
+        self.fetch_button.setToolTip(
+            "" if isinstance(state, HostSeen) else tr("Models", "Start the host first.")
+        )
+        if self.isVisible():
+            self._refresh(state)
+
+    def showEvent(self, event: QShowEvent) -> None:  # noqa: N802 - Qt's
+        """The catalogue may have changed meanwhile."""
+        super().showEvent(event)
+        self.refresh()
+
+    def refresh(self) -> None:
+        """Read the catalogue anew."""
+        self._rows = []
+        self._refresh(self._desk.link.state)
+
+    def _refresh(self, state: HostState) -> None:
+        try:
+            catalogue = LocalCatalogue(self._desk.data_directory).models()
+            measurements = Measurements(self._desk.data_directory)
+            fault = ""
+        except (PeerError, OSError) as error:
+            catalogue, measurements, fault = {}, None, str(error)
+        served = state.status.models if isinstance(state, HostSeen) else []
+        self._disk.setText(disk_line(list(catalogue.values()), _free_disk(self._desk)))
+
+        def measured(digest: str) -> Measurement | None:
+            try:
+                return measurements.of(bytes.fromhex(digest)) if measurements else None
+            except (PeerError, OSError):
+                return None
+
+        rows = model_rows(
+            catalogue,
+            served,
+            measured,
+            int(psutil.virtual_memory().available) + _loaded_bytes(state, catalogue),
+            is_running=isinstance(state, HostSeen),
+        )
+        if _plain(rows) != _plain(self._rows) or fault != self._fault or not self._list.count():
+            self._rows, self._fault = rows, fault
+            self._build()
+
+    def _build(self) -> None:
+        focused = self._focused()
+        clear(self._list)
+        if self._fault:
+            self._list.addWidget(label(self._fault, "problem"))
+        elif not self._rows:
+            card = Card(tr("Models", "No models yet"))
+            card.body.addWidget(
+                label(
+                    tr("Models", "Add the small model that came with PeerLLM to begin with."),
+                    "muted",
+                )
+            )
+            self._list.addWidget(card)
+        for found in self._rows:
+            self._list.addWidget(self._card(found))
+        # The cards are new ones: whoever works with the keyboard stays where they were.
+        for one in self.findChildren(QPushButton):
+            if focused and one.accessibleName() == focused:
+                one.setFocus()
+
+    def _focused(self) -> str:
+        found = QApplication.focusWidget()
+        inside = isinstance(found, QPushButton) and self.isAncestorOf(found)
+        return found.accessibleName() if found is not None and inside else ""
+
+    def _card(self, found: ModelRow) -> Card:
+        card = Card()
+        dot = _Dot(10)
+        dot.set_colour(tone_colour(self._desk.palette(), found.tone))
+        state = label(found.state, "muted", wrap=False)
+        card.body.addLayout(row(label(found.name, "heading", wrap=False), None, dot, state))
+        card.body.addWidget(label(found.facts, "muted"))
+        if found.fit:
+            card.body.addWidget(label(found.fit, "small" if found.fits else "waiting"))
+        if found.detail:
+            card.body.addWidget(
+                label(found.detail, "problem" if found.tone == "problem" else "muted")
+            )
+        if busy := self._busy.get(found.digest):
+            card.body.addWidget(label(busy, "waiting"))
+            return card
+        load = button(tr("Models", "Load"), "primary", partial(self._load, found))
+        unload = button(tr("Models", "Unload"), "plain", partial(self._unload, found))
+        verify = button(tr("Models", "Verify file"), "plain", partial(self._verify, found))
+        measure = button(tr("Models", "Benchmark"), "plain", partial(self._measure, found))
+        remove = button(tr("Models", "Remove …"), "danger", partial(self._remove, found))
+        load.setVisible(found.can_load)
+        unload.setVisible(found.can_unload)
+        for extra in (verify, measure, remove):
+            extra.setVisible(found.is_in_catalogue)
+        for one in (load, unload, verify, measure, remove):
+            one.setAccessibleName(f"{one.text()}: {found.name}")
+        remove.setEnabled(not found.can_unload)
+        measure.setEnabled(not found.can_unload)
+        if found.can_unload:
+            tip = tr("Models", "Unload it first.")
+            remove.setToolTip(tip)
+            measure.setToolTip(tip)
+        card.body.addLayout(row(load, unload, verify, measure, remove, None))
+        return card
+
+    def _load(self, found: ModelRow) -> None:
+        self._desk.ask("POST", "/v1/models/load", ModelRequest(model=found.digest or found.name))
+
+    def _unload(self, found: ModelRow) -> None:
+        warning = unload_warning(found)
+        if warning and not self._agrees(tr("Models", "Unload {name}?"), warning, found):
+            return
+        self._desk.ask("POST", "/v1/models/unload", ModelRequest(model=found.digest or found.name))
+
+    def _verify(self, found: ModelRow) -> None:
+        whole = tr("Models", "{name} is whole: its SHA-256 is what it was when it was added.")
+        self._errand(
+            found,
+            ["model", "verify", found.digest],
+            tr("Models", "Reading and hashing the whole file …"),
+            lambda _word: whole.format(name=found.name),
+        )
+
+    def _measure(self, found: ModelRow) -> None:
+        done = tr("Models", "Measured {name}: {word}.")
+        self._errand(
+            found,
+            ["model", "benchmark", found.digest],
+            tr("Models", "Measuring on this computer, up to a minute or two …"),
+            lambda word: done.format(name=found.name, word=word),
+        )
+
+    def _remove(self, found: ModelRow) -> None:
+        question = tr(
+            "Models",
+            "{name} leaves the list. Its file of {path} stays unless you also delete it.",
+        ).format(name=found.name, path=found.path)
+        box = QMessageBox(self.window())
+        box.setWindowTitle(tr("Models", "Remove {name}?").format(name=found.name))
+        box.setText(question)
+        keep = box.addButton(
+            tr("Models", "Remove, keep the file"), QMessageBox.ButtonRole.AcceptRole
+        )
+        delete = box.addButton(
+            tr("Models", "Delete the file too"), QMessageBox.ButtonRole.DestructiveRole
+        )
+        box.addButton(QMessageBox.StandardButton.Cancel)
+        box.exec()
+        if box.clickedButton() not in {keep, delete}:
+            return
+        arguments = ["model", "remove", found.digest]
+        if box.clickedButton() is delete:
+            arguments.append("--delete-file")
+        done = tr("Models", "{name} was removed.").format(name=found.name)
+        self._errand(found, arguments, tr("Models", "Removing …"), lambda _word: done)
+
+    def _agrees(self, title: str, question: str, found: ModelRow) -> bool:
+        answer = QMessageBox.question(self.window(), title.format(name=found.name), question)
+        return answer == QMessageBox.StandardButton.Yes
+
+    def _choose_file(self) -> None:
+        path, _ = QFileDialog.getOpenFileName(
+            self.window(), tr("Models", "Choose a GGUF file"), "", "GGUF (*.gguf)"
+        )
+        if path:
+            self.add_file(Path(path))
+
+    def add_file(self, path: Path) -> None:
+        """Enter a file of this machine into the catalogue."""
+        self.fetch_line.setText(tr("Models", "Reading {name} …").format(name=path.name))
+        self.fetch_line.show()
+        self._desk.run(["model", "add", "--", str(path)], self._on_added)
+
+    def _add_bundled(self) -> None:
+        self._desk.run(["model", "add"], self._on_added)
+
+    def _on_added(self, well: bool, word: str) -> None:
+        self.fetch_line.hide()
+        self._desk.said.emit(word if not well else tr("Models", "The model was added."), not well)
+        self.refresh()
+
+    def _fetch(self) -> None:
+        try:
+            request = msgspec.convert({"model": self.wanted.text().strip()}, FetchRequest)
+        except msgspec.ValidationError:
+            self._desk.said.emit(
+                tr("Models", "A model's name has 1 to 128 characters and no spaces."), True
+            )
+            return
+
+        def on_answer(raw: bytes | None, sentence: str) -> None:
+            if raw is None:
+                self._desk.said.emit(sentence, True)
+            self._desk.link.look_at_fetch()
+
+        self._desk.link.ask("POST", "/v1/fetch", on_answer, request)
+
+    def _errand(
+        self, found: ModelRow, arguments: list[str], busy: str, done: Callable[[str], str]
+    ) -> None:
+        def on_end(well: bool, word: str) -> None:
+            self._busy.pop(found.digest, None)
+            self._desk.said.emit(done(word) if well else word, not well)
+            self.refresh()
+
+        self._busy[found.digest] = busy
+        self._desk.run(arguments, on_end)
+        self._build()
+
+
+def _loaded_bytes(state: HostState, catalogue: dict[str, CatalogueModel]) -> int:
+    """What the host's models hold now: it is theirs to use again."""
+    if not isinstance(state, HostSeen):
+        return 0
+    ready = [m for m in state.status.models if m.engine.state == "ready" and m.digest in catalogue]
+    return sum(model.memory_bytes for model in ready)
+
+
+def _plain(rows: list[ModelRow]) -> list[ModelRow]:
+    """Without free memory, which changes all the time."""
+    return [replace(one, fit="") for one in rows]
+
+
+def _free_disk(desk: Desk) -> int | None:
+    try:
+        return shutil.disk_usage(desk.data_directory).free
+    except OSError:
+        return None
+
+
+def desk_stop_fetch(desk: Desk) -> None:
+    """Stop fetching; what has come is kept."""
+    desk.ask("POST", "/v1/fetch/stop")
+    desk.link.look_at_fetch()
