@@ -19,6 +19,11 @@ _ROOMS: Final = {
         "Run a coordinator; customers, keys, seats.",
     ),
     "host": ("peerllm.peer.commands", "host_app", "Serve models from this machine."),
+    "desktop": (
+        "peerllm.peer.desktop.commands",
+        "desktop_app",
+        "A window for the host of this computer.",
+    ),
     "safety": (
         "peerllm.cli.safety_commands",
         "safety_app",
