@@ -157,6 +157,18 @@ def no_capacity() -> ApiError:
     )
 
 
+def charter_expired() -> ApiError:
+    """The network's promises have run out and no newer ones were published (503)."""
+    return ApiError(
+        status=503,
+        message="The network's charter has expired, so nothing is served or charged until its "
+        "stewards publish a newer one.",
+        type="server_error",
+        code="charter_expired",
+        retry_after_seconds=60,
+    )
+
+
 def internal_error(request_id: str) -> ApiError:
     """A bug on our side (500); the id finds the content-free log line."""
     return ApiError(

@@ -24,6 +24,7 @@ from peerllm.coordinator.chat_schema import MAXIMUM_BODY_BYTES, ChatRequest, par
 from peerllm.coordinator.chat_stream import AnswerStream
 from peerllm.coordinator.events import CoordinatorEvent
 from peerllm.coordinator.house import House
+from peerllm.coordinator.house_in_force import HouseInForce
 from peerllm.coordinator.quote_api import give_quote
 from peerllm.coordinator.request import Answered, answer
 from peerllm.privacy.event_log import EventLog
@@ -42,10 +43,15 @@ _json = msgspec.json.Encoder()
 
 @dataclass(frozen=True)
 class _Api:
-    house: House
+    in_force: HouseInForce
     log: EventLog[CoordinatorEvent]
     new_request_id: Callable[[], str]
     created_at: int = field(default_factory=lambda: int(time.time()))
+
+    @property
+    def house(self) -> House:
+        """The house that a new request enters."""
+        return self.in_force.house
 
     async def models(self, request: Request) -> Response:
         """`GET /v1/models`."""
@@ -85,6 +91,8 @@ class _Api:
         body = await read_body(request)
         if isinstance(key, ApiError):
             return error_response(key)
+        if self.in_force.expired:
+            return error_response(api_errors.charter_expired())
         given = give_quote(body, key, self.house) if isinstance(body, bytes) else body
         if isinstance(given, ApiError):
             return error_response(given)
@@ -99,6 +107,8 @@ class _Api:
         chat = parse_chat(body) if isinstance(body, bytes) else body
         if isinstance(chat, ApiError):
             return self._refuse(chat)
+        if self.in_force.expired:
+            return self._refuse(api_errors.charter_expired())
         if self.house.in_flight.of(key.key_id) >= REQUESTS_PER_KEY:
             return self._refuse(api_errors.too_many_requests(REQUESTS_PER_KEY))
         return _ChatResponse(self, chat, key)
@@ -140,13 +150,13 @@ class _ChatResponse(Response):
                     in_time = _in_time(send, nursery.cancel_scope)
                     stream = AnswerStream(in_time, self._chat, request_id)
                     nursery.start_soon(_cancel_on_disconnect, receive, nursery.cancel_scope)
-                    outcome = await self._run(request_id, stream)
+                    outcome = await self._run(house, request_id, stream)
                     nursery.cancel_scope.cancel()
             finally:
                 house.metrics.ended(outcome)
 
-    async def _run(self, request_id: str, stream: AnswerStream) -> str:
-        house, log = self._api.house, self._api.log
+    async def _run(self, house: House, request_id: str, stream: AnswerStream) -> str:
+        log = self._api.log
         try:
             outcome = await answer(self._chat, self._key, request_id, house, stream.release)
         # A bug must neither end the process nor carry content out with its message: the customer
@@ -230,10 +240,12 @@ def _respond(body: object, status: int = 200, headers: dict[str, str] | None = N
 
 
 def create_application(
-    house: House, log: EventLog[CoordinatorEvent], new_request_id: Callable[[], str]
+    in_force: HouseInForce,
+    log: EventLog[CoordinatorEvent],
+    new_request_id: Callable[[], str],
 ) -> Starlette:
-    """The whole HTTP API over one house."""
-    api = _Api(house, log, new_request_id)
+    """The whole HTTP API over the house in force."""
+    api = _Api(in_force, log, new_request_id)
     return Starlette(
         routes=[
             Route("/v1/chat/completions", api.chat, methods=["POST"]),

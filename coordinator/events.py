@@ -6,6 +6,8 @@ CoordinatorEvent = Literal[
     "recovered",
     "listening",
     "judges_idle",
+    "charter_in_force",
+    "charter_refused",
     "host_joined",
     "host_refused",
     "host_gone",

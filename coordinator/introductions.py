@@ -45,12 +45,16 @@ class Introductions:
         shuffle: Callable[[list[tuple[str, Holder]]], None],
     ) -> None:
         self._registry = registry
-        by_name = {model.name: model for model in models}
-        self._models = {model.digest.hex(): model for model in by_name.values()} | by_name
+        self.serve(models)
         self._clock = clock
         self._shuffle = shuffle
         # One entry for each host that ever asked, as the registry keeps one for each it met.
         self._free_at: dict[str, float] = {}
+
+    def serve(self, models: Iterable[ServedModel]) -> None:
+        """From now on answer for these models."""
+        by_name = {model.name: model for model in models}
+        self._models = {model.digest.hex(): model for model in by_name.values()} | by_name
 
     def answer(self, asker: str, wanted: str) -> ModelHolders | ModelNotFound:
         """Find holders for the host `asker` and introduce it to them."""

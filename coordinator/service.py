@@ -3,6 +3,7 @@
 Started once, stopped by a signal. What a crash left open in the ledger is released at the start.
 """
 
+import copy
 import errno
 import os
 import random
@@ -12,7 +13,7 @@ import socket
 import time
 from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from itertools import count
 from pathlib import Path
@@ -29,6 +30,7 @@ from peerllm.coordinator.errors import CoordinatorError
 from peerllm.coordinator.events import CoordinatorEvent
 from peerllm.coordinator.host_sessions import HostSessions
 from peerllm.coordinator.house import House, Terms
+from peerllm.coordinator.house_in_force import HouseInForce, Looks, expiry_us, keep_in_force
 from peerllm.coordinator.introductions import Introductions
 from peerllm.coordinator.metrics import Metrics
 from peerllm.coordinator.models import load_models
@@ -111,6 +113,15 @@ def terms_of(charter: Charter) -> Terms:
     )
 
 
+def race_rule_of(charter: Charter) -> RaceRule:
+    """Who may stand beside whom in a race."""
+    rule = charter.terms.seat_rule
+    return RaceRule(
+        distinct_operators=rule.distinct_operators_per_race,
+        distinct_networks=rule.distinct_networks_per_race,
+    )
+
+
 async def run_coordinator(settings: CoordinatorSettings, log: EventLog[CoordinatorEvent]) -> None:
     """Serve until SIGTERM or SIGINT. Raises a `CoordinatorError` that says why it cannot start."""
     settings.data_directory.mkdir(parents=True, exist_ok=True, mode=0o700)
@@ -147,10 +158,7 @@ async def _run_alone(settings: CoordinatorSettings, log: EventLog[CoordinatorEve
             finder=finder,
             dispatcher=Dispatcher(
                 registry,
-                rule=RaceRule(
-                    distinct_operators=charter.terms.seat_rule.distinct_operators_per_race,
-                    distinct_networks=charter.terms.seat_rule.distinct_networks_per_race,
-                ),
+                rule=race_rule_of(charter),
                 coordinator=identity.peer_id,
                 draw=draw,
                 random_bytes=os.urandom,
@@ -167,18 +175,56 @@ async def _run_alone(settings: CoordinatorSettings, log: EventLog[CoordinatorEve
         )
         seats = SeatsInForce(storage, charter.terms.seat_rule.maximum_seats_per_operator)
         await seats.refresh()
+        introductions = Introductions(
+            registry, models.values(), clock=trio.current_time, shuffle=draw.shuffle
+        )
         sessions = HostSessions(
             registry,
-            introductions=Introductions(
-                registry, models.values(), clock=trio.current_time, shuffle=draw.shuffle
-            ),
+            introductions=introductions,
             seats=lambda: seats.current,
             coordinator=identity.peer_id,
             now_us=now_us,
             metrics=metrics,
             log=log,
         )
-        await _serve(settings, identity, house, sessions, seats, log)
+        in_force = HouseInForce(house, expiry_us(charter), now_us)
+
+        def rehouse(before: House, older: Charter, newer: Charter) -> House:
+            after = rehoused(before, older, newer, settings.model_files)
+            seats.maximum_per_operator = newer.terms.seat_rule.maximum_seats_per_operator
+            introductions.serve(after.models.values())
+            return after
+
+        looks = Looks(lambda: read_charter(settings), rehouse)
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(keep_in_force, in_force, charter, looks, log)
+            await _serve(settings, identity, in_force, sessions, seats, log)
+            nursery.cancel_scope.cancel()
+
+
+def rehoused(
+    house: House, older: Charter, newer: Charter, model_files: Mapping[str, Path]
+) -> House:
+    """The house as a newer charter wants it; what that does not speak of goes on as it is.
+
+    Model files are read again only for another catalogue, those it no longer names not at all.
+    Raises `ModelFileError`.
+    """
+    models, standard = house.models, newer.standard
+    if newer.catalogue != older.catalogue:
+        named = {name: file for name, file in model_files.items() if name in newer.catalogue.models}
+        models = load_models(newer.catalogue, named)
+    dispatcher = copy.copy(house.dispatcher)
+    dispatcher.rule = race_rule_of(newer)
+    return replace(
+        house,
+        models=models,
+        terms=terms_of(newer),
+        price_list=price_list_of(newer, now_us),
+        judge=house.judge.under(_thresholds(standard, 0)),
+        answer_judge=house.answer_judge.under(_thresholds(standard, standard.answer_margin_milli)),
+        dispatcher=dispatcher,
+    )
 
 
 @asynccontextmanager
@@ -202,14 +248,14 @@ async def _cascade(
 async def _serve(
     settings: CoordinatorSettings,
     identity: Identity,
-    house: House,
+    in_force: HouseInForce,
     sessions: HostSessions,
     seats: "SeatsInForce",
     log: EventLog[CoordinatorEvent],
 ) -> None:
     stopping = trio.Event()
     listen = f"/ip4/{settings.overlay_address}/tcp/{settings.overlay_port}"
-    application = create_application(house, log, new_request_id)
+    application = create_application(in_force, log, new_request_id)
     async with (
         open_node(identity, listen=listen, admits=sessions.admits) as node,
         trio.open_nursery() as nursery,
@@ -232,7 +278,7 @@ async def _serve(
             # What is not answered by then is cancelled and not charged. Connections that are kept
             # open between requests are not waited for.
             with trio.move_on_after(DRAIN_SECONDS):
-                await house.in_flight.idle()
+                await in_force.house.in_flight.idle()
             http.cancel_scope.cancel()
         nursery.cancel_scope.cancel()
 
@@ -252,7 +298,7 @@ class SeatsInForce:
 
     def __init__(self, storage: Storage, maximum_per_operator: int) -> None:
         self._storage = storage
-        self._maximum = maximum_per_operator
+        self.maximum_per_operator = maximum_per_operator
         self.current: Mapping[str, Seat] = {}
 
     async def refresh(self) -> None:
@@ -261,7 +307,7 @@ class SeatsInForce:
         current = {}
         for seat in sorted(await self._storage.seats(), key=lambda seat: seat.seated_at_us):
             by_operator[seat.operator] = by_operator.get(seat.operator, 0) + 1
-            if by_operator[seat.operator] <= self._maximum:
+            if by_operator[seat.operator] <= self.maximum_per_operator:
                 current[seat.peer_id] = seat
         self.current = current
 

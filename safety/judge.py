@@ -108,6 +108,10 @@ class Judge:
         """The standard this judge applies."""
         return self._standard
 
+    def under(self, standard: SafetyThresholds) -> "Judge":
+        """A judge with the same gates under another standard."""
+        return Judge(standard, self._gates)
+
     @property
     def standard_version(self) -> int:
         """The version of the standard this judge applies."""

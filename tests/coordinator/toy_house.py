@@ -28,6 +28,7 @@ from peerllm.charter.defaults import first_tariff
 from peerllm.cli.retention import find_content, needles_in
 from peerllm.coordinator.application import create_application
 from peerllm.coordinator.house import House, Terms
+from peerllm.coordinator.house_in_force import HouseInForce
 from peerllm.coordinator.metrics import Metrics
 from peerllm.coordinator.price_list import PriceList
 from peerllm.coordinator.quotes import Quotes
@@ -212,6 +213,7 @@ async def toy_house(
     finder: Finder | None = None,
     funds: int = 10**9,
     seed: int = 0,
+    expires_at_us: int = NOW_US + 1,
     replaced: Mapping[str, Any] | None = None,
 ) -> AsyncIterator[ToyHouse]:
     log = io.StringIO()
@@ -246,7 +248,9 @@ async def toy_house(
         )
         house = replace(house, **(replaced or {}))
         application = create_application(
-            house, EventLog(lambda: NOW_US, log), lambda: f"chatcmpl-{next(numbers):032x}"
+            HouseInForce(house, expires_at_us, lambda: NOW_US),
+            EventLog(lambda: NOW_US, log),
+            lambda: f"chatcmpl-{next(numbers):032x}",
         )
         toy = ToyHouse(house, application, crew, folder, log)
         await storage.create_customer("ada")
