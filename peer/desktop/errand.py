@@ -1,12 +1,12 @@
 """A command of `peerllm` run beside the window: it never waits, and a crash stays over there."""
 
 import os
-import sys
 from collections.abc import Sequence
 from typing import Final
 
 from PySide6.QtCore import QObject, QProcess, QProcessEnvironment, Signal
 
+from peerllm.peer.desktop.front_door import front_door
 from peerllm.peer.desktop.strings import tr
 
 # What a command says on one line; more is not for people.
@@ -25,9 +25,9 @@ class Errand(QObject):
         self._last = ""
         self._output: list[str] = []
         self._process = QProcess(self)
-        self._process.setProgram(sys.executable)
-        # -P: a file in the working directory must not stand in for a module.
-        self._process.setArguments(["-P", "-m", "peerllm.cli", *arguments])
+        program, *before = front_door()
+        self._process.setProgram(program)
+        self._process.setArguments([*before, *arguments])
         environment = QProcessEnvironment.systemEnvironment()
         environment.insert("PYTHONUNBUFFERED", "1")
         # The lines are read by programs: no colours, no folding to eighty columns.

@@ -1,6 +1,5 @@
 """About you and this computer: identity, power, the network's address, the window itself."""
 
-import sys
 from functools import partial
 from pathlib import Path
 from typing import Final
@@ -9,6 +8,7 @@ import msgspec
 from PySide6.QtWidgets import QComboBox, QFileDialog, QLabel, QLineEdit
 
 from peerllm.peer.desktop.desk import Desk
+from peerllm.peer.desktop.front_door import front_door
 from peerllm.peer.desktop.login_start import LoginFile, login_file
 from peerllm.peer.desktop.money import (
     PowerFault,
@@ -291,8 +291,8 @@ class SettingsPage(Page):
         self._desk.said.emit(tr("Settings", "Kept."), False)
 
     def _login(self) -> LoginFile:
-        arguments = ["-P", "-m", "peerllm.cli", "desktop", "--hidden"]
-        command = [sys.executable, *arguments, f"--data-directory={self._desk.data_directory}"]
+        directory = f"--data-directory={self._desk.data_directory}"
+        command = [*front_door(), "desktop", "--hidden", directory]
         return login_file(command, home=Path.home())
 
     def _on_login(self, on: bool) -> None:
