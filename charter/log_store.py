@@ -108,20 +108,17 @@ def open_log(folder: Path) -> Iterator["LogWriter"]:
 
 @dataclass
 class LogWriter:
-    """A log opened for writing; `told` has a sentence for each thing that was put right."""
+    """A log opened for writing.
+
+    `size` counts the entries there are, published or pending; `told` has a sentence for each thing
+    that was put right.
+    """
 
     folder: Path
     key: VerifierKey
     published: SignedCheckpoint
+    size: int = 0
     told: list[str] = field(default_factory=list)
-
-    @property
-    def size(self) -> int:
-        """How many entries there are, published or pending."""
-        batches = self._batches()
-        return max(
-            [self.published.checkpoint.size, *(start + count for start, count, _ in batches)]
-        )
 
     def append(self, entries: Sequence[Entry]) -> range:
         """Take entries down, all or none, and return their indices; on disk when it returns.
@@ -130,13 +127,13 @@ class LogWriter:
         """
         if len(entries) > MAXIMUM_BATCH:
             raise Malformed(f"{len(entries)} entries at once, at most {MAXIMUM_BATCH} are allowed")
-        start = self.size
-        taken = range(start, start + len(entries))
+        taken = range(self.size, self.size + len(entries))
         if entries:
             packed = pack_entries([write_entry(entry) for entry in entries])
-            path = self.folder / _PENDING / f"{start:016}-{len(entries)}"
+            path = self.folder / _PENDING / f"{taken.start:016}-{len(entries)}"
             put_file(path, sha256(packed).digest() + packed)
             sync_folders(path.parent)
+            self.size = taken.stop
         return taken
 
     def publish(self, identity: Identity) -> SignedCheckpoint:
@@ -213,6 +210,7 @@ class LogWriter:
         if done:
             self._drop(done)
             self.told.append(f"{len(done)} batches were already published and are dropped")
+        self.size = max([size, *(start + count for start, count, _ in self._batches())])
 
     @property
     def _public(self) -> Path:
