@@ -2,11 +2,18 @@
 
 from collections.abc import Awaitable, Callable
 
+import trio
+
 from peerllm.safety.json_restoring import JsonRestorer
 from peerllm.safety.judge import Verdict
 from peerllm.safety.judge_cascade import Undecided
 from peerllm.safety.vault import Vault
-from peerllm.safety.windows import ReleaseWindows, Window
+from peerllm.safety.windows import (
+    FIRST_WINDOW_WORDS,
+    ReleaseWindows,
+    Window,
+    next_window_words,
+)
 
 Judging = Callable[[str], Awaitable[Verdict | Undecided]]
 Release = Callable[[str], Awaitable[None]]
@@ -35,29 +42,40 @@ class ReleaseGate:
         self._release = release
         self._on_refusal = on_refusal
         self._windows = ReleaseWindows()
+        self._new_words = FIRST_WINDOW_WORDS
+        # When the text of the next window began to arrive.
+        self._since: float | None = None
         self.refusal: Verdict | Undecided | None = None
 
     async def push(self, text: str) -> None:
         """More of the answer, with placeholders still in it."""
-        await self._pass(self._windows.push(text))
+        if self._since is None:
+            self._since = trio.current_time()
+        self._windows.push(text)
+        while self.refusal is None and (window := self._windows.take(self._new_words)):
+            arrived = trio.current_time()
+            await self._pass(window)
+            self._new_words = next_window_words(
+                self._new_words, arrived - self._since, trio.current_time() - arrived
+            )
+            self._since = arrived
 
     async def finish(self) -> None:
         """The answer is whole: judge what is left and the whole, then release the rest."""
-        await self._pass(self._windows.finish())
+        for window in self._windows.finish():
+            if self.refusal is None:
+                await self._pass(window)
         if self.refusal is None:
             rest = self._restorer.finish()
             if rest:
                 await self._release(rest)
 
-    async def _pass(self, windows: list[Window]) -> None:
-        for window in windows:
-            if self.refusal is not None:
-                return
-            verdict = await self._judging(window.text_to_judge)
-            if isinstance(verdict, Undecided) or not verdict.allowed:
-                self.refusal = verdict
-                self._on_refusal()
-                return
-            restored = self._restorer.push(window.release)
-            if restored:
-                await self._release(restored)
+    async def _pass(self, window: Window) -> None:
+        verdict = await self._judging(window.text_to_judge)
+        if isinstance(verdict, Undecided) or not verdict.allowed:
+            self.refusal = verdict
+            self._on_refusal()
+            return
+        restored = self._restorer.push(window.release)
+        if restored:
+            await self._release(restored)

@@ -3,8 +3,12 @@
 A pure state machine. An answer is cut into windows of new words; each window is judged together
 with the last words already released, so that something unsafe cannot hide across a cut. The whole
 text is judged before the last words leave.
+
+How many new words a window has follows the stream: few where they come slowly, so that the reader
+does not wait for them, more where judging could not keep up with them.
 """
 
+import math
 import re
 from collections import deque
 from dataclasses import dataclass, field
@@ -12,14 +16,20 @@ from typing import Final
 
 from peerllm.safety.errors import StreamOrderError
 
-WINDOW_NEW_WORDS: Final = 35
+# A reader waits for a window to fill: at 20 words/s, a good home machine's rate, one second.
+FEWEST_NEW_WORDS: Final = 20
+# What the gate looks at in one piece is about 100 words, so more save it nothing.
+MOST_NEW_WORDS: Final = 120
 WINDOW_CONTEXT_WORDS: Final = 15
 # The reader waits for the first window, so it is short; nothing precedes it that needs context.
 FIRST_WINDOW_WORDS: Final = 12
-# Scripts without spaces and hostile unbroken runs must still be released in bounded windows:
-# 35 English words are about 210 characters, so this bound does not cut ordinary prose.
-WINDOW_NEW_CHARACTERS: Final = 480
+# Scripts without spaces and hostile unbroken runs must still be released in bounded windows: twice
+# what an English word takes, so that this bound does not cut ordinary prose.
+CHARACTERS_PER_WORD: Final = 14
 WINDOW_CONTEXT_CHARACTERS: Final = 240
+# Judging may take this share of the time in which a window's words come. A stream is then slowed
+# by no more, and a coordinator's core judges about ten streams at once.
+JUDGING_SHARE: Final = 0.1
 
 _COMPLETE_WORD = re.compile(r"\s*\S+(?=\s)")
 
@@ -32,9 +42,22 @@ class Window:
     release: str = field(repr=False)
 
 
+def next_window_words(new_words: int, filling_seconds: float, judging_seconds: float) -> int:
+    """How many new words the window after one of `new_words` should have.
+
+    That one took `filling_seconds` to arrive, from cut to cut, and `judging_seconds` to be judged.
+    What arrives all at once is judged in the largest windows.
+    """
+    if judging_seconds <= 0:
+        return FEWEST_NEW_WORDS
+    share = judging_seconds / filling_seconds if filling_seconds > 0 else math.inf
+    wanted = min(new_words * share / JUDGING_SHARE, MOST_NEW_WORDS)
+    return max(FEWEST_NEW_WORDS, math.ceil(wanted))
+
+
 @dataclass(slots=True)
 class ReleaseWindows:
-    """Push the pieces of one answer, then finish; act on the windows strictly in order.
+    """Push the pieces of one answer and take its windows, then finish; act on them in order.
 
     The releases of all windows, joined, are the answer; a window's release is always part of what
     that window, or one before it, gives to judge.
@@ -43,25 +66,30 @@ class ReleaseWindows:
     _pending: str = field(default="", repr=False)
     _context: str = field(default="", repr=False)
     _whole: list[str] = field(default_factory=list, repr=False)
-    _started: bool = False
+    # Where in the pending text the next window begins: cutting it off each time would cost the
+    # square of an answer that arrives at once.
+    _start: int = 0
     _finished: bool = False
 
-    def push(self, piece: str) -> list[Window]:
-        """The windows that `piece` completes, oldest first.
+    def push(self, piece: str) -> None:
+        """More of the answer.
 
         Raises `StreamOrderError` after `finish`.
         """
         if self._finished:
             raise StreamOrderError("a piece arrived after the stream was finished")
         self._whole.append(piece)
-        self._pending += piece
-        windows: list[Window] = []
-        start = 0
-        while (end := self._window_end(start)) is not None:
-            windows.append(self._window(self._pending[start:end]))
-            start = end
-        self._pending = self._pending[start:]
-        return windows
+        self._pending, self._start = self._pending[self._start :] + piece, 0
+
+    def take(self, new_words: int) -> Window | None:
+        """The next window, of so many new words, if they have arrived."""
+        end = self._window_end(new_words)
+        if end is None:
+            return None
+        new = self._pending[self._start : end]
+        window = Window(self._context + new, new)
+        self._context, self._start = last_words(window.text_to_judge), end
+        return window
 
     def finish(self) -> list[Window]:
         """The last windows: what is left with its context, and the whole text.
@@ -72,32 +100,25 @@ class ReleaseWindows:
         if self._finished:
             raise StreamOrderError("the stream was finished twice")
         self._finished = True
-        rest, whole = self._pending, "".join(self._whole)
-        self._pending, self._whole = "", []
+        rest, whole = self._pending[self._start :], "".join(self._whole)
+        self._pending, self._start, self._whole = "", 0, []
         if not whole:
             return []
         tail = self._context + rest
         last = Window(whole, rest)
         return [last] if tail == whole or not rest.strip() else [Window(tail, ""), last]
 
-    def _window_end(self, start: int) -> int | None:
-        """Where the window that begins at `start` of the pending text ends, if it is complete."""
-        wanted = WINDOW_NEW_WORDS if self._started else FIRST_WINDOW_WORDS
-        limit = start + WINDOW_NEW_CHARACTERS
-        end = start
-        for _ in range(wanted):
+    def _window_end(self, new_words: int) -> int | None:
+        """Where the next window ends in the pending text, if it is complete."""
+        limit = self._start + new_words * CHARACTERS_PER_WORD
+        end = self._start
+        for _ in range(new_words):
             # One character beyond the limit shows whether a word ends exactly there.
             word = _COMPLETE_WORD.match(self._pending, end, limit + 1)
             if word is None:
                 return limit if len(self._pending) > limit else None
             end = word.end()
         return end
-
-    def _window(self, new: str) -> Window:
-        window = Window(self._context + new, new)
-        self._context = last_words(window.text_to_judge)
-        self._started = True
-        return window
 
 
 def last_words(text: str) -> str:

@@ -1,11 +1,15 @@
 """Streaming unsafe answers, and harmless ones, word by word through the release gate.
 
     nice -n 10 .venv/bin/python benchmarks/safety/streaming.py FILE... [--harmless FILE ...]
+    nice -n 10 .venv/bin/python benchmarks/safety/streaming.py FILE... --rates 5 20 100 400
 
 Files hold JSON lines with `text` and `unsafe` (0 or 1). Unsafe rows are taken from FILE, harmless
 ones with at least as many words from the files behind `--harmless`; both are drawn with a fixed
 seed. Each text goes through the coordinator's own gate with the answer judge of the first
 standard; the judge is watched, so that whatever leaves can be compared with what it was shown.
+
+`--rates` instead: the harmless texts of FILE at several rates of words, in virtual time into which
+each verdict enters with the processor time that it took; how long words are held back.
 """
 
 import argparse
@@ -20,6 +24,7 @@ from pathlib import Path
 from typing import Any, Final
 
 import trio
+import trio.testing
 
 from peerllm.charter.defaults import first_standard
 from peerllm.coordinator.release import ReleaseGate
@@ -104,6 +109,83 @@ async def stream_text(text: str, judge: Judge) -> Stream:
     return stream
 
 
+@dataclass(slots=True)
+class Paced:
+    """One text streamed at a steady rate: what passed, and how long each word was held back."""
+
+    words: int
+    delays: list[float] = field(default_factory=list)
+    windows: list[int] = field(default_factory=list)
+    judging_seconds: float = 0.0
+    # From the last word's arrival to the answer's end.
+    end_seconds: float = 0.0
+
+
+async def pace_text(text: str, judge: Judge, rate: float) -> Paced | None:
+    """Stream one text of `rate` words a second; None where it was refused."""
+    pieces = _WORD.findall(text)
+    paced = Paced(words=len(pieces))
+    sending, receiving = trio.open_memory_channel[str](len(pieces))
+
+    async def judging(part: str) -> Verdict:
+        began = time.process_time()
+        verdict = judge.judge(part)
+        seconds = time.process_time() - began
+        paced.judging_seconds += seconds
+        await trio.sleep(seconds)
+        return verdict
+
+    async def release(part: str) -> None:
+        new = len(part.split())
+        paced.windows.append(new)
+        for number in range(len(paced.delays), len(paced.delays) + new):
+            paced.delays.append(trio.current_time() - began - (number + 1) / rate)
+
+    async def arrive() -> None:
+        async with sending:
+            for piece in pieces:
+                await trio.sleep(1 / rate)
+                await sending.send(piece)
+
+    gate = ReleaseGate(
+        judging=judging, vault=Vault(NoFinder()), release=release, on_refusal=lambda: None
+    )
+    began = trio.current_time()
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(arrive)
+        async for piece in receiving:
+            await gate.push(piece)
+    await gate.finish()
+    paced.end_seconds = trio.current_time() - began - len(pieces) / rate
+    return paced if gate.refusal is None else None
+
+
+def paced_figures(texts: Sequence[str], judge: Judge, rate: float) -> dict[str, Any]:
+    """Figures over the texts that passed, each in a virtual time of its own."""
+    clock = trio.testing.MockClock
+    passed = [
+        paced
+        for text in texts
+        if (paced := trio.run(pace_text, text, judge, rate, clock=clock(autojump_threshold=0)))
+    ]
+    words = sum(paced.words for paced in passed)
+    inner = [size for paced in passed for size in paced.windows[1:-1]]
+    return {
+        "words_per_second": rate,
+        "texts": len(passed),
+        "new_words_of_a_window_p50": statistics.median(inner or [0]),
+        "ms_a_word_is_held_back": percentiles(
+            [delay * 1_000 for paced in passed for delay in paced.delays]
+        ),
+        "ms_from_the_last_word_to_the_end": percentiles(
+            [paced.end_seconds * 1_000 for paced in passed]
+        ),
+        "judging_ms_per_100_words": round(
+            sum(paced.judging_seconds for paced in passed) * 1e5 / max(1, words), 1
+        ),
+    }
+
+
 def rows(files: Sequence[Path], *, unsafe: bool, least_words: int) -> list[str]:
     texts: dict[str, None] = {}
     for file in files:
@@ -158,8 +240,15 @@ def main() -> None:
     parser.add_argument("--harmless", type=Path, nargs="*", default=[])
     parser.add_argument("--texts", type=int, default=500)
     parser.add_argument("--least-words", type=int, default=50)
+    parser.add_argument("--rates", type=float, nargs="*", default=[], help="words per second")
     wanted = parser.parse_args()
     judge = answer_judge()
+    if wanted.rates:
+        texts = rows(wanted.files, unsafe=False, least_words=wanted.least_words)
+        random.Random(SEED).shuffle(texts)  # noqa: S311 - a sample, not a key
+        for rate in wanted.rates:
+            print(json.dumps(paced_figures(texts[: wanted.texts], judge, rate)), flush=True)
+        return
     report: dict[str, Any] = {}
     for name, files, unsafe in (
         ("unsafe", wanted.files, True),

@@ -1,9 +1,11 @@
 from dataclasses import dataclass, field
 
 import pytest
+import trio
 from hypothesis import given
 from hypothesis import strategies as st
 from toy_safety import MARK, NAME, WordFinder, toy_judge
+from trio.testing import MockClock
 
 from peerllm.coordinator.release import ReleaseGate
 from peerllm.safety.judge import Verdict
@@ -103,6 +105,28 @@ async def test_what_is_unsafe_only_as_a_whole_keeps_its_end() -> None:
     await gate.finish()
     assert gate.refusal is not None
     assert second not in customer.seen
+
+
+@pytest.mark.parametrize(("words_per_second", "most"), [(5, 20), (400, 120)])
+async def test_a_fast_stream_is_judged_in_larger_windows(
+    words_per_second: int, most: int, autojump_clock: MockClock
+) -> None:
+    customer = Customer()
+    judging_seconds = 0.05
+
+    async def judge(text: str) -> Verdict:
+        await trio.sleep(judging_seconds)
+        return await customer.judge(text)
+
+    gate = ReleaseGate(
+        judging=judge, vault=customer.vault, release=customer.take, on_refusal=customer.refuse
+    )
+    for _ in range(500):
+        await trio.sleep(1 / words_per_second)
+        await gate.push("word ")
+    sizes = [len(piece.split()) for piece in customer.pieces]
+    assert sizes[0] == 12
+    assert sizes[-1] == most
 
 
 async def test_identifiers_are_restored_though_a_piece_tears_the_placeholder() -> None:
