@@ -15,8 +15,24 @@ class TooFewSignatures(BadSignature):
     """Fewer stewards signed than the trusted root demands."""
 
 
+class RevokedKey(BadSignature):
+    """Signed with a key that a later root has taken out."""
+
+
 class Expired(CharterError):
     """The charter's time is over and no newer one is there."""
+
+
+class Frozen(Expired):
+    """The timestamp ended: the operator no longer vouches that this is the newest charter."""
+
+
+class WrongClock(CharterError):
+    """Something was signed later than this machine's clock says it is."""
+
+
+class NotDecided(CharterError):
+    """A change that its ballot has not passed, or not passed yet."""
 
 
 class NotYetInForce(CharterError):

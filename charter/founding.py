@@ -1,54 +1,38 @@
-"""Founding a network and amending its charter: what stewards do, with their keys at hand."""
+"""Founding a network on one machine, with every key at hand: to try it out, or for tests.
+
+Stewards on machines of their own found one with `amending.begin_founding` and their signatures.
+"""
 
 import tempfile
-from collections.abc import Sequence
-from datetime import UTC, datetime
+from collections.abc import Mapping, Sequence
+from datetime import datetime
 from pathlib import Path
-from typing import Final, TypeVar
+from typing import Final
 
-from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
-from securesystemslib.signer import (  # type: ignore[attr-defined]  # re-exported tacitly
-    CryptoSigner,
+from peerllm.charter.amending import begin_founding, sign_draft
+from peerllm.charter.catalogue import ModelCatalogue
+from peerllm.charter.document_set import (
+    CATALOGUE_FILE,
+    STANDARD_FILE,
+    TARIFF_FILE,
+    TERMS_FILE,
 )
-from tuf.api.exceptions import UnsignedMetadataError
-from tuf.api.metadata import (  # type: ignore[attr-defined]  # re-exported without saying so
-    TOP_LEVEL_ROLE_NAMES,
-    Metadata,
-    MetaFile,
-    Root,
-    Snapshot,
-    TargetFile,
-    Targets,
-    Timestamp,
-)
-
-from peerllm.charter.documents import (
-    CharterTerms,
-    Document,
-    ModelCatalogue,
-    SafetyStandard,
-    Tariff,
-    check_together,
-    document_name,
-    write_document,
-)
-from peerllm.charter.errors import (
-    AlreadyFounded,
-    MissingDocument,
-    RolledBack,
-    TooFewSignatures,
-)
-from peerllm.charter.folder import METADATA, TARGETS, put_file
-from peerllm.charter.loading import verify_folder
+from peerllm.charter.documents import read_document, write_document
+from peerllm.charter.errors import AlreadyFounded
+from peerllm.charter.folder import METADATA
+from peerllm.charter.key_files import open_key, seal_key, steward_of
+from peerllm.charter.publishing import TIMESTAMP, OnlineKeys
+from peerllm.charter.ratifying import ratify
+from peerllm.charter.standard import SafetyStandard
+from peerllm.charter.stewards import Signatories, Steward
+from peerllm.charter.tariff import Tariff
+from peerllm.charter.terms import CharterTerms
 from peerllm.crypto.identity import Identity
-
-Part = TypeVar("Part", Root, Targets, Snapshot, Timestamp)
+from peerllm.crypto.keyfiles import create_seed_file
 
 STEWARDS: Final = ("steward-1", "steward-2", "steward-3")
 THRESHOLD: Final = 2
-_HASHES: Final = ["sha256"]
-# An expired charter is amended like any other: its age does not make its signatures worse.
-_BEFORE_ANY_EXPIRY: Final = datetime.min.replace(tzinfo=UTC)
+ONLINE_KEY: Final = "online"
 
 
 def found_network(  # noqa: PLR0913 - four documents, given by name
@@ -59,145 +43,94 @@ def found_network(  # noqa: PLR0913 - four documents, given by name
     catalogue: ModelCatalogue,
     standard: SafetyStandard,
     steward_keys_directory: Path,
-    threshold: int = THRESHOLD,
+    now: datetime,
     expires: datetime,
+    threshold: int = THRESHOLD,
     stewards: Sequence[str] = STEWARDS,
+    passphrase: str | None = None,
+    timestamp_expires: datetime | None = None,
+) -> bytes:
+    """Do as `found_files` does, with documents given one by one."""
+    files = {
+        TERMS_FILE: write_document(terms),
+        TARIFF_FILE: write_document(tariff),
+        CATALOGUE_FILE: write_document(catalogue),
+        STANDARD_FILE: write_document(standard),
+    }
+    return found_files(
+        directory,
+        files=files,
+        steward_keys_directory=steward_keys_directory,
+        now=now,
+        expires=expires,
+        threshold=threshold,
+        stewards=stewards,
+        passphrase=passphrase,
+        timestamp_expires=timestamp_expires,
+    )
+
+
+def found_files(  # noqa: PLR0913 - all given by name
+    directory: Path,
+    *,
+    files: Mapping[str, bytes],
+    steward_keys_directory: Path,
+    now: datetime,
+    expires: datetime,
+    threshold: int = THRESHOLD,
+    stewards: Sequence[str] = STEWARDS,
+    passphrase: str | None = None,
+    timestamp_expires: datetime | None = None,
 ) -> bytes:
     """Write a new network's signed charter and return the root that everybody is to trust.
 
-    Every steward's key is taken from, or made in, `steward_keys_directory` as NAME.key (0600).
-    Raises AlreadyFounded, Malformed, KeyFileError, and ValueError for an impossible threshold.
+    Every steward's key is taken from, or made in, `steward_keys_directory` as NAME.key (0600), and
+    so is the operator's online.key. With a passphrase new stewards' keys are sealed with it. The
+    stewards stand for the leadership clause's interests in turn. The timestamp lives as long as the
+    charter unless told otherwise. Raises a CharterError, KeyFileError, or ValueError for an
+    impossible threshold; no key is left behind by refused documents.
     """
     if len(set(stewards)) != len(stewards) or not 1 <= threshold <= len(stewards):
         raise ValueError(f"{threshold} of the stewards {', '.join(stewards)} cannot be a threshold")
-    if (directory / METADATA / "timestamp.json").exists():
+    if (directory / TIMESTAMP).exists():
         raise AlreadyFounded(f"{directory} already holds a charter; amend it or take another one")
-    documents = _spellings(terms, tariff, catalogue, standard)
-    # Keys are made only now, so that a refused document leaves none behind.
-    signers = [
-        _signer(Identity.load_or_create(steward_keys_directory / f"{name}.key"))
-        for name in stewards
-    ]
-    root = Root(expires=expires.astimezone(UTC), consistent_snapshot=True)
-    for role in sorted(TOP_LEVEL_ROLE_NAMES):
-        for signer in signers:
-            root.add_key(signer.public_key, role)
-        root.roles[role].threshold = threshold
-    return _publish(directory, root, signers, documents, version=1)
-
-
-def amend_network(  # noqa: PLR0913 - four documents, given by name
-    directory: Path,
-    *,
-    trusted_root: bytes,
-    steward_keys: Sequence[Path],
-    expires: datetime,
-    terms: CharterTerms | None = None,
-    tariff: Tariff | None = None,
-    catalogue: ModelCatalogue | None = None,
-    standard: SafetyStandard | None = None,
-) -> None:
-    """Publish a charter's next version; without any document it only lives on until `expires`.
-
-    What is there is verified first, so stewards never sign what somebody else put there. A document
-    that is given must have a higher version than the one it replaces (RolledBack). Raises
-    TooFewSignatures when these keys do not reach the threshold; nothing is published then.
-    """
-    with tempfile.TemporaryDirectory(prefix="peerllm-charter-") as temporary:
-        state = Path(temporary)
-        old = verify_folder(directory, trusted_root, state, _BEFORE_ANY_EXPIRY)
-        root = Metadata[Root].from_file(str(state / METADATA / "root.json")).signed
-    documents = _spellings(
-        _newer(old.terms, terms),
-        _newer(old.tariff, tariff),
-        _newer(old.catalogue, catalogue),
-        _newer(old.standard, standard),
+    paths = {name: steward_keys_directory / f"{name}.key" for name in (*stewards, ONLINE_KEY)}
+    keys = {name: _key(path, passphrase) for name, path in paths.items()}
+    interests = read_document(files[TERMS_FILE], CharterTerms).leadership.interests or ("",)
+    signatories = Signatories(
+        stewards=tuple(
+            steward_of(name, interests[number % len(interests)], keys[name])
+            for number, name in enumerate(stewards)
+        ),
+        threshold=threshold,
+        online_key=keys[ONLINE_KEY].public_key.hex(),
     )
-    signers = [_signer(_steward(path)) for path in steward_keys]
-    # The root ends with the rest, so it is renewed with the rest.
-    root.version += 1
-    root.expires = expires.astimezone(UTC)
-    _publish(directory, root, signers, documents, version=old.version + 1)
-
-
-def _publish(
-    directory: Path,
-    root: Root,
-    signers: Sequence[CryptoSigner],
-    documents: dict[str, bytes],
-    *,
-    version: int,
-) -> bytes:
-    """Sign everything, then write it; the timestamp last, since readers follow it to the rest."""
-    expires = root.expires
-    files = {
-        name: TargetFile.from_data(name, content, _HASHES) for name, content in documents.items()
-    }
-    root_raw = _signed(root, root, signers)
-    targets_raw = _signed(Targets(version, expires=expires, targets=files), root, signers)
-    targets_meta = MetaFile.from_data(version, targets_raw, _HASHES)
-    snapshot = Snapshot(version, expires=expires, meta={"targets.json": targets_meta})
-    snapshot_raw = _signed(snapshot, root, signers)
-    snapshot_meta = MetaFile.from_data(version, snapshot_raw, _HASHES)
-    timestamp = Timestamp(version, expires=expires, snapshot_meta=snapshot_meta)
-    timestamp_raw = _signed(timestamp, root, signers)
-
-    for name, content in documents.items():
-        digest = files[name].hashes["sha256"]
-        put_file(directory / TARGETS / f"{digest}.{name}", content)
-    metadata = directory / METADATA
-    put_file(metadata / f"{root.version}.root.json", root_raw)
-    put_file(metadata / f"{version}.targets.json", targets_raw)
-    put_file(metadata / f"{version}.snapshot.json", snapshot_raw)
-    put_file(metadata / "timestamp.json", timestamp_raw)
-    return root_raw
-
-
-def _signed(part: Part, root: Root, signers: Sequence[CryptoSigner]) -> bytes:
-    metadata = Metadata(part)
-    for signer in signers:
-        metadata.sign(signer, append=True)
-    try:
-        root.verify_delegate(part.type, metadata.signed_bytes, metadata.signatures)
-    except UnsignedMetadataError as error:
-        raise TooFewSignatures(
-            f"{error}; give the key files of as many stewards of this network as must sign"
-        ) from error
-    return metadata.to_bytes()
-
-
-def _signer(steward: Identity) -> CryptoSigner:
-    return CryptoSigner(Ed25519PrivateKey.from_private_bytes(steward.seed))
-
-
-def _steward(path: Path) -> Identity:
-    if not path.exists():
-        raise MissingDocument(f"there is no steward's key file {path}")
-    return Identity.load_or_create(path)
-
-
-def _spellings(
-    terms: CharterTerms, tariff: Tariff, catalogue: ModelCatalogue, standard: SafetyStandard
-) -> dict[str, bytes]:
-    check_together(terms, tariff, catalogue)
-    return {
-        _file_name(CharterTerms): write_document(terms),
-        _file_name(Tariff): write_document(tariff),
-        _file_name(ModelCatalogue): write_document(catalogue),
-        _file_name(SafetyStandard): write_document(standard),
-    }
-
-
-def _newer(old: Document, new: Document | None) -> Document:
-    if new is None:
-        return old
-    if new.version <= old.version:
-        raise RolledBack(
-            f"{document_name(type(new))} {new.version} must be newer than the published"
-            f" {old.version}; raise its version"
+    with tempfile.TemporaryDirectory(prefix="peerllm-charter-") as temporary:
+        folder = Path(temporary) / "draft"
+        draft = begin_founding(
+            folder, files=files, signatories=signatories, now=now, expires=expires
         )
-    return new
+        # Keys are kept only now, so that a refused charter leaves none behind.
+        for steward in signatories.stewards:
+            _keep(paths[steward.name], steward, keys[steward.name], passphrase)
+            draft = sign_draft(folder, keys[steward.name], "yes", now)
+        _keep(paths[ONLINE_KEY], None, keys[ONLINE_KEY], None)
+        online = OnlineKeys(keys[ONLINE_KEY], timestamp_expires or expires)
+        ratify(draft, directory, trusted_root=None, online=online, now=now)
+    return (directory / METADATA / "1.root.json").read_bytes()
 
 
-def _file_name(kind: type[Document]) -> str:
-    return f"{document_name(kind)}.json"
+def _key(path: Path, passphrase: str | None) -> Identity:
+    """Return the key that is there, or a new one that nobody has kept yet."""
+    if not path.exists():
+        return Identity.generate()
+    return open_key(path, lambda: passphrase or "")
+
+
+def _keep(path: Path, steward: Steward | None, key: Identity, passphrase: str | None) -> None:
+    if path.exists():
+        return
+    if steward is None or passphrase is None:
+        create_seed_file(path, key.seed)
+    else:
+        seal_key(path, steward, key, passphrase)

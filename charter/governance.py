@@ -1,5 +1,6 @@
 """Who decides, and how: amendments, the stewards' mix, and what makes a region federated."""
 
+import fractions
 from collections.abc import Iterator, Mapping
 from typing import Annotated, Final
 
@@ -31,6 +32,11 @@ class Fraction(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
         """Tell whether `part` of `whole` is at least this fraction."""
         return part * self.denominator >= whole * self.numerator
 
+    @property
+    def exactly(self) -> fractions.Fraction:
+        """The same part as a number, to compare it with others."""
+        return fractions.Fraction(self.numerator, self.denominator)
+
     def __str__(self) -> str:
         return f"{self.numerator}/{self.denominator}"
 
@@ -43,7 +49,7 @@ class AmendmentRule(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
     `supermajority`: which part of the votes for or against must be for it.
     """
 
-    notice_days: Annotated[int, msgspec.Meta(ge=0, le=366)]
+    notice_days: Annotated[int, msgspec.Meta(ge=1, le=366)]
     quorum: Fraction
     supermajority: Fraction
 

@@ -1,81 +1,71 @@
-"""Loading a charter: TUF's whole client workflow over a folder, then four typed documents.
+"""Loading a charter: TUF's whole client workflow over a folder, then its typed documents.
 
 The trust model is The Update Framework's (https://theupdateframework.github.io/specification):
 a threshold of stewards signs, whoever copies the files cannot change, mix or roll them back.
 """
 
-import re
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Final
 
 from tuf.api.exceptions import (
-    BadVersionNumberError,
     DownloadError,
     DownloadHTTPError,
     DownloadLengthMismatchError,
-    ExpiredMetadataError,
-    LengthOrHashMismatchError,
     RepositoryError,
-    UnsignedMetadataError,
 )
 from tuf.api.metadata import (  # type: ignore[attr-defined]  # re-exported without saying so
     Metadata,
-    Root,
     Snapshot,
-    Targets,
+    TargetFile,
     Timestamp,
 )
-from tuf.api.serialization import DeserializationError
 from tuf.ngclient.updater import Updater
 
-from peerllm.charter.documents import (
-    MAXIMUM_DOCUMENT_BYTES,
-    CharterTerms,
-    Document,
-    ModelCatalogue,
-    SafetyStandard,
-    Tariff,
-    check_together,
-    document_name,
-    read_document,
-)
-from peerllm.charter.errors import (
-    AlteredDocument,
-    BadSignature,
-    CharterError,
-    Expired,
-    Malformed,
-    MissingDocument,
-    NotYetInForce,
-    RolledBack,
-    TooFewSignatures,
-)
+from peerllm.charter.catalogue import ModelCatalogue
+from peerllm.charter.errors import Malformed, MissingDocument, NotYetInForce, WrongClock
 from peerllm.charter.folder import METADATA, TARGETS, FolderFetcher
+from peerllm.charter.metadata import signed_at
+from peerllm.charter.refusals import altered, refused
+from peerllm.charter.region_loading import read_capacities
+from peerllm.charter.region_record import LocalCapacity, RegionRecord
+from peerllm.charter.standard import SafetyStandard
+from peerllm.charter.stewards import Steward
+from peerllm.charter.tariff import Tariff
+from peerllm.charter.terms import CharterTerms
+from peerllm.charter.versions import CharterVersion, read_version
 
 _ROOT_FILE: Final = f"{METADATA}/1.root.json"
-# How TUF's client words it: "timestamp was signed by 1/2 keys".
-_THRESHOLD: Final = re.compile(r"/([0-9]+) keys")
+# Two machines that keep time by themselves may be minutes apart; a day is a wrong clock.
+CLOCK_TOLERANCE: Final = timedelta(minutes=10)
+_BEFORE_ANY_EXPIRY: Final = datetime.min.replace(tzinfo=UTC)
 
 
 @dataclass(frozen=True, slots=True)
 class Charter:
-    """A verified charter. `version` counts what has been published, from 1.
+    """A verified charter. `version` counts what the stewards have put in force, from 1.
 
-    `threshold` of `stewards` must sign; at `expires_at` it ends unless a newer one is published.
+    `threshold` of `stewards` must sign; at `expires_at` it ends unless a newer one is published, or
+    its operator has made a newer timestamp. `capacities` are what federated regions have set
+    themselves; `notices` say of the others why theirs does not count. `ballot` is the id of the
+    proposal, or of the founding, that led to this version.
     """
 
     terms: CharterTerms
     tariff: Tariff
     catalogue: ModelCatalogue
     standard: SafetyStandard
+    regions: Mapping[str, RegionRecord]
+    capacities: Mapping[str, LocalCapacity]
+    notices: tuple[str, ...]
     version: int
+    ballot: str
     expires_at: datetime
-    stewards: int
+    stewards: tuple[Steward, ...]
     threshold: int
 
 
@@ -108,7 +98,7 @@ def load_charter(
     trusted. Raises a CharterError that says which document is wrong in which way.
     """
     with _state(state_directory) as state:
-        charter = verify_folder(directory, trusted_root, state, now)
+        charter = verify_folder(directory, trusted_root, state, now).charter
     tariff = charter.tariff
     if tariff.prices_at(int(now.timestamp() * 1_000_000)) is None:
         first_us = tariff.history[0].valid_from_us if tariff.history else tariff.valid_from_us
@@ -126,10 +116,30 @@ def _state(directory: Path | None) -> Iterator[Path]:
         yield Path(temporary)
 
 
+@dataclass(frozen=True, slots=True)
+class Published:
+    """What a folder publishes, verified: the version in force, and that it is the newest."""
+
+    charter: Charter
+    version: CharterVersion
+    snapshot: Snapshot
+    snapshot_raw: bytes
+    timestamp: Timestamp
+
+
 def verify_folder(
-    directory: Path, trusted_root: bytes | None, state: Path, now: datetime
-) -> Charter:
-    """Do what `load_charter` does, but accept a tariff that is not yet in force."""
+    directory: Path,
+    trusted_root: bytes | None,
+    state: Path,
+    now: datetime,
+    *,
+    also_expired: bool = False,
+) -> Published:
+    """Do what `load_charter` does, but accept a tariff that is not yet in force.
+
+    `also_expired`: an expired charter is amended like any other; its age does not make its
+    signatures worse.
+    """
     metadata = state / METADATA
     metadata.mkdir(parents=True, exist_ok=True)
     if trusted_root is None and not (metadata / "root.json").exists():
@@ -147,85 +157,58 @@ def verify_folder(
             bootstrap=trusted_root,
         )
         # The clock is the caller's. TUF's client offers no public way to say so.
-        updater._trusted_set.reference_time = now
+        updater._trusted_set.reference_time = _BEFORE_ANY_EXPIRY if also_expired else now
         updater.refresh()
-        charter = _read_documents(updater, metadata)
+        return _published(updater, metadata, now)
     except RepositoryError as error:
-        raise _refused(error, fetcher) from error
+        raise refused(error, fetcher, metadata, now) from error
     except DownloadLengthMismatchError as error:
-        raise _altered(fetcher) from error
+        raise altered(fetcher) from error
     except DownloadHTTPError as error:
         raise MissingDocument(f"{fetcher.latest} is missing from {directory}") from error
     except (DownloadError, OSError) as error:
         cause = error.__cause__ or error
         raise MissingDocument(f"{fetcher.latest or directory} cannot be read: {cause}") from error
-    check_together(charter.terms, charter.tariff, charter.catalogue)
-    return charter
 
 
-def _read_documents(updater: Updater, metadata: Path) -> Charter:
-    root = Metadata[Root].from_file(str(metadata / "root.json")).signed
-    targets = Metadata[Targets].from_file(str(metadata / "targets.json")).signed
-    snapshot = Metadata[Snapshot].from_file(str(metadata / "snapshot.json")).signed
+def _published(updater: Updater, metadata: Path, now: datetime) -> Published:
+    snapshot_raw = (metadata / "snapshot.json").read_bytes()
+    snapshot = Metadata[Snapshot].from_bytes(snapshot_raw).signed
     timestamp = Metadata[Timestamp].from_file(str(metadata / "timestamp.json")).signed
-    return Charter(
-        terms=_document(updater, CharterTerms),
-        tariff=_document(updater, Tariff),
-        catalogue=_document(updater, ModelCatalogue),
-        standard=_document(updater, SafetyStandard),
-        version=timestamp.version,
-        expires_at=min(part.expires for part in (root, targets, snapshot, timestamp)),
-        stewards=len(root.roles[Targets.type].keyids),
-        threshold=root.roles[Targets.type].threshold,
+    _require_clock(timestamp, now)
+
+    def fetch(_name: str, target: TargetFile) -> bytes:
+        return Path(updater.download_target(target)).read_bytes()
+
+    version = read_version(
+        (metadata / "root.json").read_bytes(), (metadata / "targets.json").read_bytes(), fetch
     )
-
-
-def _document(updater: Updater, kind: type[Document]) -> Document:
-    file_name = f"{document_name(kind)}.json"
-    target = updater.get_targetinfo(file_name)
-    if target is None:
-        raise MissingDocument(f"the stewards have signed no {file_name}; ask them to publish one")
-    if target.length > MAXIMUM_DOCUMENT_BYTES:
-        raise Malformed(
-            f"{file_name} has {target.length} bytes, at most {MAXIMUM_DOCUMENT_BYTES} are allowed"
-        )
-    return read_document(Path(updater.download_target(target)).read_bytes(), kind)
-
-
-def _refused(error: RepositoryError, fetcher: FolderFetcher) -> CharterError:
-    name = fetcher.latest or "the trusted root"
-    match error:
-        case UnsignedMetadataError():
-            return _unsigned(error, name, fetcher.latest_raw)
-        case ExpiredMetadataError():
-            return Expired(f"the charter has expired ({error}); ask the stewards for a newer one")
-        case BadVersionNumberError():
-            return RolledBack(
-                f"{name} is older than what was seen before, or does not belong to the rest"
-                f" ({error}); get the newest charter"
-            )
-        case LengthOrHashMismatchError():
-            return _altered(fetcher)
-        case DeserializationError():
-            return Malformed(f"{name} is not a TUF metadata file; get it again")
-        case _:
-            return Malformed(f"{name}: {error}")
-
-
-def _altered(fetcher: FolderFetcher) -> AlteredDocument:
-    return AlteredDocument(f"{fetcher.latest} is not what the stewards signed; get it again")
-
-
-def _unsigned(error: UnsignedMetadataError, name: str, raw: bytes) -> BadSignature:
-    """Tell missing signatures from wrong ones; TUF's client only says how many were good."""
-    present = len(Metadata[Root].from_bytes(raw).signatures) if raw else 0
-    threshold = _THRESHOLD.search(str(error))
-    if threshold and present < int(threshold[1]):
-        return TooFewSignatures(
-            f"{name} carries {present} of the {threshold[1]} stewards' signatures it needs; do not"
-            " use this charter"
-        )
-    return BadSignature(
-        f"{name} has signatures that are wrong or not the stewards' ({error}); do not use this"
-        " charter"
+    capacities, notices = read_capacities(updater, version, snapshot)
+    parts = (version.root, version.targets, snapshot, timestamp)
+    documents = version.documents
+    charter = Charter(
+        terms=documents.terms,
+        tariff=documents.tariff,
+        catalogue=documents.catalogue,
+        standard=documents.standard,
+        regions=documents.regions,
+        capacities=capacities,
+        notices=notices,
+        version=version.number,
+        ballot=version.ballot,
+        expires_at=min(part.expires for part in parts),
+        stewards=version.signatories.stewards,
+        threshold=version.signatories.threshold,
     )
+    return Published(charter, version, snapshot, snapshot_raw, timestamp)
+
+
+def _require_clock(timestamp: Timestamp, now: datetime) -> None:
+    made = signed_at(timestamp)
+    if made is None:
+        raise Malformed("timestamp.json does not say when it was made; get a newer one")
+    if made > now + CLOCK_TOLERANCE:
+        raise WrongClock(
+            f"timestamp.json was made at {made:%Y-%m-%d %H:%M:%S} UTC and it is"
+            f" {now:%Y-%m-%d %H:%M:%S} UTC by this machine's clock; set the clock"
+        )

@@ -1,6 +1,6 @@
-"""The room's front door: found a network, amend its charter, load and verify it."""
+"""The room's front door: found a network, load and verify its charter."""
 
-from peerllm.charter.founding import amend_network, found_network
+from peerllm.charter.founding import found_network
 from peerllm.charter.loading import Charter, founding_root, load_charter
 
-__all__ = ["Charter", "amend_network", "found_network", "founding_root", "load_charter"]
+__all__ = ["Charter", "found_network", "founding_root", "load_charter"]

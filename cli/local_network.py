@@ -166,6 +166,7 @@ def _charter_model(data: Path) -> bytes:
             catalogue=first_catalogue(),
             standard=first_standard(),
             steward_keys_directory=data / "stewards",
+            now=now,
             expires=now + timedelta(days=CHARTER_DAYS),
         )
     try:

@@ -19,6 +19,14 @@ def read_seed(path: Path) -> bytes:
 
     Raises FileNotFoundError, or KeyFileError when others may read the file or it is damaged.
     """
+    return _parse(read_private_file(path, _MAXIMUM_BYTES), path)
+
+
+def read_private_file(path: Path, maximum_bytes: int) -> bytes:
+    """Return a private file's content, at most one byte more than `maximum_bytes` of it.
+
+    Raises FileNotFoundError, or KeyFileError when it is no plain file or others may read it.
+    """
     # Opened without following a link and judged by its descriptor: what is checked is what is read.
     # Non-blocking, because opening a named pipe would wait for a writer.
     flags = os.O_RDONLY
@@ -32,16 +40,20 @@ def read_seed(path: Path) -> bytes:
         raise KeyFileError(f"cannot open key file {path}: {error.strerror}") from error
     try:
         _require_private_file(os.fstat(descriptor), path)
-        raw = os.read(descriptor, _MAXIMUM_BYTES + 1)
+        return os.read(descriptor, maximum_bytes + 1)
     finally:
         os.close(descriptor)
-    return _parse(raw, path)
 
 
 def create_seed_file(path: Path, seed: bytes) -> None:
-    """Write a new key file with mode 0600; after a crash it is there whole or not at all.
+    """Write a new key file with mode 0600; raises FileExistsError: a key is never overwritten."""
+    create_private_file(path, _content(seed))
 
-    Raises FileExistsError when the file exists: a key is never overwritten.
+
+def create_private_file(path: Path, content: bytes) -> None:
+    """Write a new file with mode 0600; after a crash it is there whole or not at all.
+
+    Raises FileExistsError when the file exists.
     """
     path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
     draft = path.with_name(f".{path.name}.{secrets.token_hex(8)}")
@@ -49,7 +61,7 @@ def create_seed_file(path: Path, seed: bytes) -> None:
     descriptor = os.open(draft, flags, 0o600)
     try:
         with open(descriptor, "wb") as file:
-            file.write(_content(seed))
+            file.write(content)
             file.flush()
             os.fsync(file.fileno())
         # A link, unlike a rename, fails when the name is taken: of two writers one wins.

@@ -1,6 +1,6 @@
 import json
 import stat
-from datetime import timedelta
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -11,19 +11,18 @@ from peerllm.charter.defaults import first_catalogue, first_standard, first_tari
 from peerllm.charter.documents import CatalogueModel, ModelCatalogue
 from peerllm.charter.errors import (
     AlreadyFounded,
-    AlteredDocument,
     Malformed,
-    MissingDocument,
-    RolledBack,
-    TooFewSignatures,
 )
-from peerllm.charter.store import amend_network, found_network, load_charter
+from peerllm.charter.key_files import WrongPassphrase, open_key, steward_in
+from peerllm.charter.store import found_network
 from peerllm.charter.tariff import PriceTier
 from peerllm.crypto.errors import KeyFileError
 from peerllm.crypto.identity import Identity
 
 LOW_TIER = PriceTier(meaning="Everybody.", host_share_basis_points=9_000)
 UNPRICED = CatalogueModel(sha256="0" * 64, model_class="huge", context_tokens=99, license="MIT")
+
+NOW = datetime(2030, 1, 1, tzinfo=UTC)
 
 
 def _found(place: Path, expires: Any, **changes: Any) -> bytes:
@@ -34,6 +33,7 @@ def _found(place: Path, expires: Any, **changes: Any) -> bytes:
         "standard": first_standard(),
         "steward_keys_directory": place / "keys",
         "threshold": 2,
+        "now": NOW,
         "expires": expires,
     }
     return found_network(place / "charter", **(promised | changes))
@@ -45,7 +45,8 @@ def _files(folder: Path) -> dict[str, bytes]:
 
 def test_every_steward_gets_a_private_key_file(network: Any) -> None:
     files = sorted(network.keys.iterdir())
-    assert [path.name for path in files] == [f"steward-{number}.key" for number in (1, 2, 3)]
+    names = ["online.key", *(f"steward-{number}.key" for number in (1, 2, 3))]
+    assert [path.name for path in files] == names
     assert {stat.S_IMODE(path.stat().st_mode) for path in files} == {0o600}
     everything = b"".join(_files(network.folder).values())
     for path in files:
@@ -63,6 +64,7 @@ def test_a_network_is_founded_once(network: Any) -> None:
             catalogue=first_catalogue(),
             standard=first_standard(),
             steward_keys_directory=network.keys,
+            now=NOW,
             expires=network.expires,
         )
     assert _files(network.folder) == before
@@ -99,9 +101,42 @@ def test_an_impossible_threshold_is_refused(
 
 def test_a_steward_may_bring_a_key(tmp_path: Path, network: Any) -> None:
     own = Identity.load_or_create(tmp_path / "keys" / "ada.key")
-    root = json.loads(_found(tmp_path, network.expires, threshold=1, stewards=["ada"]))
-    [key] = root["signed"]["keys"].values()
+    root = json.loads(_found(tmp_path, network.expires, stewards=["ada", "ben", "cai"]))
+    [key] = [key for key in root["signed"]["keys"].values() if key.get("x-peerllm-name") == "ada"]
     assert key["keyval"]["public"] == own.public_key.hex()
+
+
+def test_roles_are_split_between_the_stewards_and_the_operator(network: Any) -> None:
+    roles = json.loads(network.root)["signed"]["roles"]
+    assert roles["root"] == roles["targets"]
+    assert (len(roles["root"]["keyids"]), roles["root"]["threshold"]) == (3, 2)
+    assert roles["snapshot"] == roles["timestamp"]
+    assert (len(roles["snapshot"]["keyids"]), roles["snapshot"]["threshold"]) == (1, 1)
+    assert not {*roles["root"]["keyids"]} & {*roles["snapshot"]["keyids"]}
+
+
+@pytest.mark.parametrize(
+    ("stewards", "sentence"),
+    [
+        (["a"], "nobody stands for 'customers'"),
+        (["a", "b"], "nobody stands for 'operator'"),
+    ],
+)
+def test_every_interest_of_the_leadership_clause_has_a_steward(
+    tmp_path: Path, network: Any, stewards: list[str], sentence: str
+) -> None:
+    place = tmp_path / "new"
+    with pytest.raises(Malformed, match=sentence):
+        _found(place, network.expires, threshold=1, stewards=stewards)
+    assert not place.exists()
+
+
+def test_stewards_keys_are_sealed_with_a_passphrase(tmp_path: Path, network: Any) -> None:
+    _found(tmp_path, network.expires, passphrase="four words are enough", stewards=["a", "b", "c"])
+    with pytest.raises(WrongPassphrase):
+        open_key(tmp_path / "keys" / "a.key", lambda: "four words are not enough")
+    opened = open_key(tmp_path / "keys" / "a.key", lambda: "four words are enough")
+    assert steward_in(tmp_path / "keys" / "a.key").public_key == opened.public_key.hex()
 
 
 def test_a_key_that_others_may_read_is_not_used(tmp_path: Path, network: Any) -> None:
@@ -109,71 +144,3 @@ def test_a_key_that_others_may_read_is_not_used(tmp_path: Path, network: Any) ->
     (tmp_path / "keys" / "steward-1.key").chmod(0o644)
     with pytest.raises(KeyFileError):
         _found(tmp_path, network.expires)
-
-
-def test_an_expired_charter_can_be_renewed(network: Any) -> None:
-    later = network.expires + timedelta(days=10)
-    amend_network(
-        network.folder,
-        trusted_root=network.root,
-        steward_keys=[network.key(1), network.key(2)],
-        expires=later + timedelta(days=30),
-    )
-    charter = load_charter(
-        network.folder, trusted_root=network.root, state_directory=None, now=later
-    )
-    assert (charter.version, charter.expires_at) == (2, later + timedelta(days=30))
-    assert charter.terms == first_terms("home")
-
-
-def test_too_few_or_foreign_stewards_publish_nothing(network: Any, other_network: Any) -> None:
-    before = _files(network.folder)
-    for keys in (
-        [],
-        [network.key(1)],
-        [network.key(1), network.key(1)],
-        [network.key(1), other_network.key(2), other_network.key(3)],
-    ):
-        with pytest.raises(TooFewSignatures, match="as many stewards"):
-            amend_network(
-                network.folder,
-                trusted_root=network.root,
-                steward_keys=keys,
-                expires=network.expires,
-            )
-    assert _files(network.folder) == before
-
-
-def test_a_missing_key_file_is_not_made_up(network: Any) -> None:
-    with pytest.raises(MissingDocument, match=r"steward-9\.key"):
-        amend_network(
-            network.folder,
-            trusted_root=network.root,
-            steward_keys=[network.key(1), network.key(9)],
-            expires=network.expires,
-        )
-    assert not network.key(9).exists()
-
-
-def test_a_changed_document_needs_a_higher_version(network: Any) -> None:
-    tariff = msgspec.structs.replace(first_tariff(), backup_share_basis_points=1_000)
-    with pytest.raises(RolledBack, match="tariff 1 must be newer than the published 1"):
-        amend_network(
-            network.folder,
-            trusted_root=network.root,
-            steward_keys=[network.key(1), network.key(2)],
-            expires=network.expires,
-            tariff=tariff,
-        )
-
-
-def test_stewards_do_not_sign_what_somebody_else_put_there(network: Any) -> None:
-    [tariff] = (network.folder / "targets").glob("*.tariff.json")
-    tariff.write_bytes(tariff.read_bytes().replace(b"9500", b"9999"))
-    with pytest.raises(AlteredDocument):
-        amend_network(
-            network.folder,
-            trusted_root=network.root,
-            steward_keys=[network.key(1), network.key(2)],
-            expires=network.expires,
-        )

@@ -1,7 +1,7 @@
 import json
 import shutil
 from collections.abc import Callable
-from datetime import UTC, datetime, timedelta
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from tuf.api.exceptions import DownloadError
 
 from peerllm.charter.defaults import first_catalogue, first_standard, first_tariff, first_terms
+from peerllm.charter.documents import write_document
 from peerllm.charter.errors import (
     AlteredDocument,
     BadSignature,
@@ -22,11 +23,11 @@ from peerllm.charter.errors import (
     NotYetInForce,
     RolledBack,
     TooFewSignatures,
+    WrongClock,
 )
 from peerllm.charter.folder import FolderFetcher
 from peerllm.charter.store import (
     Charter,
-    amend_network,
     found_network,
     founding_root,
     load_charter,
@@ -62,7 +63,7 @@ def test_a_founded_network_loads_as_it_was_founded(network: Any) -> None:
     assert charter.tariff == first_tariff()
     assert charter.catalogue == first_catalogue()
     assert charter.standard == first_standard()
-    assert (charter.version, charter.stewards, charter.threshold) == (1, 3, 2)
+    assert (charter.version, len(charter.stewards), charter.threshold) == (1, 3, 2)
     assert charter.expires_at == network.expires
 
 
@@ -131,15 +132,13 @@ def test_no_altered_byte_changes_what_is_promised(network: Any, data: st.DataObj
 def test_fewer_signatures_than_the_threshold_are_refused(network: Any) -> None:
     path = network.folder / "metadata" / "timestamp.json"
     _edit_signatures(path, lambda signatures: signatures.pop())
-    assert _load(network).threshold == 2
-    _edit_signatures(path, lambda signatures: signatures.pop())
-    with pytest.raises(TooFewSignatures, match=r"timestamp\.json carries 1 of the 2"):
+    with pytest.raises(TooFewSignatures, match=r"timestamp\.json carries 0 of the 1"):
         _load(network)
 
 
 def test_wrong_signatures_are_refused(network: Any) -> None:
     def spoil(signatures: list[dict[str, str]]) -> None:
-        for signature in signatures[:2]:
+        for signature in signatures:
             signature["sig"] = "00" * 64
 
     _edit_signatures(network.folder / "metadata" / "timestamp.json", spoil)
@@ -152,7 +151,7 @@ def test_wrong_signatures_are_refused(network: Any) -> None:
 
 def test_one_steward_signing_twice_counts_once(network: Any) -> None:
     def repeat(signatures: list[dict[str, str]]) -> None:
-        signatures[1:] = [signatures[0]]
+        signatures.append(signatures[0])
 
     _edit_signatures(network.folder / "metadata" / "timestamp.json", repeat)
     with pytest.raises(Malformed, match=r"timestamp\.json"):
@@ -197,6 +196,7 @@ def test_a_tariff_of_the_future_is_not_in_force(network: Any, tmp_path: Path) ->
         catalogue=first_catalogue(),
         standard=first_standard(),
         steward_keys_directory=network.keys,
+        now=network.founded_at,
         expires=network.expires,
     )
     folder = tmp_path / "later"
@@ -210,36 +210,41 @@ def test_an_older_charter_is_refused_once_a_newer_was_seen(
     network: Any, tmp_path: Path, copy_of: Callable[[Path], Path]
 ) -> None:
     older = copy_of(network.folder)
-    amend_network(
-        network.folder,
-        trusted_root=network.root,
-        steward_keys=[network.key(1), network.key(3)],
-        expires=network.expires,
-        tariff=msgspec.structs.replace(first_tariff(), version=2, backup_share_basis_points=1_600),
-    )
+    standard = msgspec.structs.replace(first_standard(), version=2, answer_margin_milli=150)
+    now = network.amend(tmp_path / "draft", {"safety-standard.json": write_document(standard)})
     state = tmp_path / "state"
-    assert _load(network, folder=older, state=state).version == 1
-    newer = _load(network, state=state)
-    assert (newer.version, newer.tariff.backup_share_basis_points) == (2, 1_600)
-    with pytest.raises(RolledBack, match=r"timestamp\.json is older.*get the newest charter"):
-        _load(network, folder=older, state=state)
+    root = network.root
+    first = load_charter(older, trusted_root=root, state_directory=state, now=now)
+    newer = load_charter(network.folder, trusted_root=root, state_directory=state, now=now)
+    assert (first.version, newer.version, newer.standard) == (1, 2, standard)
+    with pytest.raises(
+        RolledBack, match=r"rolled back: .*timestamp\.json is older.*get the newest"
+    ):
+        load_charter(older, trusted_root=root, state_directory=state, now=now)
 
 
-def test_parts_of_two_versions_are_not_mixed(network: Any, copy_of: Callable[[Path], Path]) -> None:
+def test_parts_of_two_versions_are_not_mixed(
+    network: Any, tmp_path: Path, copy_of: Callable[[Path], Path]
+) -> None:
     older = copy_of(network.folder)
-    amend_network(
-        network.folder,
-        trusted_root=network.root,
-        steward_keys=[network.key(1), network.key(2)],
-        expires=network.expires,
-    )
+    network.amend(tmp_path / "draft", {})
     metadata = network.folder / "metadata"
     shutil.copy(older / "metadata" / "1.targets.json", metadata / "2.targets.json")
     with pytest.raises(AlteredDocument, match=r"2\.targets\.json"):
-        _load(network)
+        load_charter(
+            network.folder,
+            trusted_root=network.root,
+            state_directory=None,
+            now=network.founded_at + timedelta(days=30),
+        )
     shutil.copy(older / "metadata" / "1.snapshot.json", metadata / "2.snapshot.json")
     with pytest.raises(AlteredDocument, match=r"2\.snapshot\.json"):
-        _load(network)
+        load_charter(
+            network.folder,
+            trusted_root=network.root,
+            state_directory=None,
+            now=network.founded_at + timedelta(days=30),
+        )
 
 
 def test_a_folder_is_read_no_further_than_its_own_files(network: Any, tmp_path: Path) -> None:
@@ -263,9 +268,20 @@ def test_what_is_not_metadata_is_malformed(network: Any) -> None:
         _load(network)
 
 
+def test_a_clock_that_is_a_day_behind_is_noticed(network: Any) -> None:
+    for behind in (timedelta(days=1), timedelta(days=10_000)):
+        with pytest.raises(WrongClock, match=r"by this machine's clock; set the clock"):
+            load_charter(
+                network.folder,
+                trusted_root=network.root,
+                state_directory=None,
+                now=network.founded_at - behind,
+            )
+    nearly = network.founded_at - timedelta(minutes=9)
+    load_charter(network.folder, trusted_root=network.root, state_directory=None, now=nearly)
+
+
 def test_the_callers_clock_decides_and_not_the_machines(network: Any) -> None:
-    long_ago = datetime(1980, 1, 1, tzinfo=UTC)
     far = network.expires + timedelta(days=10_000)
-    load_charter(network.folder, trusted_root=network.root, state_directory=None, now=long_ago)
     with pytest.raises(Expired):
         load_charter(network.folder, trusted_root=network.root, state_directory=None, now=far)

@@ -48,6 +48,7 @@ def founded(folder: Path, terms: CharterTerms | None = None) -> CoordinatorSetti
         catalogue=first_catalogue(),
         standard=first_standard(),
         steward_keys_directory=folder / "stewards",
+        now=datetime.now(UTC),
         expires=datetime.now(UTC) + timedelta(days=1),
     )
     data = folder / "data"

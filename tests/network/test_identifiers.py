@@ -39,6 +39,7 @@ async def test_hosts_see_placeholders_and_the_customer_sees_originals(tmp_path: 
         catalogue=first_catalogue(),
         standard=first_standard(),
         steward_keys_directory=tmp_path / "stewards",
+        now=datetime.now(UTC),
         expires=datetime.now(UTC) + timedelta(days=1),
     )
     port = free_port()

@@ -1,0 +1,258 @@
+"""What a steward does with a draft: propose, second, vote and sign, on files alone."""
+
+from collections.abc import Mapping
+from datetime import datetime
+from pathlib import Path
+
+from peerllm.charter.ballot_papers import (
+    Change,
+    Choice,
+    Founding,
+    Proposal,
+    Second,
+    Vote,
+    closes_at_us,
+    proposal_id,
+    second_id,
+    sign,
+    strictest_rule,
+)
+from peerllm.charter.ballots import proposal_faults, second_faults
+from peerllm.charter.differences import (
+    Difference,
+    as_text,
+    document_differences,
+    signatory_differences,
+)
+from peerllm.charter.document_set import TERMS_FILE
+from peerllm.charter.drafts import (
+    SECOND,
+    SIGNATURES,
+    VOTES,
+    Draft,
+    DraftSignatures,
+    planned_version,
+    read_draft,
+    write_base,
+    write_draft,
+)
+from peerllm.charter.errors import BadSignature, Malformed, NotDecided, RolledBack
+from peerllm.charter.folder import put_file
+from peerllm.charter.metadata import moment_of, signature_of
+from peerllm.charter.spelling import spelling
+from peerllm.charter.stewards import Signatories, Steward
+from peerllm.charter.versions import CharterVersion, digest, first_version
+from peerllm.crypto.identity import Identity
+
+
+def epoch_us(moment: datetime) -> int:
+    """Return a moment as documents carry it: whole seconds, in microseconds since 1970."""
+    return int(moment.timestamp()) * 1_000_000
+
+
+def begin_founding(
+    folder: Path,
+    *,
+    files: Mapping[str, bytes],
+    signatories: Signatories,
+    now: datetime,
+    expires: datetime,
+) -> Draft:
+    """Write the draft of a new network, which all its stewards are then to sign.
+
+    Raises Malformed or MissingDocument for documents or stewards that no charter may have.
+    """
+    version = first_version(files, signatories, expires_at_us=epoch_us(expires), plan="")
+    plan = Founding(
+        network=version.documents.terms.network,
+        founded_at_us=epoch_us(now),
+        files={name: digest(content) for name, content in files.items()},
+        signatories=version.signatories,
+        expires_at_us=epoch_us(expires),
+    )
+    changes = signatory_differences(None, signatories) + document_differences({}, files)
+    write_draft(folder, plan, None, files, as_text(changes))
+    return read_draft(folder)
+
+
+def propose(  # noqa: PLR0913 - all given by name
+    folder: Path,
+    *,
+    base: CharterVersion,
+    new_files: Mapping[str, bytes],
+    summary: str,
+    key: Identity,
+    now: datetime,
+    expires: datetime,
+    signatories: Signatories | None = None,
+) -> Draft:
+    """Write the draft of a change to the version in force; files that stay the same are left out.
+
+    Without files and signatories it renews the charter as it is. Raises a CharterError for a change
+    that could not be ratified and for a proposer who is no steward; nothing is written then.
+    """
+    _steward(base.signatories.stewards, key)
+    changed = {name: raw for name, raw in new_files.items() if base.files.get(name) != raw}
+    proposal = Proposal(
+        network=base.documents.terms.network,
+        summary=summary,
+        proposer=key.public_key.hex(),
+        proposed_at_us=epoch_us(now),
+        terms=digest(base.files[TERMS_FILE]),
+        rule=strictest_rule(
+            base.documents.terms.amendments, changed, signatories=signatories is not None
+        ),
+        changes={name: _change(base, name, content) for name, content in changed.items()},
+        signatories=signatories,
+        expires_at_us=epoch_us(expires),
+    )
+    signed = sign(proposal, key)
+    version = planned_version(signed, base, None, changed)
+    write_draft(folder, signed, base, changed, as_text(version_differences(base, version)))
+    return read_draft(folder)
+
+
+def second_draft(folder: Path, key: Identity, now: datetime) -> Draft:
+    """Second a proposal: from now on its notice runs and votes are cast.
+
+    Raises a CharterError when it is no steward's or the proposer's own key, when it was seconded
+    before, and when the change breaks a rule counted from today.
+    """
+    draft = read_draft(folder)
+    plan = _voted_on(draft)
+    steward = _steward(draft.electorate, key)
+    if draft.second is not None:
+        raise NotDecided("the proposal has been seconded already; vote with: charter sign")
+    for fault in proposal_faults(plan, draft.electorate, epoch_us(now)):
+        raise BadSignature(f"proposal: {fault}")
+    second = sign(
+        Second(proposal=draft.identity, steward=steward.public_key, at_us=epoch_us(now)), key
+    )
+    for fault in second_faults(plan, second, draft.electorate, epoch_us(now)):
+        raise NotDecided(f"proposal: {fault}")
+    # Notice is counted from the seconding, so a change may only now turn out to come too early.
+    planned_version(plan, draft.base, second, draft.new_files)
+    put_file(folder / SECOND, spelling(second))
+    return read_draft(folder)
+
+
+def sign_draft(folder: Path, key: Identity, choice: Choice, now: datetime) -> Draft:
+    """Vote on a proposal and, with a yes, sign the version to be; at a founding, sign it.
+
+    A steward who joins by this proposal has no vote yet and only signs. Whoever voted yes may sign
+    again, for instance after `rebase_draft`. Raises a CharterError when the key is nobody's here,
+    the vote is closed or not open, or another vote of this steward is in the draft.
+    """
+    draft = read_draft(folder)
+    public_key = key.public_key.hex()
+    electors = {steward.public_key: steward for steward in draft.electorate}
+    joining = {steward.public_key: steward for steward in draft.version.signatories.stewards}
+    if public_key not in electors and public_key not in joining:
+        raise BadSignature("this key is no steward's of this network, now or by this draft")
+    if not isinstance(draft.plan, Founding) and public_key in electors:
+        _cast(draft, draft.plan, electors[public_key], key, choice, now)
+    elif choice != "yes":
+        raise NotDecided("here a yes alone means something: sign with yes or do not sign")
+    if choice == "yes":
+        name = (electors.get(public_key) or joining[public_key]).name
+        signatures = DraftSignatures(
+            plan=draft.identity,
+            version=draft.version.number,
+            steward=public_key,
+            root=signature_of(draft.version.root, key),
+            targets=signature_of(draft.version.targets, key),
+        )
+        put_file(folder / SIGNATURES / f"{name}.json", spelling(signatures))
+    return read_draft(folder)
+
+
+def rebase_draft(folder: Path, base: CharterVersion) -> Draft:
+    """Put a proposal on top of a version that came into force meanwhile.
+
+    Votes stand, since what was voted on is the same; the version to be is another, so all who voted
+    yes must sign again. Raises a CharterError when the proposal no longer fits.
+    """
+    draft = read_draft(folder)
+    plan = _voted_on(draft)
+    if draft.base is not None and base.number <= draft.base.number:
+        raise RolledBack(f"the draft is based on version {draft.base.number}, not on an older one")
+    planned_version(plan, base, draft.second, draft.new_files)
+    write_base(folder, base)
+    return read_draft(folder)
+
+
+def version_differences(
+    base: CharterVersion | None, version: CharterVersion
+) -> tuple[Difference, ...]:
+    """Return everything that differs between two versions: stewards, documents and expiry."""
+    old_signatories = None if base is None else base.signatories
+    expiry = Difference(
+        file="charter",
+        place="expires",
+        before=None if base is None else base.root.expires.isoformat(),
+        after=version.root.expires.isoformat(),
+    )
+    return (
+        *signatory_differences(old_signatories, version.signatories),
+        *document_differences({} if base is None else base.files, version.files),
+        *((expiry,) if expiry.before != expiry.after else ()),
+    )
+
+
+def _cast(
+    draft: Draft,
+    proposal: Proposal,
+    steward: Steward,
+    key: Identity,
+    choice: Choice,
+    now: datetime,
+) -> None:
+    now_us = epoch_us(now)
+    for fault in proposal_faults(proposal, draft.electorate, now_us):
+        raise BadSignature(f"proposal: {fault}")
+    if draft.second is None:
+        raise NotDecided(
+            "nobody has seconded the proposal yet; another steward must: charter second"
+        )
+    for fault in second_faults(proposal, draft.second, draft.electorate, now_us):
+        raise BadSignature(f"proposal: {fault}")
+    before = {vote.choice for vote in draft.votes if vote.steward == steward.public_key}
+    if before == {choice}:
+        return
+    if before:
+        raise NotDecided(
+            f"{steward.name} has voted {' and '.join(sorted(before))} already; a second, different"
+            " vote would spoil the first, so it is not cast"
+        )
+    closes = closes_at_us(proposal, draft.second)
+    if now_us >= closes:
+        raise NotDecided(f"the vote closed at {moment_of(closes).isoformat()}")
+    vote = Vote(
+        proposal=proposal_id(proposal),
+        second=second_id(draft.second),
+        steward=steward.public_key,
+        choice=choice,
+        at_us=now_us,
+    )
+    put_file(draft.folder / VOTES / f"{steward.name}.json", spelling(sign(vote, key)))
+
+
+def _voted_on(draft: Draft) -> Proposal:
+    if isinstance(draft.plan, Founding):
+        raise Malformed("a founding is signed by all stewards, not proposed and voted on")
+    return draft.plan
+
+
+def _steward(stewards: tuple[Steward, ...], key: Identity) -> Steward:
+    for steward in stewards:
+        if steward.public_key == key.public_key.hex():
+            return steward
+    raise BadSignature(
+        "this key is no steward's of this network; its stewards are"
+        f" {', '.join(steward.name for steward in stewards)}"
+    )
+
+
+def _change(base: CharterVersion, name: str, content: bytes) -> Change:
+    before = base.files.get(name)
+    return Change(before=None if before is None else digest(before), after=digest(content))
