@@ -6,6 +6,7 @@ after it is found by any head that was published before.
 """
 
 from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
 from hashlib import sha256
 from itertools import chain
 from typing import Literal, cast
@@ -35,6 +36,16 @@ _OLD_RESERVATIONS = (
 _OLD_RECEIPTS = f"SELECT {RECEIPT_COLUMNS} FROM receipts ORDER BY host, dispatch_id"  # noqa: S608
 
 _encode = msgspec.msgpack.Encoder().encode
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class NewLink:
+    """The place of a link that is being written."""
+
+    entry: int
+    previous: bytes
+    kind: ChainKind
+    subject: str
 
 
 def receipt_row(row: Row) -> Row:

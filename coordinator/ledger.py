@@ -1,7 +1,8 @@
 """Double-entry rules of the network's money: pure, exact, integer nano-USD.
 
 Every account is seen from the network's side as money it owes: a credit raises a balance, a
-debit lowers it. Only `outside` goes below zero, by exactly what customers have paid in.
+debit lowers it. Only `outside` goes below zero, by what was paid in and not yet out again, and the
+account of the payment processor's fees, by what they have cost the network.
 """
 
 from collections.abc import Iterable
@@ -13,6 +14,10 @@ from peerllm.coordinator.errors import LedgerError
 OUTSIDE_ACCOUNT = "outside"
 MARGIN_ACCOUNT = "network/margin"
 UNCLAIMED_ACCOUNT = "hosts/unclaimed"
+# Taxes that customers paid with their deposits, owed to the state.
+TAX_ACCOUNT = "network/tax"
+# The processor's fees, borne by the network out of its margin; never a part of a charge.
+FEES_ACCOUNT = "network/processor-fees"
 CUSTOMER_PREFIX = "customers/"
 HOST_PREFIX = "hosts/"
 
@@ -169,7 +174,10 @@ class Recovery:
 
 @dataclass(frozen=True, slots=True)
 class LedgerReport:
-    """A full recount. `faults` names every rule found broken; sums are in nano-USD."""
+    """A full recount. `faults` names every rule found broken; sums are in nano-USD.
+
+    `chain_head` is the digest of the hash chain's last link, `chain_entries` its number.
+    """
 
     debits: int
     credits: int
@@ -177,6 +185,8 @@ class LedgerReport:
     settlements: int
     lowest_host_share_basis_points: int | None
     faults: tuple[str, ...]
+    chain_entries: int
+    chain_head: bytes
 
     @property
     def balanced(self) -> bool:
@@ -217,11 +227,26 @@ def decide_reservation(
     return Reserved(reservation)
 
 
-def deposit_transfer(account: str, amount: int, deposit_id: str) -> Transfer:
-    """Money that came in from outside for a customer."""
+def deposit_transfers(
+    account: str, amount: int, deposit_id: str, *, tax: int = 0, fee: int = 0
+) -> tuple[Transfer, ...]:
+    """Money that came in from outside for a customer, and what came or went with it.
+
+    `amount` is the customer's, after tax; `tax` came with it and is owed to the state; `fee` is
+    what the payment processor kept, which the network bears.
+    """
     if not account.startswith(CUSTOMER_PREFIX):
         raise LedgerError(f"deposits go to customers only, not to {account}")
-    return Transfer(f"deposit/{deposit_id}", OUTSIDE_ACCOUNT, account, amount)
+    return (
+        Transfer(f"deposit/{deposit_id}", OUTSIDE_ACCOUNT, account, amount),
+        *((Transfer(f"tax/{deposit_id}", OUTSIDE_ACCOUNT, TAX_ACCOUNT, tax),) if tax else ()),
+        *((Transfer(f"fee/{deposit_id}", FEES_ACCOUNT, OUTSIDE_ACCOUNT, fee),) if fee else ()),
+    )
+
+
+def payout_transfer(batch: str, host: str, amount: int) -> Transfer:
+    """Money that goes out to a host; one of a batch at most."""
+    return Transfer(f"payout/{batch}/{host}", host_account(host), OUTSIDE_ACCOUNT, amount)
 
 
 def charge_transfers(

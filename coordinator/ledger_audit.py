@@ -2,10 +2,13 @@
 
 from sqlite_utils import Database
 
+from peerllm.coordinator.chain_audit import chain_faults
 from peerllm.coordinator.ledger import (
     BASIS_POINTS,
+    FEES_ACCOUNT,
     LOWEST_HOST_SHARE_BASIS_POINTS,
     OUTSIDE_ACCOUNT,
+    TAX_ACCOUNT,
     LedgerReport,
 )
 
@@ -22,13 +25,34 @@ _RULES = {
         SELECT COUNT(*) FROM transfers JOIN reservations USING (reservation_id)
         WHERE state <> 'posted' OR debit_account <> account
     """,
-    "only deposits come without a reservation, and only from outside": """
+    "only deposits come without a reservation, and payouts": """
         SELECT COUNT(*) FROM transfers
-        WHERE (reservation_id IS NULL) <> (debit_account = :outside)
+        WHERE (reservation_id IS NULL) <> CASE
+            WHEN transfer_id GLOB 'deposit/*'
+                THEN debit_account = :outside AND credit_account GLOB 'customers/*'
+            WHEN transfer_id GLOB 'tax/*' THEN debit_account = :outside AND credit_account = :tax
+            WHEN transfer_id GLOB 'fee/*' THEN debit_account = :fees AND credit_account = :outside
+            WHEN transfer_id GLOB 'payout/*'
+                THEN debit_account GLOB 'hosts/*' AND credit_account = :outside
+            ELSE FALSE END
     """,
-    "no account but outside is below zero": """
+    "what a host earned leaves its account by a line of a payout batch only": """
+        SELECT COUNT(*) FROM transfers LEFT JOIN payout_lines
+            ON host = SUBSTR(debit_account, 7) AND transfers.amount = payout_lines.amount
+            AND transfer_id = 'payout/' || batch || '/' || host
+        WHERE debit_account GLOB 'hosts/*' AND batch IS NULL
+    """,
+    "every line of a payout batch is a transfer, and they add up to its total": """
+        SELECT COUNT(*) FROM payouts WHERE (lines, total) <> (
+            SELECT COUNT(*), COALESCE(SUM(transfers.amount), 0)
+            FROM payout_lines JOIN transfers
+                ON transfer_id = 'payout/' || payout_lines.batch || '/' || host
+            WHERE payout_lines.batch = payouts.batch
+        )
+    """,
+    "no account but outside and the processor's fees is below zero": """
         SELECT COUNT(*) FROM accounts
-        WHERE account <> :outside AND (
+        WHERE account NOT IN (:outside, :fees) AND (
             (SELECT COALESCE(SUM(amount), 0) FROM transfers WHERE credit_account = account)
             - (SELECT COALESCE(SUM(amount), 0) FROM transfers WHERE debit_account = account)
         ) < (
@@ -81,6 +105,8 @@ def audit(database: Database) -> LedgerReport:
     """Recount everything at one moment, whoever writes meanwhile."""
     parameters = {
         "outside": OUTSIDE_ACCOUNT,
+        "tax": TAX_ACCOUNT,
+        "fees": FEES_ACCOUNT,
         "lowest": LOWEST_HOST_SHARE_BASIS_POINTS,
         "whole": BASIS_POINTS,
     }
@@ -91,11 +117,14 @@ def audit(database: Database) -> LedgerReport:
             for rule, sql in _RULES.items()
             if (count := database.execute(_HOST_SHARES + sql, parameters).fetchone()[0])
         )
+        broken, entries, head = chain_faults(database)
     return LedgerReport(
         debits=totals[0],
         credits=totals[1],
         open_reservations=totals[2],
         settlements=totals[3],
         lowest_host_share_basis_points=totals[4],
-        faults=faults,
+        faults=(*faults, *broken),
+        chain_entries=entries,
+        chain_head=head,
     )

@@ -14,7 +14,15 @@ from peerllm.coordinator.accounts import (
     DuplicateReceipt,
     SignedReceipt,
 )
-from peerllm.coordinator.errors import UnknownAccountError
+from peerllm.coordinator.chain import (
+    RESERVATION_COLUMNS,
+    ChainKind,
+    NewLink,
+    Row,
+    link,
+    receipt_row,
+)
+from peerllm.coordinator.errors import LedgerError, UnknownAccountError
 from peerllm.coordinator.ledger import Budget, Funds, Reservation, Transfer
 
 # A balance adds up at most this many transfers to its snapshot: about a tenth of a millisecond.
@@ -66,17 +74,40 @@ class LedgerTables:
         if self.row("SELECT 1 FROM accounts WHERE account = ?", account) is None:
             raise UnknownAccountError(f"there is no account {account}: create it first")
 
-    def insert_transfer(self, transfer: Transfer, reservation_id: str | None) -> None:
-        """Write a transfer; its id has never been used."""
-        self.execute(
-            "INSERT INTO transfers (transfer_id, debit_account, credit_account, amount,"
-            " reservation_id, recorded_at_us) VALUES (?, ?, ?, ?, ?, ?)",
+    def insert_transfer(self, link: NewLink, transfer: Transfer, reservation_id: str | None) -> Row:
+        """Write a transfer whose id has never been used; the row as its link binds it."""
+        values = (
             transfer.transfer_id,
             transfer.debit_account,
             transfer.credit_account,
             transfer.amount,
             reservation_id,
             self._clock(),
+        )
+        cursor = self._database.execute(
+            "INSERT INTO transfers (transfer_id, debit_account, credit_account, amount,"
+            " reservation_id, recorded_at_us, entry) VALUES (?, ?, ?, ?, ?, ?, ?)",
+            (*values, link.entry),
+        )
+        return cursor.lastrowid, *values
+
+    # The hash chain
+
+    def new_link(self, kind: ChainKind, subject: str) -> NewLink:
+        """The place of the next link; its rows name it, then `insert_link` binds them."""
+        row = self.row("SELECT entry, digest FROM chain ORDER BY entry DESC LIMIT 1")
+        if row is None:
+            raise LedgerError("the ledger's hash chain has no opening: this file was tampered with")
+        return NewLink(entry=row[0] + 1, previous=row[1], kind=kind, subject=subject)
+
+    def insert_link(self, new: NewLink, rows: Iterable[Row]) -> None:
+        """Bind the rows in the order in which an audit reads them."""
+        self.execute(
+            "INSERT INTO chain (entry, kind, subject, digest) VALUES (?, ?, ?, ?)",
+            new.entry,
+            new.kind,
+            new.subject,
+            link(new.previous, new.kind, new.subject, rows),
         )
 
     def transfer(self, transfer_id: str) -> Transfer | None:
@@ -155,22 +186,35 @@ class LedgerTables:
             self._clock(),
         )
 
-    def close_reservation(self, reservation: Reservation, charge: int | None) -> None:
-        """Post an open reservation with its charge, or void it with None."""
+    def post_reservation(self, new: NewLink, reservation: Reservation, charge: int) -> Row:
+        """Post an open reservation with its charge; the row as its link binds it."""
         self.execute(
-            "UPDATE reservations SET state = ?, charge = ?, closed_at_us = ?"
+            "UPDATE reservations SET state = 'posted', charge = ?, closed_at_us = ?, entry = ?"
             " WHERE reservation_id = ?",
-            "voided" if charge is None else "posted",
             charge,
             self._clock(),
+            new.entry,
             reservation.reservation_id,
         )
-        if charge is not None and reservation.key_id is not None:
+        if reservation.key_id is not None:
             self.execute(
                 "UPDATE api_keys SET spent = spent + ? WHERE key_id = ?",
                 charge,
                 reservation.key_id,
             )
+        (row,) = self.rows(
+            f"SELECT {RESERVATION_COLUMNS} FROM reservations WHERE reservation_id = ?",  # noqa: S608
+            reservation.reservation_id,
+        )
+        return row
+
+    def void_reservation(self, reservation: Reservation) -> None:
+        """Void an open reservation."""
+        self.execute(
+            "UPDATE reservations SET state = 'voided', closed_at_us = ? WHERE reservation_id = ?",
+            self._clock(),
+            reservation.reservation_id,
+        )
 
     def void_open_reservations(self) -> tuple[int, int]:
         """How many there were, and the sum they held."""
@@ -242,14 +286,24 @@ class LedgerTables:
             seen.add(name)
         return None
 
-    def insert_receipt(self, receipt: SignedReceipt, reservation_id: str | None) -> None:
-        """Write a receipt that is not yet kept."""
-        self.execute(
-            "INSERT INTO receipts (host, dispatch_id, reservation_id, raw, recorded_at_us)"
-            " VALUES (?, ?, ?, ?, ?)",
-            receipt.host,
-            receipt.dispatch_id,
-            reservation_id,
-            receipt.raw,
-            self._clock(),
-        )
+    def insert_receipts(
+        self, new: NewLink, receipts: Iterable[SignedReceipt], reservation_id: str | None
+    ) -> list[Row]:
+        """Write receipts that are not yet kept; the rows as their link binds them."""
+        rows = []
+        for receipt in sorted(receipts, key=lambda one: (one.host, one.dispatch_id)):
+            row = (
+                receipt.host,
+                receipt.dispatch_id,
+                reservation_id,
+                receipt.raw,
+                self._clock(),
+            )
+            self.execute(
+                "INSERT INTO receipts (host, dispatch_id, reservation_id, raw, recorded_at_us,"
+                " entry) VALUES (?, ?, ?, ?, ?, ?)",
+                *row,
+                new.entry,
+            )
+            rows.append(receipt_row(row))
+        return rows

@@ -17,11 +17,10 @@ MONEY_VERSION: tuple[str | Callable[[Database], None], ...] = (
         digest BLOB NOT NULL CHECK (length(digest) = 32)
     ) STRICT
     """,
-    # Rows without an entry are older than the chain; its opening binds them. Deferred, for a link
-    # is made of the rows that name it.
+    # Rows without an entry are older than the chain; its opening binds them. No foreign key: a
+    # link is made of rows that already name it, and SQLite would read whole tables to find them.
     *(
-        f"ALTER TABLE {table} ADD COLUMN entry INTEGER REFERENCES chain"
-        " DEFERRABLE INITIALLY DEFERRED"
+        f"ALTER TABLE {table} ADD COLUMN entry INTEGER"
         for table in ("transfers", "reservations", "receipts")
     ),
     """
@@ -42,7 +41,7 @@ MONEY_VERSION: tuple[str | Callable[[Database], None], ...] = (
         total INTEGER NOT NULL CHECK (total > 0),
         root BLOB NOT NULL CHECK (length(root) = 32),
         payer TEXT NOT NULL,
-        entry INTEGER NOT NULL REFERENCES chain DEFERRABLE INITIALLY DEFERRED
+        entry INTEGER NOT NULL
     ) STRICT, WITHOUT ROWID
     """,
     """

@@ -125,6 +125,10 @@ class Storage:
         """Credit a customer with money paid in, once per `deposit_id`."""
         return await self._write(lambda file: file.deposit(account, amount, deposit_id))
 
+    async def set_price_tier(self, account: str, tier: str) -> None:
+        """Put an account into a tier of the tariff."""
+        await self._write(lambda file: file.set_price_tier(account, tier))
+
     async def reserve(
         self, reservation_id: str, account: str, amount: int, *, key_id: str | None
     ) -> ReserveOutcome:

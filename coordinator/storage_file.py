@@ -3,6 +3,7 @@
 import secrets
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from types import TracebackType
 from typing import Self, TypeVar
@@ -51,7 +52,14 @@ from peerllm.coordinator.ledger import (
     Voided,
 )
 from peerllm.coordinator.ledger_audit import audit
+from peerllm.coordinator.ledger_statement import (
+    CustomerStatement,
+    PayoutRow,
+    customer_statement,
+    payouts_of,
+)
 from peerllm.coordinator.ledger_tables import LedgerTables
+from peerllm.coordinator.payout_storage import PayoutStorage
 from peerllm.coordinator.seat_tables import SeatTables
 from peerllm.coordinator.settlement import Settlement
 from peerllm.coordinator.storage_schema import io_errors, open_database, write_transaction
@@ -88,6 +96,7 @@ class StorageFile:
     ) -> None:
         self._database = open_database(path, read_only=read_only)
         self._tables = LedgerTables(self._database, clock)
+        self.payouts = PayoutStorage(self._database, self._tables, clock)
         self._seats = SeatTables(self._tables, clock)
         self._clock = clock
 
@@ -139,6 +148,18 @@ class StorageFile:
         account = ledger.customer_account(accounts.check_customer_name(name))
         created = self._write(lambda: self._tables.open_account(account))
         return CustomerCreated(account) if created else CustomerExists(account)
+
+    def set_price_tier(self, account: str, tier: str) -> None:
+        """Put an account into a tier of the tariff, from its next request on."""
+        accounts.check_price_tier(tier)
+
+        def write() -> None:
+            self._tables.require_account(account)
+            self._tables.execute(
+                "UPDATE accounts SET price_tier = ? WHERE account = ?", tier, account
+            )
+
+        self._write(write)
 
     def customers(self) -> tuple[str, ...]:
         """All customers' accounts, by name."""
@@ -215,25 +236,39 @@ class StorageFile:
 
     # Money
 
-    def deposit(self, account: str, amount: int, deposit_id: str) -> Deposited | AlreadyDeposited:
+    def deposit(
+        self, account: str, amount: int, deposit_id: str, *, tax: int = 0, fee: int = 0
+    ) -> Deposited | AlreadyDeposited:
         """Credit a customer with money paid in; `deposit_id` makes it happen once only.
 
-        Raises LedgerError if the same id was used for another account or amount.
+        `tax` came on top, `fee` is what the payment processor kept of it all. Raises LedgerError
+        if the same id was used for another account or amount.
         """
-        transfer = ledger.deposit_transfer(account, amount, deposit_id)
+        transfers = ledger.deposit_transfers(account, amount, deposit_id, tax=tax, fee=fee)
+        transfer = transfers[0]
 
         def write() -> Deposited | AlreadyDeposited:
             self._tables.require_account(account)
-            existing = self._tables.transfer(transfer.transfer_id)
-            if existing is None:
-                self._tables.open_account(ledger.OUTSIDE_ACCOUNT)
-                self._tables.insert_transfer(transfer, None)
-                return Deposited(transfer)
-            if existing != transfer:
+            known = tuple(
+                existing
+                for kind in ("deposit", "tax", "fee")
+                if (existing := self._tables.transfer(f"{kind}/{deposit_id}")) is not None
+            )
+            if known == transfers:
+                return AlreadyDeposited(transfer)
+            if known:
                 raise LedgerError(
-                    f"deposit {deposit_id} exists with another account or amount: use a new id"
+                    f"deposit {deposit_id} exists with another account, amount, tax or fee: use a"
+                    " new id"
                 )
-            return AlreadyDeposited(transfer)
+            new = self._tables.new_link("deposit", deposit_id)
+            rows = []
+            for part in transfers:
+                self._tables.open_account(part.debit_account)
+                self._tables.open_account(part.credit_account)
+                rows.append(self._tables.insert_transfer(new, part, None))
+            self._tables.insert_link(new, rows)
+            return Deposited(transfer)
 
         return self._write(write)
 
@@ -292,12 +327,14 @@ class StorageFile:
             if duplicate is not None:
                 return duplicate
             charge = settlement.charge
+            new = self._tables.new_link("charge", reservation_id)
+            rows = []
             for transfer in ledger.charge_transfers(reservation, charge, settlement.legs):
                 self._tables.open_account(transfer.credit_account)
-                self._tables.insert_transfer(transfer, reservation_id)
-            for receipt in used:
-                self._tables.insert_receipt(receipt, reservation_id)
-            self._tables.close_reservation(reservation, charge)
+                rows.append(self._tables.insert_transfer(new, transfer, reservation_id))
+            rows.append(self._tables.post_reservation(new, reservation, charge))
+            rows += self._tables.insert_receipts(new, used, reservation_id)
+            self._tables.insert_link(new, rows)
             return Posted(reservation_id, charge)
 
         return self._write(write)
@@ -310,7 +347,7 @@ class StorageFile:
             if reservation.charge is not None:
                 return AlreadySettled(reservation_id, reservation.charge)
             if reservation.state == "open":
-                self._tables.close_reservation(reservation, None)
+                self._tables.void_reservation(reservation)
             return Voided(reservation_id)
 
         return self._write(write)
@@ -355,7 +392,33 @@ class StorageFile:
 
     def ledger_check(self) -> LedgerReport:
         """Recount everything from the transfers; reads the whole ledger, at one moment."""
-        return self._read(lambda: audit(self._database))
+
+        def read() -> LedgerReport:
+            with self._database.atomic():
+                report = audit(self._database)
+                return replace(report, faults=(*report.faults, *self.payouts.root_faults()))
+
+        return self._read(read)
+
+    def chain_digest(self, entry: int) -> bytes | None:
+        """The digest of a link of the hash chain, None when there is no such link."""
+        row = self._read(
+            lambda: self._tables.row("SELECT digest FROM chain WHERE entry = ?", entry)
+        )
+        return None if row is None else row[0]
+
+    def customer_statement(self, account: str) -> CustomerStatement:
+        """A customer's statement from the ledger; raises UnknownAccountError."""
+
+        def read() -> CustomerStatement:
+            with self._database.atomic():
+                return customer_statement(self._tables, account)
+
+        return self._read(read)
+
+    def payouts_of(self, host: str) -> tuple[PayoutRow, ...]:
+        """What was paid out to a host, oldest first."""
+        return self._read(lambda: payouts_of(self._tables, host))
 
     # Receipts, seats, strikes
 
@@ -370,7 +433,9 @@ class StorageFile:
             for receipt in given:
                 duplicate = self._tables.first_duplicate((receipt,))
                 if duplicate is None:
-                    self._tables.insert_receipt(receipt, reservation_id)
+                    new = self._tables.new_link("receipts", receipt.host)
+                    rows = self._tables.insert_receipts(new, (receipt,), reservation_id)
+                    self._tables.insert_link(new, rows)
                 results.append(duplicate or ReceiptRecorded(receipt.host, receipt.dispatch_id))
             return results
 

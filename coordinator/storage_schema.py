@@ -5,11 +5,15 @@ import sqlite3
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Final
 
 from sqlite_utils import Database
 
 from peerllm.coordinator.errors import StorageError, StorageVersionError
 from peerllm.coordinator.money_schema import MONEY_VERSION
+
+# The database's name in the folder of a coordinator's state.
+DATABASE_FILE: Final = "coordinator.sqlite"
 
 # How long a write waits for another process to finish its own. Group commits and
 # administrative writes take milliseconds; five seconds outlast a slow disk, not a hung one.
@@ -252,6 +256,7 @@ def open_database(path: Path, *, read_only: bool = False) -> Database:
             database.execute("PRAGMA foreign_keys = ON")
             if read_only:
                 database.execute("PRAGMA query_only = ON")
+                _refuse_other_version(database)
                 _require_this_version(database)
             else:
                 _migrate(database)
@@ -332,6 +337,15 @@ def _require_this_version(database: Database) -> None:
         raise StorageVersionError(
             f"the database has version {version}, this software reads {SCHEMA_VERSION}: start the"
             " coordinator with this release, which brings it there, or upgrade"
+        )
+
+
+def _refuse_other_version(database: Database) -> None:
+    version = _version(database)
+    if version != SCHEMA_VERSION:
+        raise StorageVersionError(
+            f"the database has version {version}, this software reads version {SCHEMA_VERSION}:"
+            " start its coordinator once with this software, or upgrade this software"
         )
 
 

@@ -4,9 +4,11 @@ from hypothesis import strategies as st
 
 from peerllm.coordinator.errors import LedgerError
 from peerllm.coordinator.ledger import (
+    FEES_ACCOUNT,
     MARGIN_ACCOUNT,
     MAXIMUM_AMOUNT,
     OUTSIDE_ACCOUNT,
+    TAX_ACCOUNT,
     UNCLAIMED_ACCOUNT,
     Budget,
     BudgetExceeded,
@@ -18,7 +20,7 @@ from peerllm.coordinator.ledger import (
     Transfer,
     charge_transfers,
     decide_reservation,
-    deposit_transfer,
+    deposit_transfers,
     host_account,
 )
 
@@ -59,10 +61,13 @@ def test_a_transfer_moves_something_between_two_accounts() -> None:
 
 
 def test_deposits_come_from_outside_and_go_to_customers_only() -> None:
-    transfer = deposit_transfer("customers/ada", 5, "wire-1")
+    (transfer,) = deposit_transfers("customers/ada", 5, "wire-1")
     assert (transfer.debit_account, transfer.credit_account) == (OUTSIDE_ACCOUNT, "customers/ada")
+    _, tax, fee = deposit_transfers("customers/ada", 100, "wire-2", tax=19, fee=3)
+    assert (tax.debit_account, tax.credit_account, tax.amount) == (OUTSIDE_ACCOUNT, TAX_ACCOUNT, 19)
+    assert (fee.debit_account, fee.credit_account, fee.amount) == (FEES_ACCOUNT, OUTSIDE_ACCOUNT, 3)
     with pytest.raises(LedgerError, match="customers only"):
-        deposit_transfer(MARGIN_ACCOUNT, 5, "wire-1")
+        deposit_transfers(MARGIN_ACCOUNT, 5, "wire-1")
 
 
 @given(st.lists(st.integers(1, 10**9), min_size=1, max_size=6), st.integers(0, 10**6))
