@@ -114,7 +114,7 @@ def measure(folder: Path, count: int) -> list[tuple[str, str]]:
     made = [seconds(lambda place=place: prove_entry(public, place, keys, 0)) for place in places]
     proof = prove_entry(public, places[0], keys, 0)
     rows.append(
-        ("inclusion proof from cold files, checked", f"{spread(made)}; {len(proof):,} bytes")
+        ("inclusion proof from the files, checked", f"{spread(made)}; {len(proof):,} bytes")
     )
     checked = [seconds(lambda: verify_proof(proof, keys, 0)) for _ in range(PROOFS)]
     rows.append(("inclusion proof, verify from its bytes", spread(checked)))
@@ -131,7 +131,7 @@ def measure(folder: Path, count: int) -> list[tuple[str, str]]:
         assert verify_consistency(old, root, signed.size, signed.root, path)
         checked.append(time.perf_counter() - begun)
         steps = max(steps, len(path))
-    rows.append(("consistency proof from cold files", f"{spread(made)}; at most {steps} hashes"))
+    rows.append(("consistency proof from the files", f"{spread(made)}; at most {steps} hashes"))
     rows.append(("consistency proof, verify", spread(checked)))
 
     begun = time.perf_counter()

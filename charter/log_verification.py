@@ -92,7 +92,9 @@ class _Check:
         try:
             self.kinds[kind_of(read_entry(raw))] += 1
         except Malformed as error:
-            raise AlteredLog(f"entry {place}: {error}") from error
+            raise AlteredLog(
+                f"entry {place} is none that this release of peerllm knows: {error}"
+            ) from error
 
     def _push(self, level: int, one: bytes, place: int) -> None:
         if level == len(self.levels):

@@ -1,11 +1,21 @@
 """A small public log whose entries a number tells."""
 
+import os
 import shutil
 from pathlib import Path
+
+import pytest
 
 from peerllm.charter.log import Entry, TariffVersion, create_log, open_log, write_entry
 from peerllm.charter.merkle import merkle_root
 from peerllm.crypto.identity import Identity
+
+
+@pytest.fixture(autouse=True)
+def no_waiting_for_the_disk(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Sync nothing: no test cuts the power, and the disk would take most of the time."""
+    monkeypatch.setattr(os, "fsync", id)
+
 
 OPERATOR = Identity.from_seed(bytes(32))
 

@@ -7,7 +7,10 @@ from typer.testing import CliRunner, Result
 
 from peerllm.charter.log import log_key
 from peerllm.charter.log_commands import log_app
-from tests.charter.log_stage import rewritten
+from tests.charter.log_stage import (
+    no_waiting_for_the_disk,  # noqa: F401 - for every test here
+    rewritten,
+)
 
 ENTRY = {
     "at_us": 1_790_000_000_000_000,

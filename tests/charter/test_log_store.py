@@ -29,7 +29,14 @@ from peerllm.charter.log_edge import RightEdge
 from peerllm.charter.log_tiles import LogFiles, tile_name, tiles_of
 from peerllm.charter.merkle import EMPTY_ROOT, merkle_root
 from peerllm.crypto.identity import Identity
-from tests.charter.log_stage import OPERATOR, entries, expected_root, grown, published_files
+from tests.charter.log_stage import (
+    OPERATOR,
+    entries,
+    expected_root,
+    grown,
+    no_waiting_for_the_disk,  # noqa: F401 - for every test here
+    published_files,
+)
 
 
 def _append_and_publish(folder: Path, start: int) -> None:
@@ -73,9 +80,7 @@ def test_every_size_has_the_root_of_its_entries(tmp_path: Path, steps: Sequence[
     assert files.find(b"{}") is None
 
 
-def test_three_levels_of_tiles(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    # 550 files: what a power failure would leave of them is not the question here.
-    monkeypatch.setattr(os, "fsync", id)
+def test_three_levels_of_tiles(tmp_path: Path) -> None:
     edge = RightEdge(LogFiles(tmp_path, 0), EMPTY_ROOT)
     leaves = [number.to_bytes(3) for number in range(70_000)]
     edge.add(leaves[:65_535])
@@ -123,6 +128,22 @@ def test_what_is_appended_is_pending_until_published(tmp_path: Path) -> None:
         assert published_files(folder / "public") == before
         assert log.publish(OPERATOR).checkpoint.root == expected_root(5)
         assert log.append([]) == range(5, 5)
+
+
+@pytest.mark.skipif(os.name != "posix", reason="needs inodes")
+def test_what_is_confirmed_was_synced_with_its_folders(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder, synced = grown(tmp_path / "log", 2), set[int]()
+    monkeypatch.setattr(os, "fsync", lambda descriptor: synced.add(os.fstat(descriptor).st_ino))
+    with open_log(folder) as log:
+        log.append(entries(2, 300))
+        pending = folder / "pending"
+        assert {path.stat().st_ino for path in (pending, *pending.iterdir())} <= synced
+        log.publish(OPERATOR)
+    everything = {path.stat().st_ino for path in (folder / "public", *folder.rglob("public/**/*"))}
+    assert everything <= synced
+    assert (folder / "last-signed").stat().st_ino in synced
 
 
 def test_a_bad_entry_takes_the_whole_batch_down_with_it(tmp_path: Path) -> None:

@@ -26,7 +26,15 @@ from peerllm.charter.log_verification import read_entries, verify_log
 from peerllm.charter.log_witness import Witness
 from peerllm.charter.merkle import EMPTY_ROOT
 from peerllm.crypto.identity import Identity
-from tests.charter.log_stage import OPERATOR, copied, entries, grown, published_files, rewritten
+from tests.charter.log_stage import (
+    OPERATOR,
+    copied,
+    entries,
+    grown,
+    no_waiting_for_the_disk,  # noqa: F401 - for every test here
+    published_files,
+    rewritten,
+)
 
 NOW = 1_790_000_000
 
@@ -145,7 +153,7 @@ def test_an_entry_that_is_none_is_caught_though_it_was_signed(tmp_path: Path) ->
     pending.write_bytes(sha256(packed).digest() + packed)
     with open_log(folder) as writer:
         writer.publish(OPERATOR)
-    with pytest.raises(AlteredLog, match="entry 2: not an entry"):
+    with pytest.raises(AlteredLog, match="entry 2 is none that this release"):
         verify_log(folder / "public", LogKeys(log_key(folder)), NOW)
 
 

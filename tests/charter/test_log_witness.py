@@ -22,7 +22,14 @@ from peerllm.charter.log_lock import sole_writer
 from peerllm.charter.log_notes import SignedNote
 from peerllm.charter.log_witness import Witness
 from peerllm.crypto.identity import Identity
-from tests.charter.log_stage import OPERATOR, copied, entries, grown, rewritten
+from tests.charter.log_stage import (
+    OPERATOR,
+    copied,
+    entries,
+    grown,
+    no_waiting_for_the_disk,  # noqa: F401 - for every test here
+    rewritten,
+)
 
 NOW = 1_790_000_000
 DAY = 86_400
