@@ -8,6 +8,7 @@ from peerllm.charter.catalogue import ModelCatalogue
 from peerllm.charter.documents import check_together, read_document
 from peerllm.charter.errors import Malformed, MissingDocument
 from peerllm.charter.region_record import RegionRecord
+from peerllm.charter.region_rules import region_change_faults
 from peerllm.charter.spelling import MAXIMUM_DOCUMENT_BYTES
 from peerllm.charter.standard import SafetyStandard
 from peerllm.charter.tariff import Tariff
@@ -96,9 +97,9 @@ def succession_faults(
     for fault in class_faults(old.catalogue, new.catalogue):
         yield CATALOGUE_FILE, fault
     for name, record in new.regions.items():
-        before = old.regions.get(name)
-        if before is not None and record.decisions[: len(before.decisions)] != before.decisions:
-            yield region_file(name), "it must keep the decisions that were taken before"
+        if (before := old.regions.get(name)) != record:
+            for fault in region_change_faults(before, record, new.terms.federation):
+                yield region_file(name), fault
 
 
 def _version_faults(old: DocumentSet, new: DocumentSet) -> Iterator[tuple[str, str]]:

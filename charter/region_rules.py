@@ -28,8 +28,14 @@ from peerllm.charter.spelling import BASIS_POINTS
 _DAY_US: Final = 24 * 3600 * 1_000_000
 _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 _MICROSECOND: Final = timedelta(microseconds=1)
-# The step up from each standing, if figures can bring one.
-_RISE: Final[dict[Standing, RegionStep]] = {"local": "activate", "active": "federate"}
+# What figures can bring about from each standing; anything else is decided without them.
+_NEXT: Final[dict[Standing, tuple[RegionStep, ...]]] = {
+    "local": ("activate",),
+    "active": ("federate",),
+    "federated": ("give-notice",),
+    "under-notice": ("withdraw-notice", "return"),
+    "suspended": (),
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,6 +87,11 @@ def is_below(figures: MonthFigures, rule: FederationRule) -> bool:
     )
 
 
+def next_steps(record: RegionRecord) -> tuple[RegionStep, ...]:
+    """Return the steps that figures can bring about from where a region stands."""
+    return _NEXT[standing_of(record)]
+
+
 def due_step(
     record: RegionRecord, figures: Sequence[MonthFigures], rule: FederationRule, now_us: int
 ) -> RegionStep | None:
@@ -88,16 +99,8 @@ def due_step(
 
     A step up is one the region may take; the others are what the rule demands.
     """
-    standing = standing_of(record)
-    steps: tuple[RegionStep, ...]
-    if standing in _RISE:
-        steps = (_RISE[standing],)
-    elif standing == "suspended":
-        steps = ()
-    else:
-        steps = ("give-notice", "withdraw-notice", "return")
-    for step in steps:
-        if not list(_step_faults(record, step, figures, rule, now_us)):
+    for step in next_steps(record):
+        if not list(step_faults(record, step, figures, rule, now_us)):
             return step
     return None
 
@@ -129,7 +132,7 @@ def take_step(  # noqa: PLR0913 - what a decision consists of, given by name
     `figures` are those of the last full months, oldest first; the record keeps the ones that the
     step rests on.
     """
-    for fault in _step_faults(record, step, figures, rule, now_us):
+    for fault in step_faults(record, step, figures, rule, now_us):
         return StepRefused(fault)
     after = STEPS[standing_of(record), step]
     notice = None
@@ -178,7 +181,7 @@ def region_change_faults(
     if len(added) > 1:
         yield f"the record of {new.name!r} takes {len(added)} steps at once; take one"
     for decision in added[:1]:
-        yield from _step_faults(old, decision.step, decision.figures, rule, decision.decided_at_us)
+        yield from step_faults(old, decision.step, decision.figures, rule, decision.decided_at_us)
         notice = new.notice
         if decision.step == "give-notice" and notice is not None:
             days = (notice.earliest_return_us - notice.given_at_us) // _DAY_US
@@ -186,13 +189,14 @@ def region_change_faults(
                 yield f"a notice of {days} days is too short; give {rule.fall_notice_days}"
 
 
-def _step_faults(
+def step_faults(
     record: RegionRecord,
     step: RegionStep,
     figures: Sequence[MonthFigures],
     rule: FederationRule,
     now_us: int,
 ) -> Iterator[str]:
+    """Yield a sentence for each reason why a region may not take a step now."""
     standing = standing_of(record)
     if (standing, step) not in STEPS:
         yield f"region {record.name!r} is {standing}: the step {step!r} cannot be taken from there"
