@@ -12,7 +12,8 @@ from peerllm.coordinator.house import House
 from peerllm.coordinator.judging import judge_answer
 from peerllm.coordinator.merging import conflict_of, merge_items
 from peerllm.coordinator.orders import ChunkServed, ChunkUnserved, Order, ServedModel
-from peerllm.coordinator.planner import Budget, Chunk, Plan, reduce_turns
+from peerllm.coordinator.plan import Chunk, Plan
+from peerllm.coordinator.planner import Budget, reduce_turns
 from peerllm.coordinator.race import Finish
 from peerllm.coordinator.release import ReleaseGate
 from peerllm.coordinator.selection import Exposure

@@ -9,13 +9,15 @@ A chunk is data for a model, never an instruction to the planner.
 """
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from itertools import pairwise
 from typing import Literal
 
 from peerllm.coordinator.document_task import DocumentTask, TaskKind, Turn, recognise
 from peerllm.coordinator.merging import NOTHING, says_nothing
 from peerllm.coordinator.passages import pack_passages
+from peerllm.coordinator.plan import Chunk, Plan
+from peerllm.coordinator.split_gain import Work, pays, written_for
 
 Split = Literal["auto", "never", "always"]
 
@@ -45,50 +47,6 @@ DEFAULT_ANSWER_TOKENS = 512
 NOTES_OPENING_TOKENS = 32
 NOTE_NUMBER_TOKENS = 8
 SHORTEST_NOTE_TOKENS = 16
-
-
-@dataclass(frozen=True, kw_only=True)
-class Chunk:
-    """A self-contained sub-task. `needs` are indices of chunks whose answers it is made from."""
-
-    index: int
-    kind: Literal["single", "map", "reduce"]
-    turns: tuple[Turn, ...] = field(repr=False)
-    max_tokens: int
-    needs: tuple[int, ...] = ()
-
-
-@dataclass(frozen=True, kw_only=True)
-class Plan:
-    """The chunks of a request, in an order in which each comes after those it needs.
-
-    `kind` is None for a single chunk.
-    """
-
-    chunks: tuple[Chunk, ...]
-    kind: TaskKind | None = None
-    instruction: str = field(repr=False, default="")
-
-    @property
-    def joined(self) -> bool:
-        """Whether the parts' answers in order are the answer."""
-        return self.kind in ("rewrite", "classify", "extract", "list")
-
-    def levels(self) -> list[list[Chunk]]:
-        """Chunks that can be worked on side by side, level after level."""
-        level_of: dict[int, int] = {}
-        levels: list[list[Chunk]] = []
-        for chunk in self.chunks:
-            level = 1 + max((level_of[need] for need in chunk.needs), default=-1)
-            level_of[chunk.index] = level
-            levels += [[]] * (level == len(levels))
-            levels[level] = [*levels[level], chunk]
-        return levels
-
-    @property
-    def final(self) -> Chunk:
-        """The chunk whose answer is the request's (the last part where answers are joined)."""
-        return self.chunks[-1]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -135,9 +93,16 @@ def prompt_tokens(turns: Sequence[Turn], count: Callable[[str], int]) -> int:
 
 
 def make_plan(
-    turns: Sequence[Turn], budget: Budget, *, split: Split = "auto"
+    turns: Sequence[Turn],
+    budget: Budget,
+    *,
+    split: Split = "auto",
+    at_once: int = MAXIMUM_PARTS,
 ) -> Plan | PromptTooLong | NotDivisible:
-    """Decide on one chunk or many. Splits only where that is predicted to pay or is demanded."""
+    """Decide on one chunk or many. Splits only where that is predicted to pay or is demanded.
+
+    `at_once` chunks would be worked on side by side now, each by a host of its own.
+    """
     turns = tuple(turns)
     total = budget.of(turns)
     too_long = beyond_reach(turns, total, budget, split=split)
@@ -145,9 +110,16 @@ def make_plan(
         return too_long
     answer, fits = _room_for_answer(total, budget)
     task = None if split == "never" else recognise(turns)
-    plan = None if task is None else _plan_of(task, budget, demanded=split == "always" or not fits)
-    if plan is not None and _fits_model(plan, budget):
-        return plan
+    demanded = split == "always" or not fits
+    plan = None if task is None else _plan_of(task, budget, demanded=demanded)
+    if task is not None and plan is not None and _fits_model(plan, budget):
+        whole = Work(total, answer)
+        if (
+            demanded
+            or _too_long_to_write(task, whole, budget)
+            or _pays(plan, whole, at_once, budget)
+        ):
+            return plan
     if split == "always":
         return NotDivisible()
     if not fits:
@@ -175,6 +147,29 @@ def _plan_of(task: DocumentTask, budget: Budget, *, demanded: bool) -> Plan | No
     if task.kind in ("summarise", "question"):
         return _map_reduce(task, parts, budget)
     return _map(task, parts, budget)
+
+
+def _too_long_to_write(task: DocumentTask, whole: Work, budget: Budget) -> bool:
+    """Whether one answer would end before the whole text is written anew."""
+    return task.kind == "rewrite" and budget.count(task.document) > whole.written
+
+
+def _pays(plan: Plan, whole: Work, at_once: int, budget: Budget) -> bool:
+    """Whether the plan is predicted to be answered sooner than the whole."""
+    kind = plan.kind
+    if kind is None or kind == "list":
+        # Nothing is read twice: side by side at all is enough.
+        return at_once > 1
+    levels = []
+    for level in plan.levels():
+        works = []
+        for chunk in level:
+            read = budget.of(chunk.turns) + len(chunk.needs) * written_for(kind, 0, note=True)
+            written = written_for(kind, read, note=chunk is not plan.final or plan.joined)
+            works.append(Work(read, min(written, chunk.max_tokens)))
+        levels.append(works)
+    written = written_for(kind, whole.read, note=False)
+    return pays(Work(whole.read, min(written, whole.written)), levels, at_once)
 
 
 def _fits_model(plan: Plan, budget: Budget) -> bool:

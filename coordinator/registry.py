@@ -186,6 +186,18 @@ class Registry:
         """Chunks of a model that all connected hosts together would take now."""
         return sum(live.free_slots(digest) for live in self.hosts)
 
+    def free_hosts(self, digest: bytes) -> int:
+        """Hosts that would begin a chunk of a model now; dedicated ones only where no others would.
+
+        Slots of one host share its machine, so that they answer no more tokens a second.
+        """
+        free = [
+            candidate.dedicated
+            for candidate in self.candidates(digest, 0)
+            if candidate.free_slots > 0 and not candidate.suspended
+        ]
+        return free.count(False) or len(free)
+
     def candidates(self, digest: bytes, tokens: int) -> list[Candidate]:
         """What selection needs to know of the hosts that can take `tokens` tokens of a model."""
         now, now_us = self._clock(), self._now_us()

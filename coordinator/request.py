@@ -32,11 +32,11 @@ from peerllm.coordinator.judging import (
     refusal_error,
 )
 from peerllm.coordinator.orders import ChunkUnserved, ServedModel
+from peerllm.coordinator.plan import Plan
 from peerllm.coordinator.plan_work import ExposureCount, Work, run_plan
 from peerllm.coordinator.planner import (
     Budget,
     NotDivisible,
-    Plan,
     PromptTooLong,
     answer_bound,
     beyond_reach,
@@ -106,7 +106,9 @@ async def answer(
         # Only now: a stronger judge is given placeholders, not identifiers.
         refusal = await ask_stronger(house, found, vault)
         stopwatch.lap("stronger_judge")
-        plan = refusal or await _plan(budget, request)
+        free = house.dispatcher.registry.free_hosts(model.digest)
+        at_once = free // house.terms.race_size
+        plan = refusal or await _plan(budget, request, at_once)
         stopwatch.lap("plan")
         if isinstance(plan, ApiError):
             return plan
@@ -203,9 +205,9 @@ def _refuse_length(found: PromptTooLong) -> ApiError:
     )
 
 
-async def _plan(budget: Budget, request: ChatRequest) -> Plan | ApiError:
+async def _plan(budget: Budget, request: ChatRequest, at_once: int) -> Plan | ApiError:
     plan = await trio.to_thread.run_sync(
-        lambda: make_plan(request.turns, budget, split=request.split)
+        lambda: make_plan(request.turns, budget, split=request.split, at_once=at_once)
     )
     if isinstance(plan, PromptTooLong):
         return _refuse_length(plan)

@@ -12,6 +12,8 @@ from peerllm.overlay.messages import ChunkTask
 SENTENCE = "The keeper of the canaryprompt wrote the number of geese in his large book. "
 DOCUMENT = f"Summarize this text:\n\n{SENTENCE * 220}"
 TRANSLATION = f"Translate to German: {SENTENCE * 220}"
+# So few hosts would not be worth cutting for.
+CUT = {"peerllm": {"split": "always"}}
 
 
 def kinds(reply: Reply, statement: Reply) -> list[str]:
@@ -25,10 +27,22 @@ async def test_more_parts_than_slots_wait_for_each_other_however_long(
     async with toy_house(tmp_path) as toy:
         for name in "ab":
             toy.host(name, text="geese", slots=1, pace=6)  # 12 seconds a part, one at a time
-        reply = await toy.chat(DOCUMENT)
+        reply = await toy.chat(DOCUMENT, **CUT)
         assert reply.status == 200
         statement = (await toy.call("GET", f"/v1/statements/{reply.json['id']}")).json
         assert len(statement["chunks"]) > 4
+
+
+@pytest.mark.parametrize(("hosts", "cut"), [("ab", False), ("abcdefgh", True)])
+async def test_a_document_is_cut_where_enough_hosts_are_free(
+    hosts: str, cut: bool, tmp_path: Path
+) -> None:
+    async with toy_house(tmp_path) as toy:
+        for name in hosts:
+            toy.host(name, text="geese", slots=8)
+        reply = await toy.chat(DOCUMENT)
+        statement = await toy.call("GET", f"/v1/statements/{reply.json['id']}")
+        assert ("map" in kinds(reply, statement)) is cut
 
 
 async def test_translated_parts_are_joined_in_order(tmp_path: Path) -> None:
@@ -87,7 +101,7 @@ async def test_a_placeholder_stands_for_the_same_in_every_part(tmp_path: Path) -
     async with toy_house(tmp_path) as toy:
         hosts = [toy.host(name, answer=mentions, slots=8) for name in "abc"]
         document = f"{SENTENCE * 70}{NAME} left. " * 3
-        reply = await toy.chat(f"Extract all names:\n\n{document}")
+        reply = await toy.chat(f"Extract all names:\n\n{document}", **CUT)
         sent = [task.messages[-1].content for host in hosts for task in host.tasks]
         assert sum("PERSON_1 left." in content for content in sent) >= 6
         assert not any(NAME in content or "PERSON_2" in content for content in sent)
@@ -103,7 +117,8 @@ async def test_extracted_items_are_merged_their_conflicts_shown_and_billed_as_de
     async with toy_house(tmp_path) as toy:
         for name in "abc":
             toy.host(name, answer=total, slots=8)
-        reply = await toy.chat(f"Extract all numbers:\n\n{SENTENCE * 80}Second. {SENTENCE * 80}")
+        document = f"{SENTENCE * 80}Second. {SENTENCE * 80}"
+        reply = await toy.chat(f"Extract all numbers:\n\n{document}", **CUT)
         assert reply.text == (
             "City: Bonn\nTotal: 2 euros\nTotal: 1 euros\n\n"
             "Note: parts of the text give different values for Total: "
@@ -123,7 +138,7 @@ async def test_answers_to_a_question_that_cannot_both_hold_are_shown(tmp_path: P
         for name in "abc":
             toy.host(name, answer=year, slots=8)
         document = f"Built in 1890. {SENTENCE * 150}Built in 1891. {SENTENCE * 20}"
-        reply = await toy.chat(f"In the text below, when was it built?\n\n{document}")
+        reply = await toy.chat(f"In the text below, when was it built?\n\n{document}", **CUT)
         answer, note = reply.text.split("\n\n")
         assert answer == "It was built in 1890."
         assert "In 1890. (part 1); In 1891. (part" in note

@@ -4,6 +4,7 @@ from hypothesis import strategies as st
 from simulated_host import WordVocabulary
 
 from peerllm.coordinator.document_task import Turn, recognise
+from peerllm.coordinator.plan import Chunk, Plan
 from peerllm.coordinator.planner import (
     MAXIMUM_LEVELS,
     MAXIMUM_PARTS,
@@ -11,9 +12,7 @@ from peerllm.coordinator.planner import (
     PART_TOKENS,
     TEMPLATE_MARGIN,
     Budget,
-    Chunk,
     NotDivisible,
-    Plan,
     PromptTooLong,
     Split,
     answer_bound,
@@ -101,6 +100,46 @@ def test_the_caller_may_forbid_or_demand_a_split() -> None:
     assert isinstance(demanded, Plan)
     assert len(demanded.chunks) == 3
     assert make_plan(user("Hello."), budget(), split="always") == NotDivisible()
+
+
+@pytest.mark.parametrize(
+    ("instruction", "at_once", "cut"),
+    [
+        ("Summarize this text:", 1, False),
+        ("Summarize this text:", 2, False),  # the notes cost what reading side by side saves
+        ("Summarize this text:", 4, True),
+        ("Extract all names:", 1, False),
+        ("Extract all names:", 2, True),
+        ("What is the name of the book below?", 0, False),
+        ("What is the name of the book below?", 4, True),
+        # An answer of the usual length could not hold the translation.
+        ("Translate to German:", 1, True),
+    ],
+)
+def test_a_document_is_cut_where_hosts_beside_each_other_pay(
+    instruction: str, at_once: int, cut: bool
+) -> None:
+    plan = make_plan(user(f"{instruction}\n\n{DOCUMENT}"), budget(), at_once=at_once)
+    assert isinstance(plan, Plan)
+    assert (len(plan.chunks) > 1) is cut
+
+
+def test_what_must_be_cut_is_cut_for_one_host_too() -> None:
+    turns = user(f"Summarize this text:\n\n{DOCUMENT}")
+    for plan in (
+        make_plan(turns, budget(2048), at_once=0),
+        make_plan(turns, budget(), split="always", at_once=0),
+    ):
+        assert isinstance(plan, Plan)
+        assert len(plan.chunks) > 1
+
+
+def test_questions_of_a_list_are_parted_for_two_hosts() -> None:
+    turns = user("1. Who wrote Emma?\n2. What is a tide?\n3. Where is Peru?")
+    for at_once, chunks in ((1, 1), (2, 3)):
+        plan = make_plan(turns, budget(), at_once=at_once)
+        assert isinstance(plan, Plan)
+        assert len(plan.chunks) == chunks
 
 
 def test_what_cannot_fit_is_refused_with_its_numbers() -> None:

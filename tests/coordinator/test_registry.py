@@ -295,3 +295,17 @@ async def test_whoever_waits_is_woken_by_a_host_a_slot_or_the_end_of_a_pause(
 )
 def test_the_network_of_an_address(address: str | None, network: str | None) -> None:
     assert network_of(address) == network
+
+
+def test_hosts_that_are_busy_or_suspended_are_not_free(registry: Registry) -> None:
+    hosts = {name: live(registry, name, slots=1) for name in ("a", "b", "c", "d")}
+    hosts["d"].seat = replace(hosts["d"].seat, tier="dedicated")
+    for host in hosts.values():
+        registry.join(host)
+    assert registry.free_hosts(DIGEST) == 3
+    registry.open_route(hosts["a"], DISPATCH, DIGEST, Waiting())
+    hosts["b"].record.suspended_until = 10.0**12
+    assert registry.free_hosts(DIGEST) == 1
+    registry.leave(hosts["c"])
+    assert registry.free_hosts(DIGEST) == 1  # the dedicated one is what is left
+    assert registry.free_hosts(OTHER) == 0
