@@ -1,0 +1,34 @@
+"""The window without a screen: Qt's offscreen platform, the real widgets."""
+
+import os
+import time
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+# Before Qt is loaded. Whoever wants to watch sets another platform, xcb for one.
+os.environ.setdefault("QT_QPA_PLATFORM", "offscreen")
+
+WAIT_SECONDS = 20
+
+
+@pytest.fixture(scope="session")
+def application() -> Any:
+    widgets = pytest.importorskip("PySide6.QtWidgets", exc_type=ImportError)
+    return widgets.QApplication.instance() or widgets.QApplication(["peerllm"])
+
+
+@pytest.fixture
+def until(application: Any) -> Callable[..., None]:
+    """Let Qt work until something is so."""
+
+    def wait(is_so: Callable[[], object], what: str = "") -> None:
+        deadline = time.monotonic() + WAIT_SECONDS
+        while not is_so():
+            application.processEvents()
+            assert time.monotonic() < deadline, f"never came: {what}"
+            # Qt has no wait with a bound that also ends at any event.
+            time.sleep(0.005)
+
+    return wait
