@@ -20,6 +20,7 @@ install:
 # mypy does not follow the editable install's finder: a link to the rooms stands in for it. libp2p
 # brings stubs of an old trio, which a link to trio's own types overrules.
 dev: install
+	@$(PYTHON) install.py --display-libraries
 	@mkdir -p .typing
 	@ln -sfn .. .typing/peerllm
 	@ln -sfn "$$($(VENV)/bin/python -c 'import pathlib, trio; print(pathlib.Path(trio.__file__).parent)')" .typing/trio

@@ -6,6 +6,7 @@ next checkout installs in seconds. Running again when nothing has changed takes 
 """
 
 import contextlib
+import ctypes.util
 import hashlib
 import os
 import platform
@@ -37,8 +38,22 @@ NEEDED_DISK_BYTES = 4_000_000_000
 NEEDED_MEMORY_BYTES = 1_500_000_000
 
 
+# What the window is drawn with. A machine that has them in other packages has them all the same.
+DISPLAY_LIBRARIES = {
+    "glib-2.0": "libglib2.0-0",
+    "EGL": "libegl1",
+    "xkbcommon": "libxkbcommon0",
+    "fontconfig": "libfontconfig1",
+    "dbus-1": "libdbus-1-3",
+    "GL": "libgl1",
+}
+
+
 def main() -> None:
-    """Install what is missing."""
+    """Install what is missing; with `--display-libraries`, what the window is drawn with."""
+    if "--display-libraries" in sys.argv[1:]:
+        install_display_libraries()
+        return
     wanted = _fingerprint()
     if STAMP.is_file() and STAMP.read_text() == wanted:
         return
@@ -101,6 +116,31 @@ def _has_header(name: str) -> bool:
         check=False,
     )
     return check.returncode == 0
+
+
+def install_display_libraries() -> None:
+    """Best effort: without them the window is not tested, and nothing else is the matter."""
+    missing = [
+        package
+        for library, package in DISPLAY_LIBRARIES.items()
+        if sys.platform == "linux" and ctypes.util.find_library(library) is None
+    ]
+    apt = shutil.which("apt-get")
+    if not missing:
+        return
+    if apt is None or os.geteuid() != 0:
+        _say(f"the window cannot be tested here: install {' '.join(missing)}")
+        return
+    for what, command in (
+        ("fetching the list of system packages", [apt, "update", "-qq"]),
+        (f"installing {' '.join(missing)}", [apt, "install", "-y", "-qq", *missing]),
+    ):
+        done = subprocess.run(  # noqa: S603 - the system's package tool
+            command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, check=False, text=True
+        )
+        if done.returncode:
+            _say(f"the window cannot be tested here: {what} failed: {done.stderr[-500:]}")
+            return
 
 
 def _install_system_package(package: str, header: str) -> None:

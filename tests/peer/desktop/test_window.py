@@ -29,7 +29,7 @@ from peerllm.peer.tuning import hardware
 
 pytest.importorskip(
     "PySide6.QtWidgets",
-    reason="THE WINDOW IS NOT TESTED: Qt lacks system libraries; run install.py --display",
+    reason="THE WINDOW IS NOT TESTED: run install.py --display-libraries as root",
     exc_type=ImportError,
 )
 
