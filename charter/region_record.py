@@ -120,9 +120,11 @@ def region_faults(record: RegionRecord) -> Iterator[str]:
     """Yield a sentence for each rule that a region's record breaks by itself."""
     yield from _key_faults(record)
     yield from _history_faults(record)
-    if not record.contact.strip() or not record.contact.isprintable():
+    if not _is_readable(record.contact):
         yield "the contact is blank or holds characters that cannot be printed"
     for decision in record.decisions:
+        if not _is_readable(decision.reason):
+            yield f"the reason of the step {decision.step!r} is blank or cannot be printed"
         months = [figures.month for figures in decision.figures]
         if months != sorted(set(months)):
             yield f"the months of the step {decision.step!r} are not in order, each once"
@@ -141,6 +143,10 @@ def capacity_faults(capacity: LocalCapacity, record: RegionRecord | None = None)
             f"region {record.name!r} is {record.status}: only a federated region sets its own"
             " capacity"
         )
+
+
+def _is_readable(text: str) -> bool:
+    return bool(text.strip()) and text.isprintable()
 
 
 def _key_faults(record: RegionRecord) -> Iterator[str]:

@@ -31,6 +31,11 @@ _ROOMS: Final = {
     ),
     "log": ("peerllm.charter.log_commands", "log_app", "The public log: keep, witness, verify."),
     "model": ("peerllm.peer.model_commands", "model_app", "Models on this machine."),
+    "region": (
+        "peerllm.coordinator.region_commands",
+        "region_app",
+        "Regions: where they stand, on which figures, their seats.",
+    ),
     "up": ("peerllm.cli.up", "up_app", "Start a whole network on this machine and ask it."),
 }
 

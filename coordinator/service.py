@@ -42,6 +42,7 @@ from peerllm.coordinator.server import DRAIN_SECONDS, serve_http
 from peerllm.coordinator.sole_owner import sole_owner
 from peerllm.coordinator.statement import Statements
 from peerllm.coordinator.storage import Storage, open_storage
+from peerllm.coordinator.storage_schema import DATABASE_FILE
 from peerllm.crypto.identity import Identity
 from peerllm.overlay.messages import SESSION_PROTOCOL
 from peerllm.overlay.node import Node, open_node
@@ -81,7 +82,7 @@ class CoordinatorSettings:
     @property
     def database_file(self) -> Path:
         """Accounts, seats, receipts and the ledger."""
-        return self.data_directory / "coordinator.sqlite"
+        return self.data_directory / DATABASE_FILE
 
 
 def now_us() -> int:

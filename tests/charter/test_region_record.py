@@ -114,6 +114,12 @@ class Bad:
             "dated before",
         ),
         Bad(changed(LOCAL, contact=" "), "contact is blank"),
+        Bad(
+            changed(
+                LOCAL, decisions=(RegionDecision(step="open", decided_at_us=1, reason="a\nb"),)
+            ),
+            "reason of the step 'open' is blank or cannot",
+        ),
         Bad(changed(LOCAL, contact="a\x1b[2J"), "contact is blank or holds"),
     ],
 )

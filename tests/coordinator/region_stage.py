@@ -12,9 +12,12 @@ from peerllm.coordinator.accounts import SignedReceipt
 from peerllm.coordinator.ledger import Leg, Posted, Reserved
 from peerllm.coordinator.settlement import Settlement
 from peerllm.coordinator.storage_file import StorageFile
+from peerllm.crypto.identity import Identity
+from peerllm.crypto.receipt import Receipt, sign_receipt
 
 USD: Final = 10**9
 DIGEST: Final = b"\x01" * 32
+SIGNER: Final = Identity.from_seed(b"\x05" * 32)
 
 
 @dataclass
@@ -32,6 +35,7 @@ class Region:
     path: Path
     clock: Clock
     name: str = "bavaria"
+    digest: bytes = DIGEST
     requests: int = field(default=0)
 
     def __post_init__(self) -> None:
@@ -44,7 +48,7 @@ class Region:
         with StorageFile(self.path, clock=self.clock) as storage:
             for host in hosts:
                 tier = "dedicated" if dedicated else "community"
-                storage.seat(host, f"operator-{host}", tier, [DIGEST], region=self.name)
+                storage.seat(host, f"operator-{host}", tier, [self.digest], region=self.name)
 
     def work(
         self,
@@ -74,12 +78,28 @@ class Region:
         self.clock.now += opened_us_ago
         settled = Settlement(charge=charge, host_share=charge - margin, margin=margin, legs=paid)
         if receipts is None:
-            receipts = [
-                SignedReceipt(host, sha256(f"{request}{host}".encode()).digest()[:16], b"signed")
-                for host in hosts
-            ]
+            receipts = [self.receipt(host, seconds=1) for host in hosts]
         assert isinstance(storage.post(request, settled, receipts), Posted)
         return request
+
+    def receipt(self, host: str, *, seconds: int, outcome: str = "complete") -> SignedReceipt:
+        """What a host would have signed of the latest request; nothing here looks at the name."""
+        dispatch = sha256(f"{self.requests}{host}".encode()).digest()[:16]
+        receipt = Receipt(
+            dispatch_id=dispatch,
+            host=SIGNER.peer_id,
+            coordinator=SIGNER.peer_id,
+            nonce=bytes(16),
+            model_digest=self.digest,
+            prompt_tokens=1,
+            completion_tokens=1,
+            first_token_us=0,
+            duration_us=seconds * 1_000_000,
+            outcome=outcome,
+            issued_at_us=1,
+            expires_at_us=2,
+        )
+        return SignedReceipt(host, dispatch, sign_receipt(SIGNER, receipt))
 
     def month(self, month: str, hosts: Sequence[str], revenue: int, *, days: int = 10) -> None:
         """A month in which these hosts worked on so many days for so much in all."""

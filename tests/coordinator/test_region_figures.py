@@ -33,8 +33,6 @@ from peerllm.coordinator.region_figures import (
 )
 from peerllm.coordinator.settlement import split
 from peerllm.coordinator.storage_file import StorageFile
-from peerllm.crypto.identity import Identity
-from peerllm.crypto.receipt import Receipt, sign_receipt
 
 RULE = FederationRule(statement="as published")
 HOSTS = [f"host-{number:02}" for number in range(50)]
@@ -214,43 +212,16 @@ def test_no_seat_is_in_a_region_that_cannot_be(region: Region, name: str) -> Non
         storage.seat("a", "ada", "community", [DIGEST], region=name)
 
 
-IDENTITY = Identity.from_seed(b"\x05" * 32)
-
-
-def stream(region: Region, seconds: int, outcome: str = "complete") -> SignedReceipt:
-    dispatch = (region.requests + 1).to_bytes(16)
-    receipt = Receipt(
-        dispatch_id=dispatch,
-        host=IDENTITY.peer_id,
-        coordinator=IDENTITY.peer_id,
-        nonce=bytes(16),
-        model_digest=DIGEST,
-        prompt_tokens=1,
-        completion_tokens=1,
-        first_token_us=0,
-        duration_us=seconds * 1_000_000,
-        outcome=outcome,
-        issued_at_us=1,
-        expires_at_us=2,
-    )
-    return SignedReceipt(IDENTITY.peer_id, dispatch, sign_receipt(IDENTITY, receipt))
-
-
 def test_demand_is_the_busiest_hour_of_useful_streams(region: Region) -> None:
-    region.seat([IDENTITY.peer_id])
+    region.seat(["a"])
     noon = region.clock.now + DAY_US + 12 * HOUR_US
     with StorageFile(region.path, clock=region.clock) as storage:
 
         def ended(at_us: int, claimed: int, open_for: int, outcome: str = "complete") -> None:
             region.clock.now = at_us
-            receipts = [stream(region, claimed, outcome)]
-            region.work(
-                storage,
-                [IDENTITY.peer_id],
-                100,
-                receipts=receipts,
-                opened_us_ago=open_for * 1_000_000,
-            )
+            receipts = [region.receipt("a", seconds=claimed, outcome=outcome)]
+            open_us = open_for * 1_000_000
+            region.work(storage, ["a"], 100, receipts=receipts, opened_us_ago=open_us)
 
         ended(noon - 1, 1_800, 1_800)
         ended(noon + 600 * 1_000_000, 1_200, 1_300)
@@ -265,7 +236,8 @@ def test_demand_is_the_busiest_hour_of_useful_streams(region: Region) -> None:
 
 def test_a_receipt_that_cannot_be_read_is_no_demand_but_an_error(region: Region) -> None:
     region.seat(["a"])
-    region.month("2026-01", ["a"], 100)
+    with StorageFile(region.path, clock=region.clock) as storage:
+        region.work(storage, ["a"], 100, receipts=[SignedReceipt("a", bytes(16), b"torn")])
     region.clock.now += DAY_US
     with (
         open_region_ledger(region.path, region.clock.now) as ledger,
