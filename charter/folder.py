@@ -1,7 +1,9 @@
 """The charter's folder: how TUF's files lie in it, and how they are fetched and put there."""
 
+import errno
 import os
 import secrets
+import stat
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Final
@@ -54,6 +56,18 @@ def put_file(path: Path, content: bytes) -> None:
         draft.replace(path)
     finally:
         draft.unlink(missing_ok=True)
+
+
+def read_file(path: Path, maximum: int) -> bytes:
+    """Return at most the first `maximum` bytes of a file. Raises OSError.
+
+    What others handed over may be anything: a pipe is refused instead of waited for.
+    """
+    flags = os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0)
+    with open(os.open(path, flags), "rb") as file:
+        if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
+            raise OSError(errno.EINVAL, "not a regular file", str(path))
+        return file.read(maximum)
 
 
 def sync_folders(*folders: Path) -> None:

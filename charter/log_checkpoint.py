@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Final
 
 from peerllm.charter.errors import BadSignature, Malformed, MissingDocument, NotWitnessed
+from peerllm.charter.folder import read_file
 from peerllm.charter.log_notes import (
     MAXIMUM_NOTE_BYTES,
     SignatureType,
@@ -127,8 +128,7 @@ def open_checkpoint(raw: bytes, keys: LogKeys, now_s: float) -> SignedCheckpoint
 def read_checkpoint(path: Path, keys: LogKeys, now_s: float) -> SignedCheckpoint:
     """Read and check the checkpoint in a file. Raises as `open_checkpoint`, or MissingDocument."""
     try:
-        with path.open("rb") as file:
-            raw = file.read(MAXIMUM_NOTE_BYTES + 1)
+        raw = read_file(path, MAXIMUM_NOTE_BYTES + 1)
     except OSError as error:
         raise MissingDocument(f"cannot read the checkpoint {path}: {error.strerror}") from error
     return open_checkpoint(raw, keys, now_s)

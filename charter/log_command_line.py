@@ -84,6 +84,7 @@ def read_input(path: Path, maximum: int) -> bytes:
     if path == Path("-"):
         raw = sys.stdin.buffer.read(maximum + 1)
     else:
+        # What a person names may be a pipe, as shells make them.
         with path.open("rb") as file:
             raw = file.read(maximum + 1)
     if len(raw) > maximum:

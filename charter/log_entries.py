@@ -7,7 +7,7 @@ coordinator can open but nobody can guess.
 import hashlib
 import hmac
 import re
-from typing import Annotated, Final, Literal
+from typing import Annotated, Final, Literal, get_args
 
 import msgspec
 
@@ -111,6 +111,8 @@ EntryBody = (
     | RegionDecision
     | BallotEvent
 )
+
+KINDS: Final = tuple(str(body.__struct_config__.tag) for body in get_args(EntryBody))
 
 
 class Entry(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):

@@ -29,7 +29,7 @@ from peerllm.charter.log_command_line import (
     trusted,
     write_output,
 )
-from peerllm.charter.log_entries import MAXIMUM_ENTRY_BYTES, Entry, write_entry
+from peerllm.charter.log_entries import KINDS, MAXIMUM_ENTRY_BYTES, Entry, write_entry
 from peerllm.charter.log_history import (
     MAXIMUM_EVIDENCE_BYTES,
     find_fork,
@@ -134,6 +134,8 @@ def entries(
       peerllm log entries public --key log.vkey --kind payout-batch
       peerllm log entries public --key log.vkey --from 1000 --limit 5 --json
     """
+    if kind not in (None, *KINDS):
+        raise typer.BadParameter(f"no such kind; there are {', '.join(KINDS)}")
     table = Table()
     for column in ("Number", "When (UTC)", "What"):
         # A digest cut in the middle is of no use: fold it instead.

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Final, Literal
 
 from peerllm.charter.errors import AlteredLog
+from peerllm.charter.folder import read_file
 from peerllm.charter.log_entries import MAXIMUM_ENTRY_BYTES
 from peerllm.charter.merkle import (
     HASH_BYTES,
@@ -135,8 +136,7 @@ class LogFiles:
         for candidate in dict.fromkeys((width, TILE_WIDTH)):
             name = tile_name(level, index, candidate)
             try:
-                with (self.folder / name).open("rb") as file:
-                    raw = file.read(maximum + 1)
+                raw = read_file(self.folder / name, maximum + 1)
             except FileNotFoundError:
                 continue
             except OSError as error:

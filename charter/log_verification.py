@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Final
 
 from peerllm.charter.errors import AlteredLog, Malformed
+from peerllm.charter.folder import read_file
 from peerllm.charter.log_checkpoint import LogKeys, SignedCheckpoint, read_checkpoint
 from peerllm.charter.log_entries import Entry, kind_of, read_entry
 from peerllm.charter.log_tiles import (
@@ -126,8 +127,7 @@ class _Check:
         for path, width in list(present.items()):
             expected = b"".join(parts[:width])
             # A file that is wider than this checkpoint needs is of a later one; it begins alike.
-            with path.open("rb") as file:
-                raw = file.read(len(expected) + (width <= len(parts)))
+            raw = read_file(path, len(expected) + (width <= len(parts)))
             if raw != expected:
                 first = index * TILE_WIDTH ** (1 if level == "entries" else level + 1)
                 raise AlteredLog(

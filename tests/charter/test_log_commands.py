@@ -186,6 +186,7 @@ def test_bad_input_is_refused_with_a_sentence(log: Path, tmp_path: Path) -> None
         ["checkpoint", "LOG", "--key", "k", "--collect", "c", "--witness", "w"],
         ["checkpoint", "LOG", "--collect", "c"],
         ["entries", "PUBLIC", "--key", "KEY", "--limit", "0"],
+        ["entries", "PUBLIC", "--key", "KEY", "--kind", "rumour"],
     ],
 )
 def test_wrong_usage_ends_with_2(log: Path, arguments: list[str]) -> None:

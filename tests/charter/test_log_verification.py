@@ -5,6 +5,8 @@ from hashlib import sha256
 from pathlib import Path
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from peerllm.charter.errors import AlteredLog, BadSignature, CharterError, Malformed, NotWitnessed
 from peerllm.charter.log import (
@@ -21,6 +23,7 @@ from peerllm.charter.log import (
     verify_proof,
 )
 from peerllm.charter.log_checkpoint import open_checkpoint, parse_checkpoint
+from peerllm.charter.log_history import verify_evidence
 from peerllm.charter.log_notes import SignedNote, sign_note
 from peerllm.charter.log_verification import read_entries, verify_log
 from peerllm.charter.log_witness import Witness
@@ -190,6 +193,15 @@ def test_a_proof_needs_the_keys_alone(log: Path, keys: LogKeys, index: int) -> N
             verify_proof(proof[:end], keys, NOW)
     with pytest.raises(Malformed, match="at most"):
         verify_proof(proof + b" " * 50_000, keys, NOW)
+
+
+@given(st.binary(max_size=200) | st.text(max_size=200).map(str.encode))
+def test_bytes_are_no_proof_no_evidence_and_no_checkpoint(raw: bytes) -> None:
+    keys = LogKeys(VerifierKey("log", SignatureType.NOTE, OPERATOR.public_key))
+    for parse in (verify_proof, verify_evidence, open_checkpoint):
+        for begun in (b"", b"c2sp.org/tlog-proof@v1\nextra e30=\nindex 0\n", b"log\n0\n"):
+            with pytest.raises(CharterError):
+                parse(begun + raw, keys, NOW)
 
 
 def test_a_proof_from_altered_files_is_not_handed_out(tmp_path: Path, log: Path) -> None:

@@ -1,3 +1,4 @@
+import os
 from collections.abc import Callable
 from pathlib import Path
 
@@ -192,6 +193,17 @@ def test_files_that_do_not_make_the_checkpoint_are_not_cosigned(
             assert not witness.state.exists()
             witness.cosign(log / "public", NOW, first=True)
     assert not list(witness.state.parent.glob("*fork*"))
+
+
+@pytest.mark.skipif(os.name != "posix", reason="needs named pipes")
+@pytest.mark.parametrize("name", ["checkpoint", "tile/0/001.p/44"])
+def test_a_pipe_among_the_files_is_refused_not_waited_for(
+    log: Path, witness: Witness, name: str
+) -> None:
+    (log / "public" / name).unlink()
+    os.mkfifo(log / "public" / name)
+    with pytest.raises(CharterError, match="not a regular file"):
+        witness.cosign(log / "public", NOW, first=True)
 
 
 def test_a_lost_or_altered_memory_is_not_passed_over(log: Path, witness: Witness) -> None:
