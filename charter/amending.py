@@ -12,6 +12,7 @@ from peerllm.charter.ballot_papers import (
     Second,
     Vote,
     closes_at_us,
+    kind_of,
     proposal_id,
     second_id,
     sign,
@@ -93,6 +94,9 @@ def propose(  # noqa: PLR0913 - all given by name
     """
     _steward(base.signatories.stewards, key)
     changed = {name: raw for name, raw in new_files.items() if base.files.get(name) != raw}
+    for name in changed:
+        if kind_of(name) is None:
+            raise Malformed(f"{name!r} is no file of a charter")
     proposal = Proposal(
         network=base.documents.terms.network,
         summary=summary,

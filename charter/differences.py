@@ -83,8 +83,20 @@ def as_text(differences: tuple[Difference, ...]) -> str:
     """Return differences as lines for people."""
     lines = []
     for difference in differences:
-        if difference.before is not None:
-            lines.append(f"- {difference.file} {difference.place}: {difference.before}")
-        if difference.after is not None:
-            lines.append(f"+ {difference.file} {difference.place}: {difference.after}")
+        for sign, value in (("-", difference.before), ("+", difference.after)):
+            if value is not None:
+                # As one line whatever is in it: a text cannot pretend to be another change.
+                lines.append(f"{sign} {difference.file} {difference.place}: {visible(value)}")
     return "\n".join(lines) + "\n" if lines else "no difference\n"
+
+
+def visible(text: str, keep: str = "") -> str:
+    """Return text in which whatever cannot be printed, but for the characters to keep, is escaped.
+
+    A steward signs what is shown: nothing in a document may move the cursor, hide or turn round
+    what stands beside it.
+    """
+    return "".join(
+        character if character.isprintable() or character in keep else ascii(character)[1:-1]
+        for character in text
+    )

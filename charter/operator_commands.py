@@ -34,6 +34,7 @@ from peerllm.charter.publishing import (
     verified,
 )
 from peerllm.charter.publishing import refresh as refresh_timestamp
+from peerllm.charter.ratification_log import log_folder, ratification_entries, take_down
 from peerllm.charter.ratifying import ratify as ratify_draft
 
 operator_app = typer.Typer()
@@ -54,6 +55,10 @@ def ratify(
         Path | None,
         typer.Option("--former-online-key", help="The operator's key before this change."),
     ] = None,
+    log: Annotated[
+        Path | None,
+        typer.Option("--log", help="The operator's log folder; else `log` in the public folder."),
+    ] = None,
     timestamp_days: TimestampDays = 14,
     root: RootFile = None,
     passphrase_file: PassphraseFile = None,
@@ -67,11 +72,12 @@ def ratify(
         now = reckoned(at)
         read = read_draft(draft)
         founding = isinstance(read.plan, Founding)
+        trusted = None if founding else chosen_root(folder, root)
         ask = passphrase(passphrase_file)
         ratify_draft(
             read,
             folder,
-            trusted_root=None if founding else chosen_root(folder, root),
+            trusted_root=trusted,
             online=OnlineKeys(
                 current=open_key(online_key, ask),
                 former=None if former_online_key is None else open_key(former_online_key, ask),
@@ -79,8 +85,11 @@ def ratify(
             ),
             now=now,
         )
-        charter = verified(folder, chosen_root(folder, root), now).charter
-    typer.echo(charter_sentence(charter))
+        published = verified(folder, trusted or chosen_root(folder, root), now)
+        logged = log_folder(folder, log)
+        if logged is not None:
+            take_down(logged, ratification_entries(read, published.version, now))
+    typer.echo(charter_sentence(published.charter))
 
 
 @operator_app.command(epilog=EXIT_CODES)

@@ -5,9 +5,10 @@ from datetime import UTC, datetime
 
 import msgspec
 from rich.table import Table
+from rich.text import Text
 
 from peerllm.charter.ballots import Tally
-from peerllm.charter.differences import Difference
+from peerllm.charter.differences import Difference, visible
 from peerllm.charter.governance import LeadershipClause
 from peerllm.charter.loading import Charter
 from peerllm.charter.promises import SeatPolicy, StrikePolicy
@@ -132,11 +133,11 @@ def _seats(policy: SeatPolicy) -> Iterator[Row]:
 def _regions(charter: Charter) -> Iterator[Row]:
     rule = charter.terms.federation
     yield "In words", rule.statement
-    yield "Active from", f"{rule.active_hosts} active hosts for {rule.active_months} full months"
+    yield "Active from", f"{rule.active_hosts} active hosts for {_months(rule.active_months)}"
     yield (
         "Federated from",
         f"{rule.federated_revenue_nano_usd / 10**9:,.0f} USD a month and {rule.federated_hosts}"
-        f" active hosts for {rule.federated_months} full months",
+        f" active hosts for {_months(rule.federated_months)}",
     )
     yield (
         "Lost when",
@@ -166,7 +167,7 @@ def _stewards(charter: Charter) -> Table:
     )
     for steward in charter.stewards:
         table.add_row(steward.name, steward.interest, steward.public_key)
-    table.caption = f"{clause.statement} {clause.recusal}"
+    table.caption = printable(f"{clause.statement} {clause.recusal}")
     table.caption_justify = "left"
     return table
 
@@ -175,13 +176,14 @@ def difference_table(title: str, differences: Iterable[Difference]) -> Table:
     """Return differences side by side."""
     table = make_table(title, "File", "Field", "Before", "After")
     for difference in differences:
-        table.add_row(
-            difference.file,
-            difference.place,
-            "" if difference.before is None else difference.before,
-            "" if difference.after is None else difference.after,
-        )
+        values = (difference.file, difference.place, difference.before, difference.after)
+        table.add_row(*(printable(value or "") for value in values))
     return table
+
+
+def printable(text: str) -> Text:
+    """Return text for a table's cell, as it is: without markup, its hidden characters escaped."""
+    return Text(visible(text, keep="\n"))
 
 
 def tally_table(tally: Tally) -> Table:
@@ -193,7 +195,7 @@ def tally_table(tally: Tally) -> Table:
     table.add_row("spoilt (two different votes)", ", ".join(tally.spoilt))
     table.add_row("not voted", ", ".join(tally.missing))
     for reason in tally.refused:
-        table.add_row("does not count", reason)
+        table.add_row("does not count", printable(reason))
     return table
 
 
@@ -244,13 +246,13 @@ def _document_tables(charter: Charter) -> Iterator[Table]:
 def _rows(title: str, column: str, rows: Iterable[Row]) -> Table:
     table = make_table(title, column, "")
     for row in rows:
-        table.add_row(*row)
+        table.add_row(*map(printable, row))
     return table
 
 
 def make_table(title: str, *columns: str) -> Table:
     """Return an empty table."""
-    table = Table(title=title, title_justify="left")
+    table = Table(title=printable(title), title_justify="left")
     for column in columns:
         # A digest or a price cut in the middle is of no use: fold it instead.
         table.add_column(column, overflow="fold")
@@ -266,6 +268,10 @@ def _per_million(nano_usd: int) -> str:
     return f"{dollars}.{nano:09}".rstrip("0").ljust(len(str(dollars)) + 4, "0") + (
         " USD per million tokens"
     )
+
+
+def _months(count: int) -> str:
+    return "1 full month" if count == 1 else f"{count} full months"
 
 
 def _yes(value: bool) -> str:

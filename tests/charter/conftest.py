@@ -122,6 +122,12 @@ def cheap_passphrases(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("peerllm.charter.key_files.SCRYPT_LOG2_N", 10)
 
 
+@pytest.fixture(autouse=True)
+def no_disk_to_wait_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    # Half of the time of these tests; what a loss of power leaves is not what they are about.
+    monkeypatch.setattr("os.fsync", lambda _descriptor: None)
+
+
 @pytest.fixture(scope="session")
 def founded_networks(tmp_path_factory: pytest.TempPathFactory) -> tuple[Network, Network]:
     place = tmp_path_factory.mktemp("charter")
