@@ -92,6 +92,6 @@ def _local(epoch_us: int) -> str:
 def _outcome(outcome: str) -> str:
     return {
         "complete": tr("Activity", "complete"),
-        "cancelled": tr("Activity", "another host was faster"),
+        "cancelled": tr("Activity", "not needed"),
         "failed": tr("Activity", "failed"),
     }[outcome]

@@ -75,7 +75,7 @@ class DaysChart(QWidget):
         self._bars.setOpts(
             x=list(range(len(heights))), height=heights, brush=colours.accent, pen=None
         )
-        self._plot.setXRange(-0.6, len(heights) - 0.4, padding=0)
+        self._plot.setXRange(-0.6, len(heights) + 0.6, padding=0)
         self._plot.setYRange(0, max(_LEAST_TOP, *heights) * 1.08, padding=0)
         ticks = [
             (place, day.strftime("%d %b"))

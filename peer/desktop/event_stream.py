@@ -26,23 +26,23 @@ class EventStream:
         self._rest = b""
         self._name = ""
         self._data: list[bytes] = []
+        self._held = 0
 
     def feed(self, raw: bytes) -> list[StreamEvent]:
         """The events that are complete with these bytes. Raises `EventStreamError`."""
         lines = (self._rest + raw).split(b"\n")
         self._rest = lines.pop()
-        if len(self._rest) + sum(map(len, self._data)) > MAXIMUM_EVENT_BYTES:
-            raise EventStreamError
         found = [event for line in lines if (event := self._line(line.removesuffix(b"\r")))]
-        if sum(map(len, self._data)) > MAXIMUM_EVENT_BYTES:
+        if self._held + len(self._rest) > MAXIMUM_EVENT_BYTES:
             raise EventStreamError
         return found
 
     def _line(self, line: bytes) -> StreamEvent | None:
         if not line:
             event = StreamEvent(self._name, b"\n".join(self._data)) if self._data else None
-            self._name, self._data = "", []
+            self._name, self._data, self._held = "", [], 0
             return event
+        self._held += len(line)
         field_name, _, value = line.partition(b":")
         value = value.removeprefix(b" ")
         if field_name == b"event":

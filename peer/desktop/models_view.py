@@ -8,7 +8,7 @@ from peerllm.peer.catalogue import CatalogueModel
 from peerllm.peer.configuration import DEFAULT_CONTEXT_TOKENS
 from peerllm.peer.control_api import ModelStatus
 from peerllm.peer.desktop.presentation import Tone, grouped, sentence_of, size
-from peerllm.peer.desktop.strings import tr
+from peerllm.peer.desktop.strings import counted, tr
 from peerllm.peer.measurements import Measurement
 from peerllm.peer.model_fetch_api import RUNNING, FetchStatus
 
@@ -144,20 +144,23 @@ def unload_warning(row: ModelRow) -> str:
     """What to ask before unloading; empty when nothing is lost by it."""
     if not row.running:
         return ""
-    return tr(
-        "Models",
-        "{count} answers are being written with {name}. They are finished first; no new "
-        "ones are taken. Unload it?",
-    ).format(count=row.running, name=row.name)
+    written = counted(
+        row.running,
+        tr("Models", "One answer is being written with it and is finished first."),
+        tr("Models", "{count} answers are being written with it and are finished first."),
+    )
+    return written + " " + tr("Models", "No new ones are taken. Unload it?")
 
 
 def disk_line(models: list[CatalogueModel], free_bytes: int | None) -> str:
     """What the models take of the disk, and what is left of it."""
     if not models:
         return ""
-    used = tr("Models", "{count} models take {used} of disk.").format(
-        count=len(models), used=size(sum(model.file_bytes for model in models))
+    taken = size(sum(model.file_bytes for model in models))
+    many = counted(
+        len(models), tr("Models", "One model takes"), tr("Models", "{count} models take")
     )
+    used = tr("Models", "{models} {size} of disk.").format(models=many, size=taken)
     if free_bytes is None:
         return used
     return used + " " + tr("Models", "{free} are free.").format(free=size(free_bytes))
@@ -182,7 +185,8 @@ def fetch_line(fetch: FetchStatus) -> tuple[str, int]:
             stopped = tr("Models", "Stopped at {done} of {total}; it goes on from there.")
             return stopped.format(done=size(fetch.done_bytes), total=size(fetch.file_bytes)), -1
     assert fetch.state in RUNNING  # noqa: S101 - the words above are all others
-    line = tr("Models", "{name}: {done} of {total} from {holders} hosts")
+    hosts = counted(fetch.holders, tr("Models", "one host"), tr("Models", "{count} hosts"))
+    line = tr("Models", "{name}: {done} of {total} from {hosts}")
     if fetch.state != "fetching":
         line = tr("Models", "{name}: checking {done} of {total}")
     return (
@@ -190,7 +194,7 @@ def fetch_line(fetch: FetchStatus) -> tuple[str, int]:
             name=name,
             done=size(fetch.done_bytes),
             total=size(fetch.file_bytes),
-            holders=fetch.holders,
+            hosts=hosts,
         ),
         percent,
     )

@@ -15,7 +15,7 @@ from peerllm.peer.desktop.state import (
     OtherRelease,
     Unreadable,
 )
-from peerllm.peer.desktop.strings import tr
+from peerllm.peer.desktop.strings import counted, tr
 from peerllm.peer.limits import HoldReason
 
 Tone = Literal["good", "quiet", "waiting", "problem"]
@@ -104,8 +104,11 @@ def _unusable(state: HostState) -> Headline:
 def _of_status(status: Status, ending: Ending, now_us: int) -> Headline:
     match status.state:
         case "draining":
-            finishing = tr("Overview", "{count} answers are being finished. It takes no new work.")
-            detail = finishing.format(count=running_of(status))
+            detail = counted(
+                running_of(status),
+                tr("Overview", "One answer is being finished. It takes no new work."),
+                tr("Overview", "{count} answers are being finished. It takes no new work."),
+            )
             return Headline("waiting", tr("Overview", "Stopping"), detail)
         case "holding":
             if "paused" in status.holds:
@@ -119,10 +122,12 @@ def _of_status(status: Status, ending: Ending, now_us: int) -> Headline:
             return _waiting(status, ending)
     pause = tr("Overview", "Pause for an hour")
     if running := running_of(status):
-        detail = tr("Overview", "{count} answers are being written on this computer now.")
-        return Headline(
-            "good", tr("Overview", "Serving"), detail.format(count=running), "pause", pause
+        detail = counted(
+            running,
+            tr("Overview", "One answer is being written on this computer now."),
+            tr("Overview", "{count} answers are being written on this computer now."),
         )
+        return Headline("good", tr("Overview", "Serving"), detail, "pause", pause)
     ready = tr("Overview", "Connected. Work arrives when people ask the network for your models.")
     return Headline("good", tr("Overview", "Ready for work"), ready, "pause", pause)
 

@@ -9,3 +9,8 @@ def tr(context: str, text: str) -> str:
     Both are literals where this is called: `peerllm.ts` is made from them.
     """
     return QCoreApplication.translate(context, text)
+
+
+def counted(number: int, one: str, more: str) -> str:
+    """One of two sentences that were translated already, with `{count}` filled in."""
+    return (one if number == 1 else more).format(count=f"{number:,}".replace(",", "\u202f"))

@@ -28,7 +28,14 @@ class ActivityPage(Page):
         self._desk = desk
         self._rows: list[ReceiptRow] = []
         self._shown: tuple[Receipts, str] | None = None
-        card = Card(tr("Activity", "Receipts"))
+        card = Card(
+            tr("Activity", "Receipts"),
+            tr(
+                "Activity",
+                "In tokens. Not needed: another host of the race was faster, and this one was "
+                "stopped.",
+            ),
+        )
         self.table = QTableWidget(0, 6)
         self.table.setAccessibleName(tr("Activity", "Receipts, newest first"))
         self.table.setHorizontalHeaderLabels(
@@ -36,8 +43,8 @@ class ActivityPage(Page):
                 tr("Activity", "Signed"),
                 tr("Activity", "Model"),
                 tr("Activity", "Outcome"),
-                tr("Activity", "Prompt tokens"),
-                tr("Activity", "Answer tokens"),
+                tr("Activity", "Prompt"),
+                tr("Activity", "Answer"),
                 tr("Activity", "Seconds"),
             ]
         )
@@ -48,12 +55,13 @@ class ActivityPage(Page):
         self.table.verticalHeader().hide()
         self.table.verticalHeader().setDefaultSectionSize(38)
         self.table.setShowGrid(False)
-        self.table.setMinimumHeight(300)
+        self.table.setMinimumHeight(340)
         header = self.table.horizontalHeader()
         header.setHighlightSections(False)
         header.setDefaultAlignment(Qt.AlignmentFlag.AlignLeft | Qt.AlignmentFlag.AlignVCenter)
         header.setSectionResizeMode(QHeaderView.ResizeMode.ResizeToContents)
         header.setSectionResizeMode(1, QHeaderView.ResizeMode.Stretch)
+        self.table.setHorizontalScrollBarPolicy(Qt.ScrollBarPolicy.ScrollBarAlwaysOff)
         self.table.itemSelectionChanged.connect(self._on_selection)
         card.body.addWidget(self.table)
         self._empty = label(tr("Activity", "No receipt has been signed yet."), "muted")
@@ -114,7 +122,7 @@ class ActivityPage(Page):
             )
             for column, text in enumerate(cells):
                 item = QTableWidgetItem(text)
-                if column > 2:
+                if column > 2:  # numbers
                     item.setTextAlignment(
                         Qt.AlignmentFlag.AlignRight | Qt.AlignmentFlag.AlignVCenter
                     )

@@ -45,6 +45,7 @@ from peerllm.peer.desktop.widgets import Dot as _Dot
 from peerllm.peer.errors import PeerError
 from peerllm.peer.measurements import Measurement, Measurements
 from peerllm.peer.model_fetch_api import RUNNING, FetchRequest, FetchStatus
+from peerllm.peer.models import EMBEDDED_MODEL
 
 
 class ModelsPage(Page):
@@ -122,6 +123,7 @@ class ModelsPage(Page):
         except (PeerError, OSError) as error:
             catalogue, measurements, fault = {}, None, str(error)
         served = state.status.models if isinstance(state, HostSeen) else []
+        self.bundled_button.setVisible(EMBEDDED_MODEL.digest.hex() not in catalogue)
         self._disk.setText(disk_line(list(catalogue.values()), _free_disk(self._desk)))
 
         def measured(digest: str) -> Measurement | None:

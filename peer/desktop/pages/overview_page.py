@@ -67,6 +67,8 @@ class OverviewPage(Page):
         self._tiles = [_TileCard() for _ in range(_TILES)]
         grid = QGridLayout()
         grid.setSpacing(16)
+        grid.setColumnStretch(0, 1)
+        grid.setColumnStretch(1, 1)
         for number, tile in enumerate(self._tiles):
             grid.addWidget(tile, number // 2, number % 2)
         self.body.addLayout(grid)

@@ -99,7 +99,7 @@ def test_a_schedule_by_weekday_becomes_few_windows() -> None:
 def test_models_say_what_they_need_and_what_can_be_done() -> None:
     (row,) = model_rows({DIGEST: ENTRY}, [model()], lambda _: None, 10**9, is_running=True)
     assert (row.can_load, row.can_unload, row.fits) == (False, True, True)
-    assert "1 answers" in unload_warning(row)
+    assert "One answer" in unload_warning(row)
     assert unload_warning(replace(row, running=0)) == ""
     (off,) = model_rows({DIGEST: ENTRY}, [], lambda _: None, 10**8, is_running=False)
     assert (off.can_load, off.can_unload, off.fits, off.state) == (False, False, False, "On disk")
@@ -107,7 +107,7 @@ def test_models_say_what_they_need_and_what_can_be_done() -> None:
     broken = model(engine=engine("unavailable", "the file is damaged"), digest="")
     first, second = model_rows({DIGEST: ENTRY}, [broken], lambda _: None, 10**9, is_running=True)
     assert {first.is_in_catalogue, second.is_in_catalogue} == {True, False}
-    assert disk_line([ENTRY], 5_000_000) == "1 models take 98 MB of disk. 5 MB are free."
+    assert disk_line([ENTRY], 5_000_000) == "One model takes 98 MB of disk. 5 MB are free."
     assert disk_line([], 1) == ""
 
 

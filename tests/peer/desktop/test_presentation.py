@@ -38,9 +38,9 @@ REFUSED = Ending("refused_by_coordinator", "no_seat_for_this_host")
         (OtherRelease(2), "The host is of another release", "version 2", ""),
         (NotAdmitted(), "The host does not know this window", "token", ""),
         (Unreadable("x cannot be read"), "The host cannot be found", "x cannot be read", ""),
-        (seen(), "Serving", "1 answers", "pause"),
+        (seen(), "Serving", "One answer is being written", "pause"),
         (seen(model(running=0), running=0), "Ready for work", "Connected", "pause"),
-        (seen(state="draining"), "Stopping", "1 answers are being finished", ""),
+        (seen(state="draining"), "Stopping", "One answer is being finished", ""),
         (
             seen(state="holding", holds=["paused"], limits=Limits(paused=True)),
             "Paused",

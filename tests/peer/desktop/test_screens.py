@@ -1,0 +1,153 @@
+"""Every page drawn, light and dark, at one and two pixels a point: nothing may be cut off.
+
+With PEERLLM_SCREENS set to a folder, the pictures are written there.
+"""
+
+import os
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from peerllm.peer.catalogue import LocalCatalogue
+from peerllm.peer.measurements import Measurement, Measurements
+from peerllm.peer.models import EMBEDDED_MODEL
+
+pytest.importorskip(
+    "PySide6.QtWidgets",
+    reason="THE WINDOW IS NOT DRAWN: run install.py --display-libraries as root",
+    exc_type=ImportError,
+)
+
+from PySide6.QtGui import QPixmap
+from PySide6.QtWidgets import QAbstractButton, QLabel, QWidget
+
+from peerllm.peer.desktop.desk import Desk
+from peerllm.peer.desktop.host_link import HostLink
+from peerllm.peer.desktop.money import PowerSettings, Price
+from peerllm.peer.desktop.settings import DesktopSettings, Theme
+from peerllm.peer.desktop.style import choose_font
+from peerllm.peer.desktop.window import Window
+from peerllm.peer.receipt_book import Receipts
+from tests.peer.desktop.samples import ADDRESS, DIGEST, earnings, receipt, seen
+
+PAGES = ("overview", "models", "limits", "activity", "chat", "settings")
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    found = tmp_path_factory.mktemp("host")
+    LocalCatalogue(found).add_embedded()
+    figures = Measurement(
+        threads=1,
+        slots=4,
+        prefill_milli=150_000,
+        decode_milli=62_000,
+        decode_all_milli=88_000,
+        build="b",
+        hardware="h",
+    )
+    Measurements(found).remember(EMBEDDED_MODEL.digest, figures)
+    return found
+
+
+@pytest.fixture(params=["light", "dark"])
+def window(application: Any, folder: Path, request: pytest.FixtureRequest) -> Iterator[Window]:
+    theme: Theme = request.param
+    choose_font(application)
+    link = HostLink(folder)
+    desk = Desk(folder, link)
+    desk.file.settings = DesktopSettings(
+        theme=theme, power=PowerSettings(price_per_kwh=0.32, extra_watts=25)
+    )
+    found = Window(desk)
+    found.keeps_running = True
+    found.show()
+    link.state = replace(
+        seen(),
+        earnings=earnings(datetime.now(UTC)),
+        receipts=Receipts(receipts=[receipt(number) for number in range(7)]),
+    )
+    found.overview.prices = {DIGEST: Price(10_000_000, 40_000_000, 9_500)}
+    found.show_state(link.state)
+    found.overview._chart.prepare()
+    yield found
+    found.close()
+    found.deleteLater()
+
+
+def test_every_page_is_drawn_whole(window: Window, until: Callable[..., None]) -> None:
+    theme = window._desk.settings.theme
+    for place, name in enumerate(PAGES):
+        window.show_page(place)
+        settle(until)
+        if name == "chat":
+            window.chat._bubble("Why is the sky blue?", "bubbleUser")
+            answer = "Air scatters short waves of light more than long ones, and blue is short."
+            window.chat._bubble(answer, "bubbleModel")
+            settle(until)
+        check_whole(window)
+        draw(window, f"{name}-{theme}")
+    window.resize(window.minimumSize())
+    for place, name in enumerate(PAGES):
+        window.show_page(place)
+        settle(until)
+        check_whole(window)
+        if name == "overview":
+            draw(window, f"{name}-small-{theme}")
+
+
+def test_every_step_of_the_first_run_is_drawn_whole(
+    window: Window, until: Callable[..., None]
+) -> None:
+    theme = window._desk.settings.theme
+    window.set_up()
+    steps = window.first_run
+    assert steps is not None
+    steps.coordinator.setText(ADDRESS)
+    for place in range(6):
+        until(lambda place=place: steps.step == place, "the step")
+        # The command that tells it takes a second.
+        if place == 1 and theme == "light":
+            until(steps.copy_button.isEnabled, "the host's id")
+        settle(until)
+        check_whole(steps)
+        draw(window, f"first-run-{place + 1}-{theme}")
+        if place < 5:
+            steps.forward()
+
+
+def settle(until: Callable[..., None]) -> None:
+    """Layouts need a few turns."""
+    turns = iter(range(12))
+    until(lambda: next(turns) == 11)
+
+
+def check_whole(root: QWidget) -> None:
+    """No text is wider or higher than its place."""
+    for found in root.findChildren(QLabel):
+        if not found.isVisible() or not found.text():
+            continue
+        needed = found.heightForWidth(found.width()) if found.wordWrap() else 0
+        assert found.height() >= needed - 1, f"cut off: {found.text()!r}"
+        if not found.wordWrap():
+            assert found.width() >= found.sizeHint().width() - 1, f"cut off: {found.text()!r}"
+    for button in root.findChildren(QAbstractButton):
+        if button.isVisible() and button.text():
+            wide = button.fontMetrics().horizontalAdvance(button.text())
+            assert button.width() >= wide, f"cut off: {button.text()!r}"
+            assert button.accessibleName() or button.text()
+
+
+def draw(window: Window, name: str) -> None:
+    """At both densities: text and lines are drawn anew, not stretched."""
+    for density in (1, 2):
+        picture = QPixmap(window.size() * density)
+        picture.setDevicePixelRatio(density)
+        window.render(picture)
+        assert not picture.isNull()
+        if folder := os.environ.get("PEERLLM_SCREENS"):
+            assert picture.save(str(Path(folder) / f"{name}-{density}x.png"))
