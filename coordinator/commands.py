@@ -146,12 +146,15 @@ def seat(
     operator: Annotated[str, typer.Option(help="Who runs the host.")],
     model_digest: Annotated[list[str], typer.Option(help="SHA-256 of a model file, in hex.")],
     dedicated: Annotated[bool, typer.Option(help="Run by the network itself.")] = False,
+    region: Annotated[str, typer.Option(help="Where it serves; its past work stays there.")] = (
+        "default"
+    ),
 ) -> None:
     """Give a host a seat: from then on it may connect and receive work."""
     with _storage(data_directory) as storage:
         digests = [_digest(text) for text in model_digest]
         tier: Tier = "dedicated" if dedicated else "community"
-        given = storage.seat(peer_id, operator, tier, digests)
+        given = storage.seat(peer_id, operator, tier, digests, region=region)
         typer.echo(f"{given.peer_id} holds a {given.tier} seat of {given.operator}")
 
 

@@ -31,6 +31,8 @@ from peerllm.coordinator.region_view import (
     RegionView,
     region_view,
 )
+from peerllm.coordinator.region_vote_commands import register_vote_command
+from peerllm.coordinator.region_waiting_commands import register_waiting_command
 from peerllm.privacy.endings import FAILED, clear_endings
 
 region_app = typer.Typer(
@@ -296,4 +298,6 @@ def day_of(moment_us: int | None) -> str:
 
 
 register_step_commands(region_app)
+register_vote_command(region_app)
 register_seat_commands(region_app)
+register_waiting_command(region_app)

@@ -182,6 +182,14 @@ class RegionLedger:
         """Every region that a host was ever seated in, by name."""
         return self._seats.regions
 
+    def operators(self, region: str, at_us: int) -> dict[str, str]:
+        """Who ran the hosts that were seated in a region at a moment, by host."""
+        return {
+            host: self._seats.operator_of(host, at_us)
+            for host in self._seats.hosts
+            if self._seats.region_of(host, at_us) == region
+        }
+
     def month(self, month: str, active_days: int) -> MonthBook:
         """Read one full month. `active_days`: on how many days an active host was paid for work."""
         begins, ends = month_bounds(month)
@@ -276,8 +284,10 @@ class _SeatHistory:
     def __init__(self, rows: Iterator[tuple[Any, ...]]) -> None:
         self._since: dict[str, list[int]] = defaultdict(list)
         self._region: dict[str, list[str]] = defaultdict(list)
-        for _, peer_id, since_us, _, tier, region in rows:
+        self._operator: dict[str, list[str]] = defaultdict(list)
+        for _, peer_id, since_us, operator, tier, region in rows:
             self._since[peer_id].append(since_us)
+            self._operator[peer_id].append(operator or "")
             # What the network runs itself is nobody's own strength.
             self._region[peer_id].append(DEDICATED if tier == "dedicated" else region or UNSEATED)
 
@@ -286,9 +296,17 @@ class _SeatHistory:
         named = {region for regions in self._region.values() for region in regions}
         return tuple(sorted(named - {DEDICATED, UNSEATED}))
 
+    @property
+    def hosts(self) -> tuple[str, ...]:
+        return tuple(self._since)
+
     def region_of(self, peer_id: str, at_us: int) -> str:
         position = bisect_right(self._since.get(peer_id, []), at_us)
         return self._region[peer_id][position - 1] if position else UNSEATED
+
+    def operator_of(self, peer_id: str, at_us: int) -> str:
+        position = bisect_right(self._since.get(peer_id, []), at_us)
+        return self._operator[peer_id][position - 1] if position else ""
 
 
 @contextmanager

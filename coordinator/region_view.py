@@ -3,7 +3,7 @@
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Annotated, Final
 
@@ -35,6 +35,10 @@ EXPECTED: Final = (CoordinatorError, CharterError, CryptoError)
 
 class UnknownRegionError(CoordinatorError):
     """No record of the charter and no seat names the region."""
+
+
+class SeatRefusedError(CoordinatorError):
+    """The charter's rules, or where a region or host stands, forbid what was asked."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,6 +121,7 @@ class RegionSeats:
 
 def seats_of(view: RegionView, region: str) -> RegionSeats:
     """Work out a region's seats: from its own capacity where it is federated, else from demand."""
+    view.record(region)
     policy = view.charter.terms.seats
     capacity = view.charter.capacities.get(region)
     with StorageFile(view.database, clock=lambda: view.now_us, read_only=True) as storage:
@@ -153,6 +158,12 @@ def seats_of(view: RegionView, region: str) -> RegionSeats:
     return RegionSeats(tuple(models), hosts, line)
 
 
+def require_offering(view: RegionView, region: str) -> None:
+    """Raise SeatRefusedError when a region may not offer seats."""
+    if view.published(region).status == "suspended":
+        raise SeatRefusedError(f"region {region!r} is suspended: it offers no new seats")
+
+
 @contextmanager
 def region_view(
     data_directory: Path, charter_directory: Path, root: Path | None, at: datetime | None
@@ -169,3 +180,8 @@ def region_view(
     database = data_directory / DATABASE_FILE
     with open_region_ledger(database, now_us, check_clock=at is None) as ledger:
         yield RegionView(charter, ledger, database, now_us)
+
+
+def moment(moment_us: int) -> str:
+    """Return a moment for people, in UTC."""
+    return f"{datetime.fromtimestamp(moment_us / 1_000_000, UTC):%Y-%m-%d %H:%M}"

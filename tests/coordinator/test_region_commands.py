@@ -13,6 +13,7 @@ from click.testing import Result
 from region_stage import SIGNER, USD, Clock, Region
 from typer.testing import CliRunner
 
+from peerllm.charter.commands import charter_app
 from peerllm.charter.defaults import FIRST_MODEL, first_catalogue
 from peerllm.charter.documents import read_document, write_document
 from peerllm.charter.founding import found_files
@@ -339,3 +340,47 @@ def test_what_is_damaged_or_unknown_is_refused_with_one_sentence(network: Path) 
     [region] = (network / "public" / "targets" / "regions").glob("*.bavaria.json")
     region.write_bytes(region.read_bytes()[:100])
     refused(run(network, "list"), "bavaria.json")
+
+
+def test_operators_of_a_region_advise_the_stewards(network: Path) -> None:
+    hosts = [Identity.load_or_create(network / f"identity-{number}") for number in range(3)]
+    with StorageFile(
+        network / "data" / "coordinator.sqlite", clock=lambda: month_bounds("2020-05")[0]
+    ) as storage:
+        for host, operator in zip(hosts, ("ada", "ada", "ben"), strict=True):
+            storage.seat(host.peer_id, operator, "community", [DIGEST], region="bavaria")
+    assert step(network, "suspend", "bavaria", "--reason", "To try it.").exit_code == 0
+    draft_folder = network / "draft"
+
+    def charter(*arguments: object) -> None:
+        given = [str(argument) for argument in arguments]
+        result = CliRunner().invoke(charter_app, [*given, "--at", "2020-05-05"])
+        assert result.exit_code == 0, result.output
+
+    def vote(*arguments: object, at: str = "2020-05-06") -> Result:
+        given = ["vote", "bavaria", str(draft_folder), *(str(one) for one in arguments)]
+        return CliRunner().invoke(region_app, [*given, "--at", at])
+
+    def key(number: int) -> Path:
+        return network / "keys" / f"steward-{number}.key"
+
+    proposal = (network / "public", draft_folder, "--summary", "Suspend")
+    charter("propose", *proposal, "--key", key(1), "--documents", network / "new")
+    ours = ("--choice", "yes", "--identity", network / "identity-0")
+    refused(vote(*ours), "nobody has seconded")
+    charter("second", draft_folder, "--key", key(2))
+    assert vote(*ours).exit_code == 0
+    refused(vote(*ours), "this host has voted")
+    refused(vote("--choice", "no", "--identity", network / "none"), "no identity file")
+    assert vote("--choice", "no", "--identity", network / "identity-2").exit_code == 0
+    late = ("--choice", "no", "--identity", network / "identity-1")
+    refused(vote(*late, at="2020-05-19"), "the time to vote is over")
+
+    counted = answer(run(network, "vote", "bavaria", draft_folder, "--json", at="2020-06-01"))
+    assert counted["by_choice"] == {"yes": ["ada"], "no": ["ben"], "abstain": []}
+    # The fifty simulated hosts are of one operator each.
+    assert counted["operators"] == 52
+    [file, _] = (draft_folder / "region-votes").glob("*.json")
+    file.write_bytes(file.read_bytes()[:-20])
+    refused(run(network, "vote", "bavaria", draft_folder, at="2020-06-01"), "region-vote")
+    assert vote("--choice", "yes").exit_code == 2
