@@ -4,6 +4,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Final
 
+from peerllm.charter.calculation import calculation_faults
 from peerllm.charter.catalogue import ModelCatalogue
 from peerllm.charter.documents import check_together, read_document
 from peerllm.charter.errors import Malformed, MissingDocument
@@ -93,6 +94,8 @@ def succession_faults(
     yield from _version_faults(old, new)
     if new.tariff != old.tariff:
         for fault in adjustment_faults(old.tariff, new.tariff, published_at_us):
+            yield TARIFF_FILE, fault
+        for fault in calculation_faults(old.tariff, new.tariff, new.calculations):
             yield TARIFF_FILE, fault
     for fault in class_faults(old.catalogue, new.catalogue):
         yield CATALOGUE_FILE, fault

@@ -59,6 +59,7 @@ class Charter:
     tariff: Tariff
     catalogue: ModelCatalogue
     standard: SafetyStandard
+    calculations: Mapping[str, bytes]
     regions: Mapping[str, RegionRecord]
     capacities: Mapping[str, LocalCapacity]
     notices: tuple[str, ...]
@@ -191,6 +192,7 @@ def _published(updater: Updater, metadata: Path, now: datetime) -> Published:
         tariff=documents.tariff,
         catalogue=documents.catalogue,
         standard=documents.standard,
+        calculations=documents.calculations,
         regions=documents.regions,
         capacities=capacities,
         notices=notices,

@@ -12,7 +12,7 @@ from typer.core import TyperGroup
 
 # Name, module, the typer application in it, and the one line shown in `peerllm --help`.
 _ROOMS: Final = {
-    "charter": ("peerllm.charter.commands", "charter_app", "Show and verify the charter."),
+    "charter": ("peerllm.charter.commands", "charter_app", "The charter: read, verify, amend."),
     "coordinator": (
         "peerllm.coordinator.commands",
         "coordinator_app",
@@ -31,6 +31,12 @@ _ROOMS: Final = {
     ),
     "log": ("peerllm.charter.log_commands", "log_app", "The public log: keep, witness, verify."),
     "model": ("peerllm.peer.model_commands", "model_app", "Models on this machine."),
+    "ledger": (
+        "peerllm.coordinator.ledger_commands",
+        "ledger_app",
+        "Statements, payouts and their proofs, and the audit of the books.",
+    ),
+    "price": ("peerllm.charter.price_commands", "price_app", "What a request costs, and why."),
     "region": (
         "peerllm.coordinator.region_commands",
         "region_app",

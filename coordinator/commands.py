@@ -32,6 +32,7 @@ coordinator_app = typer.Typer(
 
 Data = Annotated[Path, typer.Option("--data-directory", help="Folder of the coordinator's state.")]
 _NANO_PER_USD = 1_000_000_000
+_NANO_PER_CENT = 10_000_000
 _EXPECTED = (CoordinatorError, CharterError, CryptoError, OverlayError, SafetyError)
 
 
@@ -91,13 +92,30 @@ def customer(
     deposit_id: Annotated[
         str | None, typer.Option(help="Payment reference; the same one credits once.")
     ] = None,
+    tax_cents: Annotated[
+        int, typer.Option(min=0, max=100_000_000, help="Tax paid on top, owed to the state.")
+    ] = 0,
+    fee_cents: Annotated[
+        int, typer.Option(min=0, max=100_000_000, help="What the payment processor kept.")
+    ] = 0,
+    tier: Annotated[
+        str | None, typer.Option(help="Tier of the tariff; a new account has 'standard'.")
+    ] = None,
 ) -> None:
-    """Open a customer's account, or pay into it."""
+    """Open a customer's account, pay into it, or put it into another tier."""
     with _storage(data_directory) as storage:
         account = storage.create_customer(name).account
         if deposit_usd:
             reference = deposit_id or f"{account}/{now_us()}"
-            storage.deposit(account, deposit_usd * _NANO_PER_USD, reference)
+            storage.deposit(
+                account,
+                deposit_usd * _NANO_PER_USD,
+                reference,
+                tax=tax_cents * _NANO_PER_CENT,
+                fee=fee_cents * _NANO_PER_CENT,
+            )
+        if tier is not None:
+            storage.set_price_tier(account, tier)
         funds = storage.balance(account)
         typer.echo(f"{account}: {funds.available} nano-USD available")
 

@@ -1,10 +1,14 @@
 """An account's statement from the ledger: what a customer paid for, what a host earned and got."""
 
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from peerllm.coordinator import ledger
 from peerllm.coordinator.ledger import Funds
-from peerllm.coordinator.ledger_tables import LedgerTables
+
+# Not imported when it runs: whoever only checks a proof has no database software.
+if TYPE_CHECKING:
+    from peerllm.coordinator.ledger_tables import LedgerTables
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -50,7 +54,7 @@ class PayoutRow:
     amount: int
 
 
-def customer_statement(tables: LedgerTables, account: str) -> CustomerStatement:
+def customer_statement(tables: "LedgerTables", account: str) -> CustomerStatement:
     """Read a customer's statement; raises UnknownAccountError."""
     funds = tables.funds(account, keep_snapshot=False)
     ((tier,),) = tables.rows("SELECT price_tier FROM accounts WHERE account = ?", account)
@@ -97,7 +101,7 @@ def customer_statement(tables: LedgerTables, account: str) -> CustomerStatement:
     )
 
 
-def payouts_of(tables: LedgerTables, host: str) -> tuple[PayoutRow, ...]:
+def payouts_of(tables: "LedgerTables", host: str) -> tuple[PayoutRow, ...]:
     """What was paid out to a host, oldest first."""
     rows = tables.rows(
         "SELECT transfer_id, recorded_at_us, amount FROM transfers WHERE debit_account = ?"

@@ -1,0 +1,356 @@
+"""The command line of the books: statements, payouts, proofs and the audit."""
+
+import re
+import secrets
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Final
+
+import msgspec
+import typer
+
+from peerllm.charter.command_options import (
+    EXIT_CODES,
+    REFUSED,
+    AsJson,
+    RootFile,
+    chosen_root,
+    console,
+)
+from peerllm.charter.errors import CharterError, Malformed
+from peerllm.charter.folder import put_file
+from peerllm.charter.log_entries import PayoutBatch, read_entry
+from peerllm.charter.money_text import usd
+from peerllm.charter.payout_proof import proof_holds, read_proof, write_proof
+from peerllm.charter.store import load_charter
+from peerllm.charter.terms import CharterTerms
+from peerllm.coordinator.errors import CoordinatorError
+from peerllm.coordinator.ledger_presentation import (
+    HostAccount,
+    customer_table,
+    customer_values,
+    host_table,
+    host_values,
+)
+from peerllm.coordinator.payout import Payee
+
+if TYPE_CHECKING:
+    from peerllm.coordinator.storage_file import StorageFile
+
+ledger_app = typer.Typer(
+    name="ledger",
+    help="The books: statements, payouts and their proofs, and the audit.",
+    no_args_is_help=True,
+    # Keeps the lines of the examples as they are.
+    rich_markup_mode=None,
+)
+
+Data = Annotated[Path, typer.Option("--data-directory", help="Folder of the coordinator's state.")]
+CharterFolder = Annotated[
+    Path, typer.Option("--charter-directory", help="Folder of the signed charter.")
+]
+Host = Annotated[str, typer.Argument(metavar="HOST", help="Peer id of a host.")]
+_HEAD: Final = re.compile(r"([0-9]{1,18}):([0-9a-f]{64})")
+_DIGEST: Final = re.compile(r"[0-9a-f]{64}")
+
+
+def _command(*examples: str) -> Callable[[Callable[..., None]], Callable[..., None]]:
+    """Register a command whose help ends with examples and exit codes."""
+    lines = "\n".join(f"  peerllm ledger {example}" for example in examples)
+    return ledger_app.command(epilog=f"\b\nExamples:\n{lines}\n\n{EXIT_CODES}")
+
+
+@_command(
+    "statement 12D3Koo... --data-directory data --charter-directory charter",
+    "statement --customer ada --data-directory data --json",
+)
+def statement(
+    data_directory: Data,
+    host: Annotated[str | None, typer.Argument(metavar="[HOST]")] = None,
+    customer: Annotated[str | None, typer.Option("--customer", help="Name of a customer.")] = None,
+    charter_directory: Annotated[
+        Path | None, typer.Option(help="Folder of the signed charter; a host's statement needs it.")
+    ] = None,
+    root: RootFile = None,
+    as_json: AsJson = False,
+) -> None:
+    """Print what a host earned, got and will get when, or what a customer paid for."""
+    if (host is None) == (customer is None):
+        raise typer.BadParameter("name a HOST or a --customer, one of them")
+    with _refusals(), _books(data_directory) as books:
+        if customer is not None:
+            found = books.customer_statement(f"customers/{customer}")
+            if as_json:
+                _print_json(customer_values(found))
+            else:
+                console().print(customer_table(found))
+            return
+        if charter_directory is None:
+            raise typer.BadParameter("a host's statement needs --charter-directory")
+        terms = _terms(charter_directory, root)
+        standing = books.payouts.standing(terms.escrow, str(host))
+        if standing is None:
+            raise CoordinatorError(f"{host} has never earned anything here")
+        account = HostAccount(*standing, books.payouts_of(str(host)), terms.payout)
+        if as_json:
+            _print_json(host_values(account))
+        else:
+            console().print(host_table(account))
+
+
+@_command("payee 12D3Koo... --name 'Grace Hopper' --account GB82WEST12345698765432")
+def payee(
+    host: Host,
+    data_directory: Data,
+    name: Annotated[str, typer.Option("--name", help="Whom to pay, as the bank knows them.")],
+    account: Annotated[str, typer.Option("--account", help="IBAN, or another account number.")],
+    agent: Annotated[str | None, typer.Option("--agent", help="BIC of the payee's bank.")] = None,
+) -> None:
+    """Note whom to pay for a host. It stays in the coordinator's database and the bank's files."""
+    with _refusals(), _books(data_directory, write=True) as books:
+        books.payouts.set_payee(host, Payee(name=name, account=account, agent=agent))
+        typer.echo(f"what {host} earns goes to {name}")
+
+
+@_command(
+    "payout 2026-11 --data-directory data --charter-directory charter --out payouts"
+    " --payer-name 'PeerLLM e. V.' --payer-account DE89370400440532013000",
+    "payout 2026-11 ... --region default --json",
+)
+def payout(
+    batch: Annotated[str, typer.Argument(help="Name of the batch; the same one pays once.")],
+    data_directory: Data,
+    charter_directory: CharterFolder,
+    out: Annotated[Path, typer.Option("--out", help="Folder for the batch's files.")],
+    payer_name: Annotated[str, typer.Option(help="Who pays, as the bank knows them.")],
+    payer_account: Annotated[str, typer.Option(help="IBAN or account number of the payer.")],
+    payer_agent: Annotated[str | None, typer.Option(help="BIC of the payer's bank.")] = None,
+    region: Annotated[str, typer.Option(help="Region in the public log's entry.")] = "default",
+    root: RootFile = None,
+    as_json: AsJson = False,
+) -> None:
+    """Pay out what is due: one transaction in the ledger, then the batch's files.
+
+    Writes bank/BATCH.csv and bank/BATCH.xml (pain.001) for the bank, public/BATCH.json and
+    public/BATCH.entry.json to publish: the second is for `peerllm log append`. A batch that was
+    made before is not paid again; its files are written again as they were.
+    """
+    from peerllm.coordinator.payout_files import write_batch  # noqa: PLC0415
+    from peerllm.coordinator.payout_storage import NothingToPay, PayoutMade  # noqa: PLC0415
+
+    with _refusals():
+        terms = _terms(charter_directory, root)
+        with _books(data_directory, write=True) as books:
+            outcome = books.payouts.pay(
+                batch,
+                rule=terms.escrow,
+                minimum=terms.payout.minimum_nano_usd,
+                payer=Payee(name=payer_name, account=payer_account, agent=payer_agent),
+                random=secrets.token_bytes,
+            )
+        unpaid = () if not isinstance(outcome, NothingToPay | PayoutMade) else outcome.unpaid
+        made = None if isinstance(outcome, NothingToPay) else outcome.batch
+        files = () if made is None else write_batch(made, out, region)
+    if as_json:
+        _print_json(
+            {
+                "batch": batch,
+                "paid_now": isinstance(outcome, PayoutMade),
+                "payouts": 0 if made is None else len(made.lines),
+                "total_nano_usd": 0 if made is None else made.total,
+                "root": None if made is None else made.root.hex(),
+                "files": [str(path) for path in files],
+                "unpaid": dict(unpaid),
+            }
+        )
+        return
+    if made is None:
+        typer.echo("nothing is due: no batch was made")
+    else:
+        again = "" if isinstance(outcome, PayoutMade) else " was made before; nothing was paid now:"
+        typer.echo(
+            f"batch {batch}{again} {len(made.lines)} payouts, {usd(made.total)}, root"
+            f" {made.root.hex()}"
+        )
+        for path in files:
+            typer.echo(f"  {path}")
+    for host, reason in unpaid:
+        typer.echo(f"  not paid: {host} ({reason})")
+
+
+@_command(
+    "prove 12D3Koo... --batch 2026-11 --data-directory data --out proof.json",
+    "prove --check proof.json --root 5f0c...",
+    "prove --check proof.json --entry 2026-11.entry.json",
+)
+def prove(
+    host: Annotated[str | None, typer.Argument(metavar="[HOST]")] = None,
+    data_directory: Annotated[Path | None, typer.Option(help="Folder of the state.")] = None,
+    batch: Annotated[str | None, typer.Option("--batch", help="Name of the batch.")] = None,
+    out: Annotated[Path | None, typer.Option("--out", help="File for the proof.")] = None,
+    check: Annotated[Path | None, typer.Option("--check", help="Proof to check, offline.")] = None,
+    root: Annotated[
+        str | None, typer.Option("--root", help="The batch's published root, in hexadecimal.")
+    ] = None,
+    entry: Annotated[
+        Path | None, typer.Option("--entry", help="The batch's entry of the public log.")
+    ] = None,
+) -> None:
+    """Write a host's proof of its own payout, or check one against the published root.
+
+    Checking needs the proof and the root alone: no network, no ledger, no software of a
+    coordinator.
+    """
+    with _refusals():
+        if check is not None:
+            _check_proof(check, root, entry)
+            return
+        if host is None or data_directory is None or batch is None:
+            raise typer.BadParameter("give HOST, --batch and --data-directory, or --check")
+        with _books(data_directory) as books:
+            found = books.payouts.batch(batch)
+        proof = None if found is None else found.proof(host)
+        if proof is None:
+            raise CoordinatorError(f"batch {batch} pays {host} nothing")
+        raw = write_proof(proof)
+        if out is None:
+            typer.echo(raw.decode(), nl=False)
+        else:
+            put_file(out, raw)
+            typer.echo(f"{out} proves {usd(proof.amount_nano_usd)} under root {proof.root}")
+
+
+@_command(
+    "audit --data-directory data",
+    "audit --data-directory data --root 2026-11=5f0c... --head 4711:9a3e...",
+)
+def audit(
+    data_directory: Data,
+    head: Annotated[
+        list[str] | None, typer.Option("--head", help="NUMBER:DIGEST of a link noted before.")
+    ] = None,
+    root: Annotated[
+        list[str] | None, typer.Option("--root", help="BATCH=ROOT as the public log has it.")
+    ] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Recount every balance, the hosts' share of every charge, every payout and every link.
+
+    Reads only. What the books say of themselves is not enough against who can rewrite all of
+    them: give heads or roots that were published before.
+    """
+    with _refusals(), _books(data_directory) as books:
+        began = time.monotonic()
+        report = books.ledger_check()
+        faults = [
+            *report.faults,
+            *(_head_fault(books, text) for text in head or ()),
+            *(_root_fault(books, text) for text in root or ()),
+        ]
+        faults = [fault for fault in faults if fault]
+        if report.debits != report.credits:
+            faults.append(f"debits are {report.debits} nano-USD, credits {report.credits}")
+        seconds = time.monotonic() - began
+    if as_json:
+        _print_json(
+            {
+                "well": not faults,
+                "faults": faults,
+                "settlements": report.settlements,
+                "debits_nano_usd": report.debits,
+                "credits_nano_usd": report.credits,
+                "lowest_host_share_basis_points": report.lowest_host_share_basis_points,
+                "open_reservations": report.open_reservations,
+                "head": f"{report.chain_entries}:{report.chain_head.hex()}",
+            }
+        )
+    else:
+        typer.echo(
+            f"{report.settlements:,} settlements and {report.chain_entries:,} links recounted in"
+            f" {seconds:.1f} s; {usd(report.debits)} moved\n"
+            f"head {report.chain_entries}:{report.chain_head.hex()}"
+        )
+        for fault in faults:
+            typer.echo(f"fault: {fault}", err=True)
+        typer.echo("the books are not in order" if faults else "the books are in order")
+    if faults:
+        raise typer.Exit(REFUSED)
+
+
+def _check_proof(check: Path, root: str | None, entry: Path | None) -> None:
+    if (root is None) == (entry is None):
+        raise typer.BadParameter("check against --root or --entry, one of them")
+    proof = read_proof(check.read_bytes())
+    if entry is not None:
+        body = read_entry(entry.read_bytes().removesuffix(b"\n")).body
+        if not isinstance(body, PayoutBatch) or body.batch != proof.batch:
+            raise Malformed(f"{entry} is not the log's entry of batch {proof.batch}")
+        root = body.root
+    if root is None or _DIGEST.fullmatch(root) is None:
+        raise typer.BadParameter("a root has 64 hexadecimal digits, in small letters")
+    if not proof_holds(proof, bytes.fromhex(root)):
+        raise Malformed(f"the proof does not lead to root {root}: do not believe it")
+    typer.echo(
+        f"proven: batch {proof.batch} pays {proof.host} {usd(proof.amount_nano_usd)} (root {root})"
+    )
+
+
+def _head_fault(books: "StorageFile", text: str) -> str:
+    found = _HEAD.fullmatch(text)
+    if found is None:
+        raise typer.BadParameter("--head takes NUMBER:DIGEST, as an audit prints it")
+    digest = books.chain_digest(int(found[1]))
+    if digest is None:
+        return f"the hash chain has no link {found[1]} any more: books were cut off"
+    if digest.hex() != found[2]:
+        return f"link {found[1]} of the hash chain was {found[2]}: the books were written anew"
+    return ""
+
+
+def _root_fault(books: "StorageFile", text: str) -> str:
+    batch, _, root = text.partition("=")
+    if _DIGEST.fullmatch(root) is None:
+        raise typer.BadParameter("--root takes BATCH=ROOT, the root in 64 hexadecimal digits")
+    found = books.payouts.batch(batch)
+    if found is None:
+        return f"there is no batch {batch[:50]} in these books"
+    if found.computed_root().hex() != root:
+        return f"batch {batch} was published with root {root}: the books were written anew"
+    return ""
+
+
+def _terms(folder: Path, root: Path | None) -> CharterTerms:
+    return load_charter(
+        folder,
+        trusted_root=chosen_root(folder, root),
+        state_directory=None,
+        now=datetime.now(UTC),
+    ).terms
+
+
+@contextmanager
+def _refusals() -> Iterator[None]:
+    try:
+        yield
+    except (CharterError, CoordinatorError, OSError) as error:
+        typer.echo(f"Refused: {error}", err=True)
+        raise typer.Exit(REFUSED) from error
+
+
+@contextmanager
+def _books(data_directory: Path, *, write: bool = False) -> Iterator["StorageFile"]:
+    # Imported here: a host checks its proof on a machine that has no database software.
+    from peerllm.coordinator.storage_file import StorageFile  # noqa: PLC0415
+
+    path = data_directory / "coordinator.sqlite"
+    if not path.exists():
+        raise CoordinatorError(f"there are no books in {data_directory}: {path.name} is missing")
+    with StorageFile(path, read_only=not write) as storage:
+        yield storage
+
+
+def _print_json(value: object) -> None:
+    typer.echo(msgspec.json.format(msgspec.json.encode(value), indent=2).decode())

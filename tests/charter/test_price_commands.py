@@ -1,0 +1,171 @@
+"""`peerllm price`: what a steward, a customer and a school see, and what is refused."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+from click.testing import Result
+from typer.testing import CliRunner
+
+from peerllm.charter.calculation import calculation_bytes, calculation_faults
+from peerllm.charter.defaults import FIRST_MODEL, first_tariff
+from peerllm.charter.documents import Tariff, read_document
+from peerllm.charter.errors import Malformed
+from peerllm.charter.forecast import forecast, read_profile
+from peerllm.charter.money_text import change, usd
+from peerllm.charter.price_commands import price_app
+from peerllm.charter.tariff_rule import adjustment_faults, lowest_and_highest, next_tariff
+
+PROFILE = {
+    "people": 600,
+    "requests_per_person_and_day": 10,
+    "input_tokens_per_request": 700,
+    "output_tokens_per_request": 250,
+    "days_per_year": 190,
+}
+
+
+@pytest.fixture
+def price(network: Any) -> Any:
+    at = network.founded_at.strftime("%Y-%m-%dT%H:%M:%S")
+
+    def run(command: str, *arguments: object) -> Result:
+        line = [command, str(network.folder), *map(str, arguments), "--at", at]
+        return CliRunner().invoke(price_app, line)
+
+    return run
+
+
+def test_show_has_tiers_prices_and_what_redundancy_costs(price: Any) -> None:
+    shown = price("show")
+    assert shown.exit_code == 0, shown.output
+    for words in ("enterprise", "96.00%", "0.04 USD per million", "nothing for the others"):
+        assert words in " ".join(shown.stdout.split())
+    values = json.loads(price("show", "--json").stdout)
+    assert values["in_force"]["version"] == 1
+    assert values["announced"] is None
+
+
+def test_a_quote_is_the_upper_bound_and_its_parts(price: Any) -> None:
+    tokens = ["--input-tokens", "800", "--output-tokens", "201", "--json"]
+    values = json.loads(price("quote", FIRST_MODEL, *tokens, "--tier", "enterprise").stdout)
+    assert values["upper_bound_nano_usd"] == 800 * 12_500_000 // 10**6 + 201 * 50
+    assert values["host_share_nano_usd"] + values["margin_nano_usd"] == 20_050
+    assert values["host_share_nano_usd"] == 19_248
+    for model, tier, sentence in (
+        ("gpt", "standard", "the catalogue has no model 'gpt'; it has: smollm2"),
+        (FIRST_MODEL, "gold", "there is no tier 'gold'; there are: enterprise, school, standard"),
+    ):
+        refused = price("quote", model, *tokens, "--tier", tier)
+        assert refused.exit_code == 1
+        assert sentence in refused.stderr
+    wrong = ["--input-tokens", "-1", "--output-tokens", "1"]
+    assert price("quote", FIRST_MODEL, *wrong).exit_code == 2
+
+
+def test_adjust_writes_a_tariff_that_the_rule_lets_through(
+    price: Any, network: Any, tmp_path: Path
+) -> None:
+    result = price("adjust", "--value", "electricity=112500", "--out", tmp_path)
+    assert result.exit_code == 0, result.output
+    assert "0.04 USD -> 0.042 USD per million tokens (+5.00%)" in result.stdout
+    new = read_document((tmp_path / "tariff.json").read_bytes(), Tariff)
+    now = int(network.founded_at.timestamp() * 1_000_000)
+    assert adjustment_faults(first_tariff(), new, now) == ()
+    calculation = (tmp_path / "calculations" / "tariff-2.json").read_bytes()
+    assert calculation == calculation_bytes(new)
+    assert json.loads(calculation)["factor_numerator"] == 21
+    published = {"calculations/tariff-2.json": calculation}
+    assert list(calculation_faults(first_tariff(), new, published)) == []
+
+
+@pytest.mark.parametrize(
+    ("values", "sentence"),
+    [
+        (["electricity=115000"], "would move by +6.00%"),
+        (["electricity=85000"], "would move by -6.00%"),
+        (["oil=1"], "lists no index 'oil'; it lists: electricity, hardware"),
+        (["electricity=1.5"], "--value takes NAME=WHOLE NUMBER"),
+        (["electricity=-5"], "--value takes NAME=WHOLE NUMBER"),
+        (["electricity=0"], ">= 1"),
+        (["electricity=9999999999999"], "tariff:"),
+    ],
+)
+def test_adjust_refuses_with_the_sentence_and_writes_nothing(
+    price: Any, tmp_path: Path, values: list[str], sentence: str
+) -> None:
+    out = tmp_path / "out"
+    given = [part for value in values for part in ("--value", value)]
+    result = price("adjust", *given, "--out", out)
+    assert result.exit_code == 1
+    assert sentence in result.stderr
+    assert "Traceback" not in result.output
+    assert not out.exists()
+
+
+def test_adjust_refuses_a_short_notice(price: Any, network: Any, tmp_path: Path) -> None:
+    day = network.founded_at.strftime("%Y-%m-%d")
+    value = ["--value", "electricity=101000", "--out", tmp_path / "out"]
+    result = price("adjust", *value, "--from", day)
+    assert result.exit_code == 1
+    assert "at least 30 days' notice is due" in result.stderr
+
+
+def test_explain_works_every_price_out_again(price: Any) -> None:
+    values = json.loads(price("explain", "--json").stdout)
+    assert values["agrees"]
+    assert values["calculation"]["prices"][0]["base"] == 12_500_000
+    assert "Factor: 1/1" in price("explain").stdout
+
+
+def test_prices_do_not_move_without_their_calculation() -> None:
+    old = first_tariff()
+    new = next_tariff(old, {"hardware": 101_000}, 10**15)
+    name = "calculations/tariff-2.json"
+    assert f"{name} is not published with it" in next(calculation_faults(old, new, {}))
+    assert "is not the calculation" in next(calculation_faults(old, new, {name: b"{}"}))
+    assert list(calculation_faults(old, next_tariff(old, {}, 10**15), {})) == []
+
+
+def test_a_forecast_bounds_the_year(price: Any, tmp_path: Path) -> None:
+    profile = tmp_path / "school.json"
+    profile.write_text(json.dumps(PROFILE))
+    model = ["--model", FIRST_MODEL, "--tier", "school"]
+    values = json.loads(price("forecast", profile, *model, "--json").stdout)
+    assert values["requests"] == 1_140_000
+    assert values["at_todays_price_nano_usd"] == 1_140_000 * 17_000
+    year = forecast(read_profile(profile.read_bytes()), first_tariff().prices["school"]["small"])
+    assert values["worst_case_nano_usd"] == year.worst_case
+    # Four rises of 5% within the year, the last days of use at the highest price.
+    assert year.at_todays_price < year.worst_case < year.at_todays_price * 105**4 // 100**4
+    highest = 10_000_000
+    for day, risen in year.worst_prices[1:]:
+        highest = lowest_and_highest(highest)[1]
+        assert (day - 30) % 90 == 0
+        assert risen.input_nano_usd_per_million == highest
+    assert "19.38 USD" in price("forecast", profile, *model).stdout
+
+
+@pytest.mark.parametrize(
+    "raw",
+    [
+        b"",
+        b"[]",
+        b"\xff",
+        b'{"people": 0}',
+        json.dumps(PROFILE | {"people": 10**9}).encode(),
+        json.dumps(PROFILE | {"pupils": 1}).encode(),
+        json.dumps(PROFILE | {"days_per_year": 366}).encode(),
+    ],
+)
+def test_a_profile_that_cannot_be_is_a_sentence(raw: bytes) -> None:
+    with pytest.raises(Malformed, match="the usage profile"):
+        read_profile(raw)
+
+
+def test_amounts_as_people_read_them() -> None:
+    assert usd(1_500_000_000) == "1.50 USD"
+    assert usd(-1) == "-0.000000001 USD"
+    assert usd(1_234_567_000_000_000) == "1,234,567.00 USD"
+    assert (change(100, 105), change(100, 94), change(0, 1)) == ("+5.00%", "-6.00%", "new")
