@@ -6,7 +6,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Final
 
-from PySide6.QtCore import QStandardPaths, QTimer
+from PySide6.QtCore import QLocale, QStandardPaths, QTimer, QTranslator
 from PySide6.QtWidgets import QApplication, QSystemTrayIcon
 
 from peerllm.peer.desktop.desk import Desk
@@ -33,6 +33,10 @@ def run_desktop(data_directory: Path, *, hidden: bool) -> int:
     application.setApplicationDisplayName("PeerLLM")
     application.setDesktopFileName("network.peerllm.desktop")
     choose_font(application)
+    translator = QTranslator(application)
+    # Made of peerllm.ts by Qt Linguist: peerllm_de.qm and the like, where there is one.
+    if translator.load(QLocale(), "peerllm", "_", str(Path(__file__).parent)):
+        application.installTranslator(translator)
     sys.excepthook = _say_crashed
     link = HostLink(data_directory)
     desk = Desk(data_directory, link)
