@@ -86,7 +86,7 @@ class FallbackWindow(_Body, frozen=True, kw_only=True, tag="fallback-window"):
 
 
 class RegionDecision(_Body, frozen=True, kw_only=True, tag="region-decision"):
-    """A region changed its standing; the digest is of the published rows behind the decision."""
+    """A region has a new record, whose digest this is; it names the rows behind the decision."""
 
     region: RegionName
     decision: Literal["community", "active", "federated", "suspended"]

@@ -7,8 +7,9 @@ from typing import Final
 from peerllm.charter import log
 from peerllm.charter.amending import epoch_us
 from peerllm.charter.ballot_papers import Founding
-from peerllm.charter.document_set import TARIFF_FILE
+from peerllm.charter.document_set import TARIFF_FILE, region_file
 from peerllm.charter.drafts import Draft
+from peerllm.charter.log_entries import EntryBody
 from peerllm.charter.log_store import KEY_NAME
 from peerllm.charter.ratifying import decided, tally_paper
 from peerllm.charter.versions import CharterVersion, digest
@@ -27,9 +28,10 @@ def ratification_entries(
 ) -> tuple[log.Entry, ...]:
     """Return the entries for a version that came into force by a draft.
 
-    Its targets' digest, a new tariff, and the digest of the tally that the ballot's papers make.
+    Its targets' digest, a new tariff, the regions whose records are new, and the digest of the
+    tally that the ballot's papers make.
     """
-    bodies: list[log.CharterVersion | log.TariffVersion | log.BallotEvent] = [
+    bodies: list[EntryBody] = [
         log.CharterVersion(version=in_force.number, sha256=digest(in_force.targets_raw))
     ]
     tariff = in_force.documents.tariff
@@ -41,6 +43,12 @@ def ratification_entries(
                 valid_from_us=tariff.valid_from_us,
             )
         )
+    for region, record in sorted(in_force.documents.regions.items()):
+        if region_file(region) in draft.new_files:
+            # A local community is what the log calls one.
+            decision = "community" if record.status == "local" else record.status
+            sha256 = digest(in_force.files[region_file(region)])
+            bodies.append(log.RegionDecision(region=region, decision=decision, sha256=sha256))
     if draft.ballot is not None and not isinstance(draft.plan, Founding):
         paper = tally_paper(decided(draft.ballot))
         bodies.append(log.BallotEvent(ballot=draft.identity, step="ratified", sha256=digest(paper)))
