@@ -87,6 +87,11 @@ def class_faults(old: ModelCatalogue, new: ModelCatalogue) -> tuple[str, ...]:
 def _order_faults(old: Tariff, new: Tariff, published_at_us: int) -> Iterator[str]:
     if new.version != old.version + 1:
         yield f"tariff {new.version} cannot follow tariff {old.version}; number it next"
+    if published_at_us < old.valid_from_us:
+        yield (
+            f"tariff {old.version} is announced and not in force yet; what is announced is not"
+            " overtaken"
+        )
     if new.valid_from_us <= old.valid_from_us:
         yield (
             f"tariff {new.version} would count from before tariff {old.version} does; no price is"

@@ -138,11 +138,12 @@ def payout(
     public/BATCH.entry.json to publish: the second is for `peerllm log append`. A batch that was
     made before is not paid again; its files are written again as they were.
     """
-    from peerllm.coordinator.payout_files import write_batch  # noqa: PLC0415
+    from peerllm.coordinator.payout_files import check_region, write_batch  # noqa: PLC0415
     from peerllm.coordinator.payout_storage import NothingToPay, PayoutMade  # noqa: PLC0415
 
     with _refusals():
         terms = _terms(charter_directory, root)
+        check_region(region)
         with _books(data_directory, write=True) as books:
             outcome = books.payouts.pay(
                 batch,

@@ -14,9 +14,9 @@ import msgspec
 from sepaxml.validation import ValidationError, try_valid_xml
 
 from peerllm.charter.folder import put_file
-from peerllm.charter.log_entries import Entry, PayoutBatch, write_entry
+from peerllm.charter.log_entries import Entry, PayoutBatch, RegionName, write_entry
 from peerllm.charter.spelling import spelling
-from peerllm.coordinator.errors import CoordinatorError
+from peerllm.coordinator.errors import CoordinatorError, NameRefusedError
 from peerllm.coordinator.payout import CENT_NANO_USD, Batch, Payee
 from peerllm.coordinator.payout_storage import is_iban_shaped
 
@@ -143,6 +143,17 @@ def batch_entry(batch: Batch, region: str) -> bytes:
     )
 
 
+def check_region(region: str) -> str:
+    """The region, if an entry of the log may name it; raises NameRefusedError."""
+    try:
+        return msgspec.convert(region, RegionName)
+    except msgspec.ValidationError as error:
+        raise NameRefusedError(
+            f"{region[:80]!r} names no region: 1 to 63 of a-z 0-9 - beginning with a letter or"
+            " digit"
+        ) from error
+
+
 def write_batch(batch: Batch, folder: Path, region: str) -> tuple[Path, ...]:
     """Write the bank's files into `bank`, which only the owner may open, the others into `public`.
 
@@ -153,13 +164,15 @@ def write_batch(batch: Batch, folder: Path, region: str) -> tuple[Path, ...]:
     bank.chmod(0o700)
     files = {
         bank / f"{batch.batch}.csv": batch_csv(batch),
-        bank / f"{batch.batch}.xml": batch_pain(batch),
         public / f"{batch.batch}.json": batch_record(batch),
         public / f"{batch.batch}.entry.json": batch_entry(batch, region),
     }
     for path, content in files.items():
         put_file(path, content)
-    return tuple(files)
+    # Last: should the schema refuse it, the batch can still be paid by the CSV.
+    pain = bank / f"{batch.batch}.xml"
+    put_file(pain, batch_pain(batch))
+    return (*files, pain)
 
 
 def dollars_and_cents(nano_usd: int) -> str:

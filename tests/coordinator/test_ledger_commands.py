@@ -142,6 +142,7 @@ def test_an_audit_holds_the_books_to_a_head_noted_before(run: Any) -> None:
         (("payee", "h1", "--name", "A", "--account", "DE00370400440532013000"), 1, "check digits"),
         (("payee", "unclaimed", "--name", "A", "--account", "1234"), 1, "cannot be a host"),
         (("payout", "a/b", "--out", "nowhere", *PAYER), 1, "cannot name a batch"),
+        (("payout", "a", "--out", "nowhere", *PAYER, "--region", "No"), 1, "names no region"),
         (("prove", "old", "--batch", "none"), 1, "batch none pays old nothing"),
         (("audit", "--head", "x"), 2, "NUMBER:DIGEST"),
         (("audit", "--root", "a=b"), 2, "BATCH=ROOT"),
