@@ -19,12 +19,11 @@ from peerllm.charter.drafts import (
     SECOND,
     VOTES,
     planned_version,
-    read_bounded,
     read_paper,
     read_papers,
 )
 from peerllm.charter.errors import AlteredDocument, BadSignature, Malformed
-from peerllm.charter.folder import METADATA, TARGETS
+from peerllm.charter.folder import METADATA, TARGETS, read_bounded
 from peerllm.charter.metadata import require_threshold, signatories_signing
 from peerllm.charter.publishing import hashed_name
 from peerllm.charter.ratifying import BALLOTS, TALLY, decided, require_passed, tally_paper

@@ -8,11 +8,11 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Annotated, Final
 
-import click
 import typer
 from rich.console import Console
 
-from peerllm.charter.errors import CharterError, MissingDocument
+from peerllm.charter.errors import CharterError, Malformed, MissingDocument
+from peerllm.charter.folder import read_bounded
 from peerllm.charter.store import founding_root
 from peerllm.crypto.errors import KeyFileError
 from peerllm.crypto.keyfiles import read_private_file
@@ -21,6 +21,9 @@ REFUSED: Final = 1
 EXIT_CODES: Final = "Exit status: 0 well, 1 refused or not well, 2 wrong usage."
 PASSPHRASE_VARIABLE: Final = "PEERLLM_PASSPHRASE"  # noqa: S105 - its name
 _MAXIMUM_PASSPHRASE_BYTES: Final = 1_024
+# The moments that documents can name, less the longest life that a command can give one.
+_EARLIEST_YEAR: Final = 1970
+_LATEST_YEAR: Final = 2090
 
 Folder = Annotated[Path, typer.Argument(help="Public folder of the network.")]
 DraftFolder = Annotated[Path, typer.Argument(help="Folder of the draft.")]
@@ -72,20 +75,28 @@ def refusals() -> Iterator[None]:
     """Turn what is refused into one sentence on standard error and exit status 1."""
     try:
         yield
-    except (CharterError, KeyFileError, ValueError, OSError) as error:
+    except (CharterError, KeyFileError) as error:
         typer.echo(f"Refused: {error}", err=True)
+        raise typer.Exit(REFUSED) from error
+    except OSError as error:
+        place = f"{error.filename}: " if error.filename else ""
+        typer.echo(f"Refused: {place}{error.strerror or error}", err=True)
         raise typer.Exit(REFUSED) from error
 
 
 def reckoned(at: datetime | None) -> datetime:
     """Return the moment to reckon at."""
-    return datetime.now(UTC) if at is None else at.replace(tzinfo=UTC)
+    if at is None:
+        return datetime.now(UTC)
+    if not _EARLIEST_YEAR <= at.year < _LATEST_YEAR:
+        raise Malformed(f"--at must lie from {_EARLIEST_YEAR} to {_LATEST_YEAR - 1}, got {at}")
+    return at.replace(tzinfo=UTC)
 
 
 def chosen_root(folder: Path, root: Path | None) -> bytes:
     """Return the root given, or the folder's own and say so on standard error."""
     if root is not None:
-        return root.read_bytes()
+        return read_bounded(root)
     raw = founding_root(folder)
     typer.echo(
         f"Trusting the folder's own root, SHA-256 {hashlib.sha256(raw).hexdigest()}; give --root to"
@@ -101,14 +112,17 @@ def passphrase(file: Path | None, *, new: bool = False) -> Callable[[], str]:
     def get() -> str:
         if file is not None:
             raw = read_private_file(file, _MAXIMUM_PASSPHRASE_BYTES)
-            return raw.decode("utf-8").partition("\n")[0].removesuffix("\r")
+            try:
+                return raw.decode("utf-8").partition("\n")[0].removesuffix("\r")
+            except UnicodeDecodeError as error:
+                raise Malformed(f"the passphrase in {file} is not UTF-8 text") from error
         if (given := os.environ.get(PASSPHRASE_VARIABLE)) is not None:
             return given
         try:
             return str(
                 typer.prompt("Passphrase", hide_input=True, confirmation_prompt=new, err=True)
             )
-        except click.Abort as error:
+        except typer.Abort as error:
             raise MissingDocument(
                 f"no passphrase was given; use --passphrase-file or ${PASSPHRASE_VARIABLE}"
             ) from error

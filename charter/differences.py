@@ -63,8 +63,8 @@ def _fields(raw: bytes | None) -> dict[str, str]:
         return {}
     try:
         return dict(_flat("", msgspec.json.decode(raw)))
-    except (msgspec.DecodeError, UnicodeDecodeError):
-        # A published calculation may be of any format: it is one value.
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+        # A published calculation may be of any form: it is one value.
         return {"": f"{len(raw)} bytes"}
 
 

@@ -38,6 +38,7 @@ from peerllm.charter.command_options import (
 )
 from peerllm.charter.drafts import Draft, read_draft
 from peerllm.charter.errors import BadSignature, Malformed
+from peerllm.charter.folder import read_bounded
 from peerllm.charter.given_documents import first_files, given_files
 from peerllm.charter.key_files import open_key, read_public
 from peerllm.charter.presentation import as_json, difference_table, moment, tally_table
@@ -318,7 +319,7 @@ def _changes(draft: Draft) -> Table:
 def _require_root(draft: Draft, root: Path | None) -> None:
     if root is None:
         return
-    if draft.base is None or root.read_bytes() != draft.base.root_raw:
+    if draft.base is None or read_bounded(root) != draft.base.root_raw:
         raise BadSignature(
             f"the draft is not based on the root {root}; sign only what is based on the network's"
             " newest root"

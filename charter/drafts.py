@@ -24,9 +24,8 @@ from peerllm.charter.ballot_papers import (
 )
 from peerllm.charter.ballots import Ballot
 from peerllm.charter.errors import Malformed, MissingDocument
-from peerllm.charter.folder import put_file
+from peerllm.charter.folder import put_file, read_bounded
 from peerllm.charter.spelling import (
-    MAXIMUM_DOCUMENT_BYTES,
     Sha256Hex,
     Version,
     document_name,
@@ -199,18 +198,6 @@ def _read_base(folder: Path) -> CharterVersion:
     return read_version(
         read_bounded(folder / "root.json"), read_bounded(folder / "targets.json"), fetch
     )
-
-
-def read_bounded(path: Path) -> bytes:
-    """Return a file of at most the size of a document; raises MissingDocument or Malformed."""
-    try:
-        with path.open("rb") as file:
-            raw = file.read(MAXIMUM_DOCUMENT_BYTES + 1)
-    except OSError as error:
-        raise MissingDocument(f"{path} cannot be read: {error.strerror}") from error
-    if len(raw) > MAXIMUM_DOCUMENT_BYTES:
-        raise Malformed(f"{path} has more than {MAXIMUM_DOCUMENT_BYTES} bytes")
-    return raw
 
 
 def read_paper(path: Path, kind: type[Paper]) -> Paper:

@@ -11,6 +11,9 @@ from typing import Final
 from tuf.api.exceptions import DownloadHTTPError
 from tuf.ngclient.fetcher import FetcherInterface
 
+from peerllm.charter.errors import Malformed, MissingDocument
+from peerllm.charter.spelling import MAXIMUM_DOCUMENT_BYTES
+
 METADATA: Final = "metadata"
 TARGETS: Final = "targets"
 _PIECE_BYTES: Final = 64 * 1024
@@ -42,6 +45,21 @@ class FolderFetcher(FetcherInterface):
             while piece := file.read(_PIECE_BYTES):
                 self.latest_raw += piece
                 yield piece
+
+
+def read_bounded(path: Path) -> bytes:
+    """Return a file of at most the size of a document; raises MissingDocument or Malformed."""
+    try:
+        # A named pipe would keep its reader waiting for ever.
+        if path.exists() and not path.is_file():
+            raise MissingDocument(f"{path} cannot be read: it is not a plain file")
+        with path.open("rb") as file:
+            raw = file.read(MAXIMUM_DOCUMENT_BYTES + 1)
+    except OSError as error:
+        raise MissingDocument(f"{path} cannot be read: {error.strerror}") from error
+    if len(raw) > MAXIMUM_DOCUMENT_BYTES:
+        raise Malformed(f"{path} has more than {MAXIMUM_DOCUMENT_BYTES} bytes")
+    return raw
 
 
 def put_file(path: Path, content: bytes) -> None:

@@ -18,7 +18,7 @@ from peerllm.charter.document_set import (
     TERMS_FILE,
 )
 from peerllm.charter.documents import read_document, write_document
-from peerllm.charter.errors import AlreadyFounded
+from peerllm.charter.errors import AlreadyFounded, Malformed
 from peerllm.charter.folder import METADATA
 from peerllm.charter.key_files import open_key, seal_key, steward_of
 from peerllm.charter.publishing import TIMESTAMP, OnlineKeys
@@ -87,11 +87,11 @@ def found_files(  # noqa: PLR0913 - all given by name
     Every steward's key is taken from, or made in, `steward_keys_directory` as NAME.key (0600), and
     so is the operator's online.key. With a passphrase new stewards' keys are sealed with it. The
     stewards stand for the leadership clause's interests in turn. The timestamp lives as long as the
-    charter unless told otherwise. Raises a CharterError, KeyFileError, or ValueError for an
-    impossible threshold; no key is left behind by refused documents.
+    charter unless told otherwise. Raises a CharterError or KeyFileError; no key is left
+    behind by refused documents.
     """
     if len(set(stewards)) != len(stewards) or not 1 <= threshold <= len(stewards):
-        raise ValueError(f"{threshold} of the stewards {', '.join(stewards)} cannot be a threshold")
+        raise Malformed(f"{threshold} of the stewards {', '.join(stewards)} cannot be a threshold")
     if (directory / TIMESTAMP).exists():
         raise AlreadyFounded(f"{directory} already holds a charter; amend it or take another one")
     paths = {name: steward_keys_directory / f"{name}.key" for name in (*stewards, ONLINE_KEY)}

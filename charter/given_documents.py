@@ -13,8 +13,8 @@ from peerllm.charter.document_set import (
     TERMS_FILE,
 )
 from peerllm.charter.documents import write_document
-from peerllm.charter.drafts import read_bounded
 from peerllm.charter.errors import Malformed, MissingDocument
+from peerllm.charter.folder import read_bounded
 
 # A folder given by mistake, such as a home, is told apart from documents before it is read.
 _MAXIMUM_FILES: Final = 1_000

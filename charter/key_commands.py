@@ -12,6 +12,7 @@ from peerllm.charter.command_options import (
     passphrase,
     refusals,
 )
+from peerllm.charter.folder import read_bounded
 from peerllm.charter.key_files import (
     open_key,
     read_public,
@@ -89,8 +90,7 @@ def _public_path(path: Path) -> Path:
 
 
 def _shown(path: Path) -> Steward | OnlineKey:
-    with path.open("rb") as file:
-        start = file.read(4_096)
+    start = read_bounded(path)
     if b'"steward-private-key/' in start:
         return steward_in(path)
     if b'"steward/' in start:

@@ -11,7 +11,7 @@ from cryptography.hazmat.primitives.ciphers.aead import ChaCha20Poly1305
 from cryptography.hazmat.primitives.kdf.scrypt import Scrypt
 
 from peerllm.charter.errors import CharterError, Malformed, MissingDocument
-from peerllm.charter.folder import put_file
+from peerllm.charter.folder import put_file, read_bounded
 from peerllm.charter.spelling import document_name, spelling
 from peerllm.charter.stewards import OnlineKey, Steward
 from peerllm.crypto.errors import KeyFileError
@@ -65,7 +65,11 @@ def steward_of(name: str, interest: str, key: Identity) -> Steward:
     try:
         return msgspec.convert(plain, Steward)
     except msgspec.ValidationError as error:
-        raise Malformed(f"a steward cannot have this name or interest: {error}") from error
+        raise Malformed(
+            f"a steward cannot be called {name[:80]!r} and stand for {interest[:80]!r}: take up to"
+            " 40 small letters, digits and hyphens for the name, 32 letters and hyphens for the"
+            " interest"
+        ) from error
 
 
 def seal_key(
@@ -135,16 +139,12 @@ def steward_in(path: Path) -> Steward:
 
 def read_public(path: Path, kind: type[Public]) -> Public:
     """Return what is in a public key file; raises MissingDocument or Malformed."""
-    try:
-        with path.open("rb") as file:
-            raw = file.read(_MAXIMUM_BYTES + 1)
-    except OSError as error:
-        raise MissingDocument(f"{path} cannot be read: {error.strerror}") from error
+    raw = read_bounded(path)
     name = document_name(kind)
     try:
         public = msgspec.json.decode(raw, type=kind)
     except (msgspec.DecodeError, UnicodeDecodeError) as error:
-        raise Malformed(f"{path} is not the public file of a {name}: {error}") from error
+        raise Malformed(f"{path} is no public file of the kind {name}: {error}") from error
     if spelling(public) != raw:
         raise Malformed(f"{path} was altered; ask its owner for the file again")
     return public

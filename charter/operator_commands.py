@@ -23,8 +23,8 @@ from peerllm.charter.command_options import (
     reckoned,
     refusals,
 )
-from peerllm.charter.drafts import read_bounded, read_draft
-from peerllm.charter.folder import put_file
+from peerllm.charter.drafts import read_draft
+from peerllm.charter.folder import put_file, read_bounded
 from peerllm.charter.key_files import open_key
 from peerllm.charter.presentation import charter_sentence
 from peerllm.charter.publishing import (

@@ -173,10 +173,15 @@ def _stewards(charter: Charter) -> Table:
 
 
 def difference_table(title: str, differences: Iterable[Difference]) -> Table:
-    """Return differences side by side."""
-    table = make_table(title, "File", "Field", "Before", "After")
+    """Return differences side by side, file by file."""
+    table = make_table(title, "Field", "Before", "After")
+    file = None
     for difference in differences:
-        values = (difference.file, difference.place, difference.before, difference.after)
+        if difference.file != file:
+            file = difference.file
+            table.add_section()
+            table.add_row(Text(visible(file), style="bold"), "", "")
+        values = (difference.place, difference.before, difference.after)
         table.add_row(*(printable(value or "") for value in values))
     return table
 

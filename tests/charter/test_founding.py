@@ -95,7 +95,7 @@ def test_nothing_is_left_behind_by_a_refused_charter(
 def test_an_impossible_threshold_is_refused(
     tmp_path: Path, network: Any, threshold: int, stewards: list[str]
 ) -> None:
-    with pytest.raises(ValueError, match="threshold"):
+    with pytest.raises(Malformed, match="threshold"):
         _found(tmp_path / "new", network.expires, threshold=threshold, stewards=stewards)
 
 
