@@ -75,16 +75,16 @@ class _Rooms(TyperGroup):
 
 
 # Without rich's help, which would import every room to describe it.
-_application = typer.Typer(
+application = typer.Typer(
     cls=_Rooms, rich_markup_mode=None, add_completion=False, pretty_exceptions_enable=False
 )
 
 
-@_application.callback()
+@application.callback()
 def _peerllm() -> None:
     """PeerLLM: inference that many people own."""
 
 
 def main() -> None:
     """Run the command line."""
-    _application(prog_name="peerllm")
+    application(prog_name="peerllm")
