@@ -1,7 +1,7 @@
 """A network's first years as its stewards live them: every step is a command, every date is given.
 
-Each steward has a machine of their own, a folder with one private key in it. Drafts are carried there and
-back as files; only the operator's folder is ever published.
+Each steward has a machine of their own, a folder with one private key in it. Drafts are carried
+there and back as files; only the operator's folder is ever published.
 """
 
 import json
@@ -15,7 +15,6 @@ from typer.testing import CliRunner
 
 from peerllm.charter.defaults import FIRST_MODEL
 from peerllm.cli.main import application
-
 from tests.coordinator.region_stage import USD, Clock, Region
 
 STEWARDS = {"ada": "hosts", "ben": "customers", "cai": "operator"}
