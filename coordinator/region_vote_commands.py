@@ -8,9 +8,9 @@ import typer
 
 from peerllm.charter.ballots import Ballot
 from peerllm.charter.command_options import AsJson, At, DraftFolder, RootFile, reckoned
-from peerllm.charter.drafts import read_bounded, read_draft
+from peerllm.charter.drafts import read_draft
 from peerllm.charter.errors import Malformed, MissingDocument, NotDecided
-from peerllm.charter.folder import put_file
+from peerllm.charter.folder import put_file, read_bounded
 from peerllm.charter.region_votes import (
     CHOICES,
     Choice,
