@@ -80,14 +80,6 @@
         <translation type="unfinished"></translation>
     </message>
     <message>
-        <source>Payout statements</source>
-        <translation type="unfinished"></translation>
-    </message>
-    <message>
-        <source>Not known yet by this host: the coordinator does not send statements of account. Your receipts are the proof of what you did.</source>
-        <translation type="unfinished"></translation>
-    </message>
-    <message>
         <source>Verify this receipt</source>
         <translation type="unfinished"></translation>
     </message>
@@ -101,6 +93,46 @@
     </message>
     <message>
         <source>All {count} receipts carry this host&apos;s true signature.</source>
+        <translation type="unfinished"></translation>
+    </message>
+    <message>
+        <source>Payouts</source>
+        <translation type="unfinished"></translation>
+    </message>
+    <message>
+        <source>This host does not get statements of account yet. A payout comes with a proof that it is part of a batch in the network&apos;s public log; checking it takes no network and nobody&apos;s word.</source>
+        <translation type="unfinished"></translation>
+    </message>
+    <message>
+        <source>64 hexadecimal digits, or a file</source>
+        <translation type="unfinished"></translation>
+    </message>
+    <message>
+        <source>Proof, as the coordinator gave it to you</source>
+        <translation type="unfinished"></translation>
+    </message>
+    <message>
+        <source>The batch&apos;s root or entry, out of the public log</source>
+        <translation type="unfinished"></translation>
+    </message>
+    <message>
+        <source>Choose …</source>
+        <translation type="unfinished"></translation>
+    </message>
+    <message>
+        <source>Verify payout</source>
+        <translation type="unfinished"></translation>
+    </message>
+    <message>
+        <source>Choose the proof, and what it is to be checked against.</source>
+        <translation type="unfinished"></translation>
+    </message>
+    <message>
+        <source>True, but it is the payout of another host: {proof}</source>
+        <translation type="unfinished"></translation>
+    </message>
+    <message>
+        <source>Choose a file</source>
         <translation type="unfinished"></translation>
     </message>
 </context>

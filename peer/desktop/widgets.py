@@ -133,7 +133,9 @@ def field(name: str, widget: QWidget, note: str = "") -> QVBoxLayout:
     if note:
         widget.setAccessibleDescription(note)
     found.addWidget(title)
-    found.addWidget(widget)
+    # One of a fixed width keeps to the left of its column.
+    is_narrow = widget.maximumWidth() < _PAGE_WIDTH
+    found.addWidget(widget, 0, Qt.AlignmentFlag.AlignLeft if is_narrow else Qt.AlignmentFlag(0))
     if note:
         found.addWidget(label(note, "small"))
     return found

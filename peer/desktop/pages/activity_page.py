@@ -6,6 +6,7 @@ from PySide6.QtWidgets import QAbstractItemView, QHeaderView, QTableWidget, QTab
 
 from peerllm.peer.desktop.activity_view import ReceiptRow, receipt_rows, verdict
 from peerllm.peer.desktop.desk import Desk
+from peerllm.peer.desktop.payout_card import PayoutCard
 from peerllm.peer.desktop.presentation import grouped
 from peerllm.peer.desktop.state import HostSeen, HostState
 from peerllm.peer.desktop.strings import tr
@@ -76,25 +77,18 @@ class ActivityPage(Page):
         card.body.addLayout(row(self.verify_button, None))
         card.body.addWidget(self.result)
         self.body.addWidget(card)
-        statements = Card(tr("Activity", "Payout statements"))
-        statements.body.addWidget(
-            label(
-                tr(
-                    "Activity",
-                    "Not known yet by this host: the coordinator does not send statements of "
-                    "account. Your receipts are the proof of what you did.",
-                ),
-                "muted",
-            )
-        )
-        self.body.addWidget(statements)
+        self.payouts = PayoutCard()
+        self.body.addWidget(self.payouts)
         self.body.addStretch(1)
 
     def show_state(self, state: HostState) -> None:
         """Show the receipts the host has now, once they are looked at."""
         has_any = isinstance(state, HostSeen) and bool(state.receipts.receipts)
         self.verify_button.setEnabled(has_any)
-        if not isinstance(state, HostSeen) or not self.isVisible():
+        if not isinstance(state, HostSeen):
+            return
+        self.payouts.host = state.status.peer_id
+        if not self.isVisible():
             return
         wanted = (state.receipts, state.status.peer_id)
         if wanted == self._shown:
