@@ -94,7 +94,7 @@ amounts = st.integers(0, 10**10)
 tokens = st.integers(0, 100_000)
 
 
-@settings(max_examples=200)
+@settings(max_examples=100)
 @given(amounts, amounts, amounts, amounts, tokens, tokens, tokens, tokens)
 def test_no_price_is_above_its_quote(  # noqa: PLR0917
     a: int, b: int, c: int, d: int, prompt: int, completion: int, more: int, longer: int
