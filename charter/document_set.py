@@ -101,7 +101,9 @@ def succession_faults(
         yield CATALOGUE_FILE, fault
     for name, record in new.regions.items():
         if (before := old.regions.get(name)) != record:
-            for fault in region_change_faults(before, record, new.terms.federation):
+            for fault in region_change_faults(
+                before, record, new.terms.federation, published_at_us
+            ):
                 yield region_file(name), fault
 
 

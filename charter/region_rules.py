@@ -26,6 +26,10 @@ from peerllm.charter.region_record import (
 from peerllm.charter.spelling import BASIS_POINTS
 
 _DAY_US: Final = 24 * 3600 * 1_000_000
+# A month to be seconded in, and a fortnight to spare.
+_LONGEST_DRAFT_DAYS: Final = 45
+# Machines that keep time by themselves may be minutes apart.
+_CLOCKS_APART_US: Final = 10 * 60 * 1_000_000
 _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 _MICROSECOND: Final = timedelta(microseconds=1)
 # What figures can bring about from each standing; anything else is decided without them.
@@ -158,17 +162,20 @@ def take_step(  # noqa: PLR0913 - what a decision consists of, given by name
 
 
 def region_change_faults(
-    old: RegionRecord | None, new: RegionRecord, rule: FederationRule
+    old: RegionRecord | None, new: RegionRecord, rule: FederationRule, published_at_us: int
 ) -> Iterator[str]:
     """Yield a sentence for each rule broken by putting one record in place of another.
 
     A new record adds at most one decision to the old one's, and its figures must support it.
+    `published_at_us`: when the change was proposed or seconded.
     """
     past = () if old is None else old.decisions
     if new.decisions[: len(past)] != past:
         yield f"the record of {new.name!r} rewrites decisions that were published"
         return
     added = new.decisions[len(past) :]
+    for decision in added:
+        yield from _date_faults(decision, published_at_us)
     if old is None:
         if len(added) != 1:
             yield f"region {new.name!r} is new: its first record holds the step 'open' alone"
@@ -187,6 +194,17 @@ def region_change_faults(
             days = (notice.earliest_return_us - notice.given_at_us) // _DAY_US
             if days < rule.fall_notice_days:
                 yield f"a notice of {days} days is too short; give {rule.fall_notice_days}"
+
+
+def _date_faults(decision: RegionDecision, published_at_us: int) -> Iterator[str]:
+    age = published_at_us - decision.decided_at_us
+    if age < -_CLOCKS_APART_US:
+        yield f"the step {decision.step!r} is dated after it was proposed"
+    if age > _LONGEST_DRAFT_DAYS * _DAY_US:
+        yield (
+            f"the step {decision.step!r} was drafted {age // _DAY_US} days before: draft it again,"
+            " on fresh figures"
+        )
 
 
 def step_faults(

@@ -14,6 +14,7 @@ from peerllm.charter.seat_rules import (
     WAYS_BACK,
     PauseReason,
 )
+from peerllm.coordinator.errors import StorageError
 from peerllm.coordinator.region_capacity import CapacityOptions, draft_capacity
 from peerllm.coordinator.region_view import (
     EXPECTED,
@@ -28,6 +29,8 @@ from peerllm.coordinator.region_view import (
     require_offering,
     seats_of,
 )
+from peerllm.coordinator.storage_file import StorageFile
+from peerllm.coordinator.storage_schema import DATABASE_FILE
 from peerllm.privacy.endings import clear_endings
 
 PeerId = Annotated[str, typer.Argument(help="The host's peer id.", metavar="PEER")]
@@ -101,27 +104,20 @@ def pause(
     peer_id: PeerId,
     reason: Annotated[PauseReason, typer.Option("--reason", help="Why it gets no work.")],
     data_directory: Data,
-    charter_directory: CharterFolder,
     days: Annotated[
         int,
         typer.Option(
             "--days", min=1, max=LONGEST_PAUSE_DAYS, help="Days after which it works again."
         ),
     ] = 7,
-    root: RootFile = None,
 ) -> None:
     """Give a host no work for a while. It keeps its seat, and comes back by itself at the latest.
 
     \b
     Example:
-      peerllm region pause 12D3Koo... --reason errors --days 3 --data-directory coordinator \\
-        --charter-directory public
+      peerllm region pause 12D3Koo... --reason errors --days 3 --data-directory coordinator
     """
-    with (
-        clear_endings(*EXPECTED),
-        region_view(data_directory, charter_directory, root, None) as view,
-        view.storage() as storage,
-    ):
+    with clear_endings(*EXPECTED), _storage(data_directory) as storage:
         paused = storage.pause_seat(peer_id, reason, days)
         if paused is None:
             raise SeatRefusedError(f"{peer_id} holds no seat; nothing is paused")
@@ -131,26 +127,24 @@ def pause(
         )
 
 
-def resume(
-    peer_id: PeerId,
-    data_directory: Data,
-    charter_directory: CharterFolder,
-    root: RootFile = None,
-) -> None:
+def resume(peer_id: PeerId, data_directory: Data) -> None:
     """Let a paused host work again.
 
     \b
     Example:
-      peerllm region resume 12D3Koo... --data-directory coordinator --charter-directory public
+      peerllm region resume 12D3Koo... --data-directory coordinator
     """
-    with (
-        clear_endings(*EXPECTED),
-        region_view(data_directory, charter_directory, root, None) as view,
-        view.storage() as storage,
-    ):
+    with clear_endings(*EXPECTED), _storage(data_directory) as storage:
         if not storage.resume_seat(peer_id):
             raise SeatRefusedError(f"{peer_id} is not paused; nothing is changed")
         typer.echo(f"{peer_id} gets work again")
+
+
+def _storage(data_directory: Path) -> StorageFile:
+    database = data_directory / DATABASE_FILE
+    if not database.is_file():
+        raise StorageError(f"there is no coordinator's database {database}")
+    return StorageFile(database)
 
 
 def _apply(view: RegionView, region: str, found: RegionSeats) -> None:

@@ -63,7 +63,7 @@ def taken(record: RegionRecord, step: RegionStep, now_us: int, *levels: int) -> 
     )
     assert isinstance(after, RegionRecord), after
     assert list(region_faults(after)) == []
-    assert list(region_change_faults(record, after, RULE)) == []
+    assert list(region_change_faults(record, after, RULE, now_us)) == []
     return after
 
 
@@ -191,7 +191,7 @@ def test_a_record_that_was_tampered_with_does_not_follow(
     active: RegionRecord, federated: RegionRecord
 ) -> None:
     def faults(new: RegionRecord, old: RegionRecord | None = active) -> str:
-        return " ".join(region_change_faults(old, new, RULE))
+        return " ".join(region_change_faults(old, new, RULE, new.decisions[-1].decided_at_us))
 
     decision = federated.decisions[-1]
     replace = msgspec.structs.replace
@@ -213,6 +213,15 @@ def test_a_record_that_was_tampered_with_does_not_follow(
     assert hurried.notice is not None
     short = replace(hurried.notice, earliest_return_us=hurried.notice.given_at_us + DAY_US)
     assert "a notice of 1 days" in faults(replace(hurried, notice=short), federated)
+
+
+def test_a_draft_is_neither_of_the_future_nor_stale(
+    active: RegionRecord, federated: RegionRecord
+) -> None:
+    at_us = federated.decisions[-1].decided_at_us
+    for days, says in ((0, ""), (45, ""), (46, "drafted 46 days before"), (-1, "after it was")):
+        faults = list(region_change_faults(active, federated, RULE, at_us + days * DAY_US))
+        assert (says in " ".join(faults)) if says else faults == []
 
 
 def test_amounts_are_read_by_people() -> None:
@@ -259,7 +268,7 @@ def test_a_life_by_the_rule_always_obeys_the_rule(
         )
         assert isinstance(after, RegionRecord)
         assert list(region_faults(after)) == []
-        assert list(region_change_faults(record, after, rule)) == []
+        assert list(region_change_faults(record, after, rule, now_us)) == []
         if after.status == "federated" and record.status != "federated":
             assert min(past[-3:]) >= 100
         if record.status == "federated" and after.status != "federated":

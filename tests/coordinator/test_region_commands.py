@@ -270,17 +270,23 @@ def test_only_a_federated_region_drafts_its_capacity(network: Path) -> None:
 
 
 def test_a_paused_host_is_shown_with_its_way_back(network: Path) -> None:
-    paused = run(network, "pause", "host-07", "--reason", "errors", "--days", 3, at=None)
+    def act(*arguments: object) -> Result:
+        given = [*(str(argument) for argument in arguments), "--data-directory"]
+        return CliRunner().invoke(region_app, [*given, str(network / "data")])
+
+    paused = act("pause", "host-07", "--reason", "errors", "--days", 3)
     assert paused.exit_code == 0, paused.output
     assert "mend what fails" in paused.stdout
     shown = answer(run(network, "seats", "bavaria", "--json", at=None))
     assert [(one["peer_id"], one["reason"]) for one in shown["paused"]] == [("host-07", "errors")]
     assert (shown["models"][0]["held"], shown["models"][0]["paused"]) == (50, 1)
     assert "mend what fails" in run(network, "seats", "bavaria", at=None).stdout
-    assert run(network, "resume", "host-07", at=None).exit_code == 0
-    refused(run(network, "resume", "host-07", at=None), "is not paused")
-    refused(run(network, "pause", "nobody", "--reason", "slow", at=None), "holds no seat")
-    assert run(network, "pause", "host-07", "--reason", "ugly", at=None).exit_code == 2
+    assert act("resume", "host-07").exit_code == 0
+    refused(act("resume", "host-07"), "is not paused")
+    refused(act("pause", "nobody", "--reason", "slow"), "holds no seat")
+    assert act("pause", "host-07", "--reason", "ugly").exit_code == 2
+    (network / "data" / "coordinator.sqlite").unlink()
+    refused(act("resume", "host-07"), "no coordinator's database")
 
 
 def test_the_waiting_list_gives_free_seats_in_order(network: Path) -> None:
