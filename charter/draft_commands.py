@@ -83,7 +83,7 @@ def init(
         )
         begun = begin_founding(
             draft,
-            files=first_files(network, documents),
+            files=first_files(network, documents, epoch_us(now)),
             signatories=signatories,
             now=now,
             expires=now + timedelta(days=days),

@@ -5,12 +5,13 @@ from typing import Final
 
 from peerllm.charter.ballot_papers import kind_of
 from peerllm.charter.default_terms import first_terms
-from peerllm.charter.defaults import first_catalogue, first_standard, first_tariff
+from peerllm.charter.defaults import first_catalogue, first_region, first_standard, first_tariff
 from peerllm.charter.document_set import (
     CATALOGUE_FILE,
     STANDARD_FILE,
     TARIFF_FILE,
     TERMS_FILE,
+    region_file,
 )
 from peerllm.charter.documents import write_document
 from peerllm.charter.errors import Malformed, MissingDocument
@@ -42,12 +43,19 @@ def given_files(folder: Path) -> dict[str, bytes]:
     return {name: read_bounded(path) for name, path in names.items()}
 
 
-def first_files(network: str, folder: Path | None) -> dict[str, bytes]:
-    """Return a new network's documents: those given, and the defaults for the rest."""
+def first_files(network: str, folder: Path | None, now_us: int) -> dict[str, bytes]:
+    """Return a new network's documents: those given, and the defaults for the rest.
+
+    Without a region among them the network begins with one, open from `now_us` on.
+    """
+    given = {} if folder is None else given_files(folder)
     files = {
         TERMS_FILE: write_document(first_terms(network)),
         TARIFF_FILE: write_document(first_tariff()),
         CATALOGUE_FILE: write_document(first_catalogue()),
         STANDARD_FILE: write_document(first_standard()),
     }
-    return files if folder is None else files | given_files(folder)
+    if not any(kind_of(name) == "region" for name in given):
+        region = first_region(now_us)
+        files[region_file(region.name)] = write_document(region)
+    return files | given

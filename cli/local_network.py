@@ -16,15 +16,11 @@ import httpx
 import psutil
 import trio
 
-from peerllm.charter.defaults import (
-    FIRST_MODEL,
-    first_catalogue,
-    first_standard,
-    first_tariff,
-    first_terms,
-)
+from peerllm.charter.defaults import FIRST_MODEL
 from peerllm.charter.errors import CharterError
-from peerllm.charter.store import found_network, founding_root, load_charter
+from peerllm.charter.founding import found_files
+from peerllm.charter.given_documents import first_files
+from peerllm.charter.store import founding_root, load_charter
 from peerllm.coordinator.service import CoordinatorSettings, now_us
 from peerllm.coordinator.storage_file import StorageFile
 from peerllm.crypto.identity import Identity
@@ -159,12 +155,9 @@ def _charter_model(data: Path) -> bytes:
     charter = data / "charter"
     now = datetime.now(UTC)
     if not charter.exists():
-        found_network(
+        found_files(
             charter,
-            terms=first_terms("local"),
-            tariff=first_tariff(),
-            catalogue=first_catalogue(),
-            standard=first_standard(),
+            files=first_files("local", None, now_us()),
             steward_keys_directory=data / "stewards",
             now=now,
             expires=now + timedelta(days=CHARTER_DAYS),

@@ -84,7 +84,8 @@ def capacity(version: int = 1, seats: int = 12) -> bytes:
 
 def found(place: Path, *, region: RegionRecord | None = None) -> SmallCharter:
     """Found a network of three stewards, with one region."""
-    files = first_files("home", None)
+    files = first_files("home", None, FOUNDED_US)
+    del files["regions/default.json"]
     record = region or federated_region()
     files[f"regions/{record.name}.json"] = write_document(record)
     files["calculations/2030-q1.csv"] = b"electricity,100000\n"

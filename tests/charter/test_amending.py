@@ -472,7 +472,7 @@ def test_a_founding_is_signed_by_every_steward(tmp_path: Path, network: Any) -> 
     now = network.founded_at
     begun = begin_founding(
         draft,
-        files=first_files("new", None),
+        files=first_files("new", None, 0),
         signatories=Signatories(
             stewards=tuple(
                 steward_of(name, interest, key)
