@@ -178,7 +178,10 @@ def seat(
 
 @coordinator_app.command()
 def unseat(peer_id: str, data_directory: Data) -> None:
-    """Take a host's seat; a connected host is disconnected within seconds."""
+    """Take a host's seat; a connected host is disconnected within seconds.
+
+    Never for underperformance: `peerllm region pause` lets a host rest and keeps its seat.
+    """
     with _storage(data_directory) as storage:
         if not storage.unseat(peer_id):
             raise CoordinatorError(f"{peer_id} holds no seat")

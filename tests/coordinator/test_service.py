@@ -9,6 +9,8 @@ from pathlib import Path
 
 import msgspec
 import pytest
+import trio
+from trio.testing import MockClock
 from typer.testing import CliRunner
 
 from peerllm.charter.defaults import (
@@ -35,6 +37,7 @@ from peerllm.coordinator.service import (
 )
 from peerllm.coordinator.settlement import Shares
 from peerllm.coordinator.storage import open_storage
+from peerllm.coordinator.storage_file import StorageFile
 from peerllm.crypto.identity import Identity
 
 DIGEST = bytes(32)
@@ -132,6 +135,47 @@ async def test_an_operators_newest_seats_beyond_the_charters_number_do_not_count
         await storage.unseat(peers[0])
         await seats.refresh()
         assert set(seats.current) == {peers[1], peers[2], peers[3]}
+
+
+class Overlay:
+    """Notes whom the coordinator disconnects."""
+
+    def __init__(self) -> None:
+        self.gone: list[str] = []
+
+    async def disconnect(self, peer_id: str) -> None:
+        self.gone.append(peer_id)
+        await trio.lowlevel.checkpoint()
+
+
+async def test_a_pause_reaches_a_connected_host_and_a_seat_taken_ends_its_session(
+    tmp_path: Path, autojump_clock: MockClock
+) -> None:
+    peer, overlay = Identity.generate().peer_id, Overlay()
+    seen: list[str | None] = []
+    async with open_storage(tmp_path / "db.sqlite", clock=lambda: 1) as storage:
+        seats = SeatsInForce(storage, maximum_per_operator=2)
+        await storage.seat(peer, "ada", "community", [DIGEST])
+        await seats.refresh()
+        with (
+            StorageFile(tmp_path / "db.sqlite", clock=lambda: 1) as administration,
+            trio.CancelScope() as scope,
+        ):
+
+            def refreshed() -> None:
+                held = seats.current.get(peer)
+                seen.append(None if held is None or held.pause is None else held.pause.reason)
+                if len(seen) == 1:
+                    administration.pause_seat(peer, "slow", 1)
+                elif len(seen) == 2:
+                    assert overlay.gone == []
+                    administration.unseat(peer)
+                elif overlay.gone or len(seen) == 5:
+                    scope.cancel()
+
+            await seats.keep_fresh(overlay, refreshed)
+    assert seen[:3] == [None, "slow", None]
+    assert overlay.gone == [peer]
 
 
 def test_administration_from_the_command_line(tmp_path: Path) -> None:
