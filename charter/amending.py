@@ -140,14 +140,19 @@ def second_draft(folder: Path, key: Identity, now: datetime) -> Draft:
     return read_draft(folder)
 
 
-def sign_draft(folder: Path, key: Identity, choice: Choice, now: datetime) -> Draft:
+def sign_draft(
+    folder: Path, key: Identity, choice: Choice, now: datetime, *, shown: Draft | None = None
+) -> Draft:
     """Vote on a proposal and, with a yes, sign the version to be; at a founding, sign it.
 
     A steward who joins by this proposal has no vote yet and only signs. Whoever voted yes may sign
     again, for instance after `rebase_draft`. Raises a CharterError when the key is nobody's here,
-    the vote is closed or not open, or another vote of this steward is in the draft.
+    the vote is closed or not open, another vote of this steward is in the draft, or the draft is no
+    longer what was `shown`.
     """
     draft = read_draft(folder)
+    if shown is not None and not _same(draft, shown):
+        raise Malformed("the draft was changed after it was shown; nothing was signed")
     public_key = key.public_key.hex()
     electors = {steward.public_key: steward for steward in draft.electorate}
     joining = {steward.public_key: steward for steward in draft.version.signatories.stewards}
@@ -200,6 +205,15 @@ def version_differences(
         *signatory_differences(old_signatories, version.signatories),
         *document_differences({} if base is None else base.files, version.files),
         *((expiry,) if expiry.before != expiry.after else ()),
+    )
+
+
+def _same(draft: Draft, shown: Draft) -> bool:
+    return (
+        draft.identity == shown.identity
+        and draft.second == shown.second
+        and draft.version.root == shown.version.root
+        and draft.version.targets == shown.version.targets
     )
 
 

@@ -218,7 +218,7 @@ def sign(
         if confirm and not typer.confirm(f"Vote {vote} on this?", err=True):
             raise Malformed("nothing was signed")
         key_pair = open_key(key, passphrase(passphrase_file))
-        sign_draft(draft, key_pair, vote, reckoned(at))
+        sign_draft(draft, key_pair, vote, reckoned(at), shown=shown)
     typer.echo(f"Done. What must travel back is in {draft}: your files in votes and signatures.")
 
 

@@ -167,7 +167,8 @@ def _stewards(charter: Charter) -> Table:
     )
     for steward in charter.stewards:
         table.add_row(steward.name, steward.interest, steward.public_key)
-    table.caption = printable(f"{clause.statement} {clause.recusal}")
+    years = f"They serve {clause.term_days} days."
+    table.caption = printable(f"{clause.statement} {years} {clause.recusal}")
     table.caption_justify = "left"
     return table
 

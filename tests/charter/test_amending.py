@@ -162,6 +162,21 @@ def test_votes_are_cast_by_stewards_once_and_in_time(
     assert len(again.votes) == 2
 
 
+def test_what_is_signed_is_what_was_shown(network: Any, tmp_path: Path) -> None:
+    draft, other = tmp_path / "draft", tmp_path / "other"
+    now = network.founded_at
+    network.propose(draft, standard())
+    second_draft(draft, network.steward(2), now)
+    shown = read_draft(draft)
+    # While the steward reads, another proposal is slipped into the folder.
+    network.propose(other, standard(margin=0))
+    second_draft(other, network.steward(2), now)
+    shutil.copytree(other, draft, dirs_exist_ok=True)
+    with pytest.raises(Malformed, match="changed after it was shown"):
+        sign_draft(draft, network.steward(1), "yes", now, shown=shown)
+    assert read_draft(draft).votes == ()
+
+
 @pytest.mark.parametrize(
     ("files", "sentence"),
     [
