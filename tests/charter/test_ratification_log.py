@@ -9,18 +9,33 @@ import typer
 from typer.testing import CliRunner
 
 from peerllm.charter.commands import charter_app
-from peerllm.charter.documents import write_document
+from peerllm.charter.defaults import (
+    first_catalogue,
+    first_standard,
+    first_tariff,
+    first_terms,
+)
+from peerllm.charter.documents import document_name, write_document
 from peerllm.charter.founding import found_files
-from peerllm.charter.given_documents import first_files
 from peerllm.charter.log_commands import log_app
 from peerllm.charter.region_rules import open_region
+
+FIRST_DOCUMENTS = {
+    f"{document_name(type(document))}.json": write_document(document)
+    for document in (
+        first_terms("example"),
+        first_tariff(),
+        first_catalogue(),
+        first_standard(),
+    )
+}
 
 
 def test_a_new_region_is_taken_down_with_its_ballot(tmp_path: Path) -> None:
     begins = datetime(2030, 1, 1, tzinfo=UTC)
     found_files(
         tmp_path / "public",
-        files=first_files("home", None),
+        files=FIRST_DOCUMENTS,
         steward_keys_directory=tmp_path / "keys",
         now=begins,
         expires=datetime(2031, 1, 1, tzinfo=UTC),

@@ -14,10 +14,15 @@ from region_stage import SIGNER, USD, Clock, Region
 from typer.testing import CliRunner
 
 from peerllm.charter.commands import charter_app
-from peerllm.charter.defaults import FIRST_MODEL, first_catalogue
-from peerllm.charter.documents import read_document, write_document
+from peerllm.charter.defaults import (
+    FIRST_MODEL,
+    first_catalogue,
+    first_standard,
+    first_tariff,
+    first_terms,
+)
+from peerllm.charter.documents import document_name, read_document, write_document
 from peerllm.charter.founding import found_files
-from peerllm.charter.given_documents import first_files
 from peerllm.charter.region_record import (
     LocalCapacity,
     RegionDecision,
@@ -29,10 +34,20 @@ from peerllm.charter.seat_rules import DAY_US
 from peerllm.coordinator.region_commands import region_app
 from peerllm.coordinator.storage_file import StorageFile
 from peerllm.crypto.identity import Identity
+from peerllm.crypto.keyfiles import create_seed_file
 
-KEY = "ab" * 32
+KEY = SIGNER.public_key.hex()
 HOSTS = [f"host-{number:02}" for number in range(50)]
 DIGEST = first_catalogue().models[FIRST_MODEL].digest
+FIRST_DOCUMENTS = {
+    f"{document_name(type(document))}.json": write_document(document)
+    for document in (
+        first_terms("example"),
+        first_tariff(),
+        first_catalogue(),
+        first_standard(),
+    )
+}
 STEPS: tuple[RegionStep, ...] = ("open", "activate", "federate")
 
 
@@ -70,7 +85,7 @@ def founded(tmp_path_factory: pytest.TempPathFactory) -> Path:
     )
     found_files(
         folder / "public",
-        files=first_files("example", None)
+        files=FIRST_DOCUMENTS
         | {f"regions/{region.name}.json": write_document(region) for region in regions},
         steward_keys_directory=folder / "keys",
         now=datetime(2020, 1, 1, tzinfo=UTC),
@@ -170,7 +185,7 @@ def test_status_shows_the_decisions(founded: Path) -> None:
     shown = answer(run(founded, "status", "alps", "--json"))
     assert msgspec.convert(shown, RegionRecord) == record("alps", *STEPS)
     text = run(founded, "status", "alps").stdout
-    for words in ("federated since 2020-01-01", "hosts@alps.example", "1 of abab", "as decided"):
+    for words in ("federated since 2020-01-01", "hosts@alps.example", f"1 of {KEY}", "as decided"):
         assert words in text
 
 
@@ -267,6 +282,24 @@ def test_only_a_federated_region_drafts_its_capacity(network: Path) -> None:
     capacity = read_document(out.read_bytes(), LocalCapacity)
     assert (capacity.seats, capacity.version) == ({FIRST_MODEL: 40}, 1)
     assert capacity.target_utilisation_basis_points == 7_000
+
+
+def test_a_federated_region_signs_and_offers_its_own_seats(network: Path) -> None:
+    out, signed, public = network / "c.json", network / "signed.json", network / "public"
+    assert run(network, "seats", "alps", "--set", f"{FIRST_MODEL}=40", "--out", out).exit_code == 0
+    create_seed_file(network / "alps.key", SIGNER.seed)
+    files = (str(public), str(out), str(signed))
+    for step_of in (("sign", "--key", "alps.key"), ("publish", "--online-key", "keys/online.key")):
+        given = ["capacity", step_of[0], *files, step_of[1], str(network / step_of[2])]
+        result = CliRunner().invoke(charter_app, [*given, "--at", "2020-05-05"])
+        assert result.exit_code == 0, result.output
+    [model] = answer(run(network, "seats", "alps", "--json"))["models"]
+    assert (model["offered"], model["held"]) == (40, 0)
+    refused(run(network, "seats", "alps", "--apply"), "has set its own seats")
+    again = network / "again.json"
+    assert run(network, "seats", "alps", "--utilisation", 80, "--out", again).exit_code == 0
+    capacity = read_document(again.read_bytes(), LocalCapacity)
+    assert (capacity.version, capacity.seats) == (2, {FIRST_MODEL: 40})
 
 
 def test_a_paused_host_is_shown_with_its_way_back(network: Path) -> None:
