@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from functools import cache
 from typing import Final
 
+from peerllm.safety.address_detectors import detect_addresses
 from peerllm.safety.contact_detectors import (
     URL_CREDENTIALS,
     detect_emails,
@@ -14,6 +15,7 @@ from peerllm.safety.contact_detectors import (
     detect_user_names,
 )
 from peerllm.safety.identifier_kinds import KINDS, LEAVABLE, Identifier
+from peerllm.safety.name_bounds import whole_name
 from peerllm.safety.number_detectors import (
     detect_bank_accounts,
     detect_birthdays,
@@ -37,6 +39,7 @@ DETECTORS: Final[Mapping[str, Callable[[str], Iterator[Identifier]]]] = {
     "official numbers": detect_official_numbers,
     "birthdays": detect_birthdays,
     "phone numbers": detect_phones,
+    "postal addresses": detect_addresses,
     "secrets": detect_secrets,
 }
 TAGGER: Final = "names and places (trained)"
@@ -45,11 +48,6 @@ PARTS_OF_NAMES: Final = "parts of names"
 
 _NAME: Final = re.compile(r"[^\W\d_]+")
 _SHORTEST_PART: Final = 3
-_TITLE: Final = re.compile(r"\b(?:mr|mrs|ms|miss|dr|prof)\.? \Z", re.IGNORECASE)
-_TITLE_CHARACTERS: Final = 6
-_BEHIND_PARTICLE: Final = re.compile(
-    r" (?:da|de|del|della|der|dos|du|van|von|bin|ibn)(?: (?:la|las|los|den|der|het))? [A-Z][\w'-]+"
-)
 # Below what a detector is sure of, so that "Gomez" inside an address does not rename it.
 _PART_SCORE: Final = 0.3
 
@@ -86,20 +84,6 @@ def never_left(text: str) -> tuple[Identifier, ...]:
 def _may_be_a_name(word: str) -> bool:
     listed = word in word_list("given_names") or word in word_list("family_names")
     return word not in word_list("titles") and (listed or word not in word_list("english_words"))
-
-
-def _with_title(text: str, found: Identifier) -> Identifier:
-    title = _TITLE.search(text, max(0, found.start - _TITLE_CHARACTERS), found.start)
-    if found.kind != "PERSON" or title is None:
-        return found
-    return Identifier(title.start(), found.end, found.kind, found.score)
-
-
-def _whole_name(text: str, found: Identifier) -> Identifier:
-    """The name with what a particle ties to it: "Leonardo" is "Leonardo da Vinci"."""
-    rest = _BEHIND_PARTICLE.match(text, found.end) if found.kind == "PERSON" else None
-    end = found.end if rest is None else rest.end()
-    return _with_title(text, Identifier(found.start, end, found.kind, found.score))
 
 
 def _parts_of_names(text: str, found: Iterable[Identifier]) -> Iterator[Identifier]:
@@ -141,7 +125,7 @@ class IdentifierFinder:
             Finding(name, found) for name, detect in DETECTORS.items() for found in detect(text)
         ]
         patterns = united(finding.found for finding in matched)
-        tagged = [_whole_name(text, found) for found in self._tagger.find(text, patterns)]
+        tagged = [whole_name(text, found) for found in self._tagger.find(text, patterns)]
         parts = _parts_of_names(text, united((*patterns, *tagged)))
         return (
             *matched,

@@ -17,7 +17,9 @@ _ISSUED: Final = re.compile(
     r"|eyJ[\w-]{8,2048}\.[\w-]{8,4096}\.[\w-]{0,1024}|dop_v1_\w{32,80}|AC[0-9a-f]{32})(?![\w-])"
 )
 _PRIVATE_KEY: Final = re.compile(
-    r"-----BEGIN [A-Z ]{0,30}PRIVATE KEY-----[\w+/=\s:,-]{0,8000}?-----END [A-Z ]{0,30}KEY-----"
+    # Up to the next five hyphens and no further: a text of headers alone is read once, too.
+    r"-----BEGIN [A-Z ]{0,30}PRIVATE KEY-----(?:[\w+/=\s:,]|-(?!----)){0,8000}+"
+    r"-----END [A-Z ]{0,30}KEY-----"
 )
 _NAMED: Final = re.compile(
     r"(?:pass(?:word|wd|phrase|code)?|passwort|mot de passe|contrase\u00f1a|pwd"

@@ -6,7 +6,6 @@ e-mail address beside it. Trained by `benchmarks/safety/train_identifier_tagger.
 
 import re
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
@@ -14,6 +13,7 @@ import pycrfsuite
 
 from peerllm.safety.errors import ModelFileError
 from peerllm.safety.identifier_kinds import Identifier
+from peerllm.safety.token_features import Token, features, tokenize
 from peerllm.safety.wordlists import word_list
 
 TAGGED_KINDS: Final = ("PERSON", "LOCATION", "ORGANIZATION", "ADDRESS")
@@ -21,16 +21,22 @@ MODEL_PATH: Final = Path(__file__).parent / "data" / "identifier_tagger.crfsuite
 
 # A missed name leaves the house, a needless placeholder only blurs the prompt: a word counts as
 # part of an identifier from this probability on.
-DEFAULT_THRESHOLD: Final = 0.12
+DEFAULT_THRESHOLD: Final = 0.012
 # Longer than any sentence of prose; keeps the tables of the model small on hostile text.
 _SEQUENCE_TOKENS: Final = 400
-_FEATURE_CHARACTERS: Final = 24
 
-_TOKEN: Final = re.compile(r"\w+|[^\w\s]+")
 _NAME: Final = re.compile(r"[^\W_]+")
 _PUNCTUATION: Final = " ,;:!?\"'`()[]{}<>|*"
-# A common word alone is no name below this certainty.
+# What may not be a name though the model takes it for one, and below which certainty: a very
+# common word alone; what holds no Latin letters, which the model has hardly seen, or looks like
+# code; a word of the dictionary, or of no list of names, in lower case. Chosen on texts held out:
+# of 1,200 requests that name nobody 98 finds became 45, of WNUT's names 3 in 444 were lost.
 _DOUBTFUL: Final = 0.25
+_SCARCELY: Final = 0.12
+_COMMON: Final = 0.06
+_UNLISTED: Final = 0.04
+_LATIN: Final = re.compile(r"[A-Za-z\u00c0-\u024f]{2}")
+_CODE: Final = re.compile(r"_|[a-z][A-Z]|\w\.\w|[()=]")
 _BETWEEN_LINES: Final = re.compile(
     r"(?:[/-]\w{1,3})?[\s,]{1,4}(?:[0-9]{1,6}[A-Za-z]?(?:[/-]\w{1,3})?[\s,]{1,3}){0,2}"
 )
@@ -45,132 +51,6 @@ _FLAT: Final = re.compile(
     re.IGNORECASE,
 )
 _FLAT_CHARACTERS: Final = 24
-# The model's library speaks UTF-8 and C strings: it takes neither lone surrogates nor NUL.
-_UNSPEAKABLE: Final = re.compile("[\ud800-\udfff\x00]")
-
-
-@dataclass(frozen=True, slots=True, repr=False)
-class Token:
-    """A word, a run of punctuation, or the whole of an identifier of `kind`."""
-
-    start: int
-    end: int
-    word: str
-    kind: str
-    new_line: bool
-
-
-def tokenize(text: str, known: Iterable[Identifier] = ()) -> list[Token]:
-    """The tokens of `text`; each of the `known` identifiers, which do not overlap, is one."""
-    tokens: list[Token] = []
-    position = 0
-
-    def add(start: int, end: int, word: str, kind: str) -> None:
-        new_line = "\n" in text[tokens[-1].end if tokens else 0 : start]
-        tokens.append(Token(start, end, word, kind, new_line))
-
-    def add_words(end: int) -> None:
-        for found in _TOKEN.finditer(text, position, end):
-            word = _UNSPEAKABLE.sub("\ufffd", found.group()[:_FEATURE_CHARACTERS])
-            add(found.start(), found.end(), word, "")
-
-    for identifier in sorted(known):
-        if identifier.start < position:
-            continue
-        add_words(identifier.start)
-        add(identifier.start, identifier.end, f"<{identifier.kind}>", identifier.kind)
-        position = identifier.end
-    add_words(len(text))
-    return tokens
-
-
-def _shape(word: str) -> str:
-    kinds = "".join(
-        "X" if mark.isupper() else "x" if mark.isalpha() else "9" if mark.isdigit() else "."
-        for mark in word[:12]
-    )
-    return re.sub(r"(.)\1+", r"\1", kinds)
-
-
-def _lists_with(word: str, *, ignore: frozenset[str]) -> str:
-    """A letter for every list of names that holds the word."""
-    if word in ignore:
-        return ""
-    return "".join(letter for letter, words in _lists() if word in words)
-
-
-def _lists() -> tuple[tuple[str, frozenset[str]], ...]:
-    return (
-        ("g", word_list("given_names")),
-        ("f", word_list("family_names")),
-        ("p", word_list("places")),
-        ("c", word_list("countries")),
-        ("s", word_list("streets")),
-        ("w", word_list("english_words")),
-    )
-
-
-def _word_features(token: Token, ignore: frozenset[str]) -> tuple[str, str, str]:
-    folded = token.word.casefold()
-    return folded, _shape(token.word), _lists_with(folded, ignore=ignore)
-
-
-def features(tokens: Sequence[Token], *, ignore: frozenset[str] = frozenset()) -> list[list[str]]:
-    """What the model sees of each token; `ignore` hides words from the lists, for training."""
-    words = [_word_features(token, ignore) for token in tokens]
-    capitals = sum(token.word[:1].isupper() for token in tokens)
-    letters = sum(token.word[:1].isalpha() for token in tokens)
-    case = "low" if capitals == 0 else "title" if capitals * 2 > letters else "mixed"
-    rows: list[list[str]] = []
-    for index, token in enumerate(tokens):
-        folded, shape, lists = words[index]
-        row = [
-            f"w={folded}",
-            f"s={shape}",
-            f"l={lists}",
-            f"ls={lists}|{shape}|{case}",
-            f"p2={folded[:2]}",
-            f"p3={folded[:3]}",
-            f"e2={folded[-2:]}",
-            f"e3={folded[-3:]}",
-            f"e4={folded[-4:]}",
-            f"n={min(len(folded), 8)}",
-            f"c={case}",
-        ]
-        row += [f"list={letter}" for letter in lists]
-        if token.new_line:
-            row.append("line")
-        if index == 0 or words[index - 1][1].endswith("."):
-            row.append("begins")
-        row += _near_features(words, index)
-        rows.append(row)
-    return rows
-
-
-def _near_features(words: Sequence[tuple[str, str, str]], index: int) -> list[str]:
-    """What stands up to three tokens before and behind."""
-    _, shape, lists = words[index]
-    row: list[str] = []
-    for offset in (-3, -2, -1, 1, 2, 3):
-        at = index + offset
-        if not 0 <= at < len(words):
-            row.append(f"{offset}edge")
-            continue
-        near, near_shape, near_lists = words[at]
-        row.append(f"{offset}w={near}")
-        if abs(offset) < 3:
-            row += (f"{offset}s={near_shape}", f"{offset}l={near_lists}")
-        if abs(offset) == 1:
-            row += (
-                f"{offset}e3={near[-3:]}",
-                f"{offset}ll={lists}|{near_lists}",
-                f"{offset}ss={shape}|{near_shape}",
-            )
-    if 0 < index < len(words) - 1:
-        row.append(f"around={words[index - 1][0]}|{words[index + 1][0]}")
-    if index > 1:
-        row.append(f"before={words[index - 2][0]}|{words[index - 1][0]}")
-    return row
 
 
 def sequences(tokens: Sequence[Token]) -> Iterator[Sequence[Token]]:
@@ -189,10 +69,23 @@ def _trimmed(text: str, found: Identifier) -> Identifier:
 
 def _names_nobody(value: str, score: float) -> bool:
     words = _NAME.findall(value.casefold())
-    doubtful = len(words) == 1 and score < _DOUBTFUL and words[0] in word_list("english_words")
-    return doubtful or all(
-        word in word_list("no_identifiers") or word in word_list("not_names") for word in words
-    )
+    if all(word in word_list("no_identifiers") or word in word_list("not_names") for word in words):
+        return True
+    if score >= _DOUBTFUL:
+        return False
+    if len(words) == 1 and words[0] in word_list("english_words"):
+        return True
+    if score < _SCARCELY and (not _LATIN.search(value) or _CODE.search(value)):
+        return True
+    if not value.islower():
+        return False
+    common = len(words) == 1 and words[0] in word_list("dictionary")
+    return (common and score < _COMMON) or (score < _UNLISTED and not any(map(_is_listed, words)))
+
+
+def _is_listed(word: str) -> bool:
+    lists = ("given_names", "family_names", "places", "countries")
+    return any(word in word_list(name) for name in lists)
 
 
 def _whole_addresses(text: str, found: Iterable[Identifier]) -> Iterator[Identifier]:

@@ -1,8 +1,11 @@
 """Make the lists of names and places from the providers of the package Faker (MIT).
 
     python benchmarks/safety/make_word_lists.py [--out DIRECTORY]
+    python benchmarks/safety/make_word_lists.py --dictionary FILE
 
-Made with Faker 40.54.0; Faker is needed for this alone.
+Made with Faker 40.54.0; Faker is needed for this alone. With `--dictionary` the list of common
+words instead, from FILE, one of SCOWL's with a word a line: `american-english` of the Debian
+package wamerican 2020.12.07.
 """
 
 import argparse
@@ -46,7 +49,15 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     default = Path(__file__).parents[2] / "safety" / "data" / "words"
     parser.add_argument("--out", type=Path, default=default)
+    parser.add_argument("--dictionary", type=Path)
     arguments = parser.parse_args()
+    if arguments.dictionary is not None:
+        # What has a capital there is a name, and what has an apostrophe a form of another word.
+        known = arguments.dictionary.read_text(encoding="utf-8").split()
+        common = sorted({word for word in known if re.fullmatch(r"[a-z]{2,}", word)})
+        text = "\n".join((*common, ""))
+        (arguments.out / "dictionary.txt").write_text(text, encoding="utf-8")
+        return
     for name, (provider, attributes) in LISTS.items():
         lines = sorted(set(words(provider, attributes)))
         text = "\n".join((*lines, ""))

@@ -12,15 +12,17 @@ import json
 import random
 import re
 import time
-from collections import Counter, defaultdict
-from collections.abc import Callable, Iterable, Sequence
+from collections import defaultdict
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import pycrfsuite
 
+from peerllm.safety.evaluation import IdentifierCount
 from peerllm.safety.identifiers import IdentifierFinder, find_patterns
-from peerllm.safety.tagger import MODEL_PATH, Tagger, features, sequences, tokenize
+from peerllm.safety.tagger import MODEL_PATH, Tagger, sequences
+from peerllm.safety.token_features import features, tokenize
 from peerllm.safety.wordlists import word_list
 
 FILES = ("pii_chat", "pii_presidio_synth", "pii_presidio_generated", "pii_wikigold", "pii_wnut17",
@@ -29,7 +31,6 @@ PROMPT_FILES = ("pii_chat", "pii_presidio_synth", "pii_presidio_generated")
 # Prompts without anybody in them, so that the model learns that most are.
 BENIGN_FILES = ("benign_gpteacher", "benign_responses", "benign_selfinstruct", "notinject")
 LABELS = {"PERSON": "PERSON", "LOCATION": "LOCATION", "ORG": "ORGANIZATION", "ADDRESS": "ADDRESS"}
-NOT_IDENTIFYING = {"DATE", "TITLE", "AGE", "NRP"}
 SEED = 20_260
 WRITTEN_PER_PROMPT = 20
 FOLDS = 5
@@ -73,7 +74,7 @@ def read_benign(data: Path, generator: random.Random) -> list[Example]:
             ):
                 texts.append(text)
     texts = generator.sample(texts, k=min(1_200, len(texts)))
-    return [Example("benign", text, (), "") for text in texts]
+    return [Example("benign", text, (), f"benign {number}") for number, text in enumerate(texts)]
 
 
 def varied(example: Example, generator: random.Random) -> Example:
@@ -204,41 +205,34 @@ def train(examples: Sequence[Example], benign: Sequence[Example], path: Path) ->
     trainer.train(str(path))
 
 
-def report(finder: IdentifierFinder, examples: Sequence[Example]) -> None:
-    by_file = defaultdict(list)
+def counted(finder: IdentifierFinder, examples: Sequence[Example]) -> dict[str, IdentifierCount]:
+    """What the finder does on the texts of each file."""
+    counts: dict[str, IdentifierCount] = defaultdict(IdentifierCount)
     for example in examples:
-        by_file[example.file].append(example)
-    for file, members in sorted(by_file.items()):
-        gold, hit, found, right = Counter(), Counter(), 0, 0
-        needed = covered = marked = 0
-        started = time.perf_counter()
-        predictions = [finder.find(example.text) for example in members]
-        seconds = time.perf_counter() - started
-        for example, predicted in zip(members, predictions, strict=True):
-            personal = [span for span in example.spans if span[2] not in NOT_IDENTIFYING]
-            cover = bytearray(len(example.text))
-            for span in predicted:
-                cover[span.start : span.end] = b"\1" * (span.end - span.start)
-            for start, end, kind in personal:
-                gold[kind] += 1
-                missed = (at for at in range(start, end) if not cover[at])
-                hit[kind] += not any(example.text[at].isalnum() for at in missed)
-                needed += end - start
-                covered += sum(cover[start:end])
-            marked += sum(cover)
-            found += len(predicted)
-            right += sum(
-                any(start < span.end and span.start < end for start, end, _ in example.spans)
-                for span in predicted
+        began = time.process_time()
+        found = finder.find(example.text)
+        seconds = time.process_time() - began
+        counts[example.file].add(example.text, example.spans, found, seconds)
+    return counts
+
+
+def report(counts: Mapping[str, IdentifierCount]) -> None:
+    """A line for each file; counted as `peerllm safety evaluate identifiers` does."""
+    for file, count in sorted(counts.items()):
+        figures = count.figures()
+        shares = " ".join(
+            f"{name} {0 if share is None else share:.3f}"
+            for name, share in (
+                ("recall", figures.recall), ("precision", figures.precision), ("F2", figures.f2)
             )
-        recall, precision = hit.total() / max(1, gold.total()), right / max(1, found)
-        f2 = 5 * precision * recall / max(1e-9, 4 * precision + recall)
-        cost = 1e6 * seconds / sum(len(example.text) for example in members)
-        kinds = " ".join(f"{kind} {hit[kind]}/{gold[kind]}" for kind in sorted(gold))
+        )  # fmt: skip
+        kinds = " ".join(
+            f"{kind} {count.recalled[kind]}/{gold}" for kind, gold in figures.gold_by_kind.items()
+        )
         print(
-            f"{file:24} n={len(members):5} recall {recall:.3f} precision {precision:.3f} "
-            f"F2 {f2:.3f} characters {covered / max(1, needed):.3f} found {found} "
-            f"{cost:.1f} ms/1000 | {kinds}"
+            f"{file:24} n={figures.rows:5} {shares} found {figures.predictions} "
+            f"{figures.ms_per_1000_chars or 0:.1f} ms/1000 | {kinds}",
+            flush=True,
         )
 
 
@@ -256,15 +250,27 @@ def main() -> None:
         return
     fold_of = {
         template: generator.randrange(FOLDS)
-        for template in sorted({example.template for example in examples})
+        for group in (examples, benign)
+        for template in sorted({example.template for example in group})
     }
-    held: list[Example] = []
+    together: dict[str, IdentifierCount] = defaultdict(IdentifierCount)
     for fold in range(arguments.folds):
         path = arguments.out.with_suffix(".check")
-        train([example for example in examples if fold_of[example.template] != fold], benign, path)
-        held = [example for example in examples if fold_of[example.template] == fold]
+        seen = {template for template, of in fold_of.items() if of != fold}
+        train(
+            [example for example in examples if example.template in seen],
+            [example for example in benign if example.template in seen],
+            path,
+        )
+        held = [example for example in (*examples, *benign) if example.template not in seen]
         print(f"fold {fold}, model {path.stat().st_size / 1e6:.2f} MB")
-        report(IdentifierFinder(Tagger(path)), [*held, *benign])
+        counts = counted(IdentifierFinder(Tagger(path)), held)
+        report(counts)
+        for file, count in counts.items():
+            together[file].add_all(count)
+    if arguments.folds > 1:
+        print(f"{arguments.folds} folds together")
+        report(together)
 
 
 if __name__ == "__main__":

@@ -14,7 +14,8 @@ from peerllm.safety.identifiers import (
     united,
 )
 from peerllm.safety.number_detectors import iban_holds, luhn_holds
-from peerllm.safety.tagger import Tagger, tokenize
+from peerllm.safety.tagger import Tagger
+from peerllm.safety.token_features import tokenize
 from peerllm.safety.vault import Vault
 
 
@@ -181,6 +182,8 @@ HOSTILE = {
     "born": "born;\n" * 50_000,
     "passport": "passport | " * 30_000,
     "password shapes": "Aa1!" * 100_000,
+    "addresses": "12 Mill Road, Bonn, IA 12345 " * 5_000,
+    "houses": "Flat 1, 12 Mill " * 20_000,
     "cards": "4111 1111 1111 1111 " * 2_000,
 }
 
@@ -191,6 +194,13 @@ def test_hostile_text_is_read_to_its_end(name: str) -> None:
     found = find_patterns(text + " maria@gomez.org")
     assert found
     assert found[-1].end == len(text) + len(" maria@gomez.org")
+
+
+def test_a_private_key_is_found_whole_behind_a_header_without_one() -> None:
+    header, end = "-----BEGIN RSA PRIVATE KEY-----", "-----END RSA PRIVATE KEY-----"
+    key = f"{header}\nProc-Type: 4,ENCRYPTED\nDEK-Info: AES-128-CBC,0F-1A\n\nMIIE+/a=\n{end}"
+    text = f"{header}\n\nthe header above is empty. {key} and so on"
+    assert (key, "SECRET") in patterns(text)
 
 
 def test_a_great_many_emails() -> None:
