@@ -116,14 +116,18 @@ def with_capacity(charter: SmallCharter, content: bytes) -> SmallCharter:
     return charter
 
 
-def amended(charter: SmallCharter, draft: Path) -> SmallCharter:
-    """Put a second version in force, by a ballot of two yes and one no."""
+def smaller_margin() -> dict[str, bytes]:
     document = msgspec.structs.replace(first_standard(), version=2, answer_margin_milli=150)
+    return {"safety-standard.json": write_document(document)}
+
+
+def amended(charter: SmallCharter, draft: Path, files: dict[str, bytes]) -> SmallCharter:
+    """Put a second version in force, by a ballot of two yes and one no, after 14 days."""
     propose(
         draft,
         base=verified(charter.folder, charter.root, charter.now).version,
-        new_files={"safety-standard.json": write_document(document)},
-        summary="A smaller margin",
+        new_files=files,
+        summary="A small change",
         key=KEYS[0],
         now=charter.now,
         expires=EXPIRES,
@@ -144,4 +148,5 @@ def amended(charter: SmallCharter, draft: Path) -> SmallCharter:
 
 def small_charter(place: Path) -> SmallCharter:
     """Build all of it."""
-    return amended(with_capacity(found(place), capacity()), place / "draft")
+    charter = with_capacity(found(place), capacity())
+    return amended(charter, place / "draft", smaller_margin())

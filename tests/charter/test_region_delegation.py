@@ -29,6 +29,7 @@ from tests.charter.small_charter import (
     NORTH,
     ONLINE,
     SmallCharter,
+    amended,
     capacity,
     federated_region,
     found,
@@ -125,6 +126,28 @@ def test_a_region_that_lets_its_capacity_expire_harms_only_itself(charter: Small
     [notice] = later.notices
     assert "the capacity of region 'north' is not in force" in notice
     assert "expired" in notice
+
+
+def test_a_capacity_signed_with_former_keys_is_not_in_force(
+    charter: SmallCharter, tmp_path: Path
+) -> None:
+    with_capacity(charter, capacity())
+    fresh = Identity.from_seed(b"n" * 32)
+    record = msgspec.structs.replace(
+        federated_region(),
+        version=2,
+        delegated_keys=(fresh.public_key.hex(),),
+        delegated_threshold=1,
+    )
+    files = {"regions/north.json": write_document(record)}
+    later = amended(charter, tmp_path / "draft", files)
+    verified_again = later.verify()
+    assert verified_again.capacities == {}
+    assert "the capacity of region 'north' is not in force" in verified_again.notices[0]
+    with pytest.raises(BadSignature, match="delegated keys"):
+        signed(later, capacity(version=2), NORTH[0])
+    publish(later, capacity(version=2), signed(later, capacity(version=2), fresh))
+    assert later.verify().capacities["north"].version == 2
 
 
 def test_an_altered_capacity_is_refused(charter: SmallCharter) -> None:
