@@ -222,11 +222,11 @@ def adjust(
     with refusals():
         now = reckoned(at)
         charter = _charter(folder, root, now)
-        # Midnight, and a day more than the notice asks: to propose it takes some hours.
+        # Notice counts from the seconding of the proposal: a week to come so far.
         begins = (
             starts.replace(tzinfo=UTC)
             if starts is not None
-            else (now + timedelta(days=NOTICE_DAYS + 2)).replace(
+            else (now + timedelta(days=NOTICE_DAYS + 8)).replace(
                 hour=0, minute=0, second=0, microsecond=0
             )
         )

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Final
+from typing import TYPE_CHECKING, Annotated, Final, TypeVar
 
 import msgspec
 import typer
@@ -22,6 +22,7 @@ from peerllm.charter.command_options import (
 )
 from peerllm.charter.errors import CharterError, Malformed
 from peerllm.charter.folder import put_file
+from peerllm.charter.log_command_line import trusted
 from peerllm.charter.log_entries import PayoutBatch, read_entry
 from peerllm.charter.money_text import usd
 from peerllm.charter.payout_proof import proof_holds, read_proof, write_proof
@@ -36,9 +37,19 @@ from peerllm.coordinator.ledger_presentation import (
     host_values,
 )
 from peerllm.coordinator.payout import Payee
+from peerllm.coordinator.published_marks import (
+    head_faults,
+    logged_roots,
+    read_head,
+    read_root,
+    root_faults,
+    unlogged_faults,
+)
 
 if TYPE_CHECKING:
     from peerllm.coordinator.storage_file import StorageFile
+
+T = TypeVar("T")
 
 ledger_app = typer.Typer(
     name="ledger",
@@ -53,7 +64,6 @@ CharterFolder = Annotated[
     Path, typer.Option("--charter-directory", help="Folder of the signed charter.")
 ]
 Host = Annotated[str, typer.Argument(metavar="HOST", help="Peer id of a host.")]
-_HEAD: Final = re.compile(r"([0-9]{1,18}):([0-9a-f]{64})")
 _DIGEST: Final = re.compile(r"[0-9a-f]{64}")
 
 
@@ -227,6 +237,7 @@ def prove(
 @_command(
     "audit --data-directory data",
     "audit --data-directory data --root 2026-11=5f0c... --head 4711:9a3e...",
+    "audit --data-directory data --log public --log-key log.vkey",
 )
 def audit(
     data_directory: Data,
@@ -236,22 +247,36 @@ def audit(
     root: Annotated[
         list[str] | None, typer.Option("--root", help="BATCH=ROOT as the public log has it.")
     ] = None,
+    log: Annotated[
+        Path | None, typer.Option("--log", help="The public log's files, for all its roots.")
+    ] = None,
+    log_key: Annotated[
+        str | None, typer.Option("--log-key", help="The log's public key, or a file that holds it.")
+    ] = None,
+    region: Annotated[str, typer.Option(help="Region of these books in the log.")] = "default",
     as_json: AsJson = False,
 ) -> None:
     """Recount every balance, the hosts' share of every charge, every payout and every link.
 
     Reads only. What the books say of themselves is not enough against who can rewrite all of
-    them: give heads or roots that were published before.
+    them: give heads or roots that were published before, or the public log with its key.
     """
+    if (log is None) != (log_key is None):
+        raise typer.BadParameter("--log and --log-key go together")
+    heads = [_mark(read_head(text), "--head NUMBER:DIGEST") for text in head or ()]
+    roots = [_mark(read_root(text), "--root BATCH=ROOT") for text in root or ()]
     with _refusals(), _books(data_directory) as books:
         began = time.monotonic()
         report = books.ledger_check()
-        faults = [
-            *report.faults,
-            *(_head_fault(books, text) for text in head or ()),
-            *(_root_fault(books, text) for text in root or ()),
-        ]
-        faults = [fault for fault in faults if fault]
+        faults = list(report.faults)
+        if log is not None and log_key is not None:
+            logged = logged_roots(log, trusted(log_key, None, None), region)
+            roots += logged.items()
+            faults += unlogged_faults(books, logged)
+        for number, digest in heads:
+            faults += head_faults(books, number, digest)
+        for batch, batch_root in roots:
+            faults += root_faults(books, batch, batch_root)
         if report.debits != report.credits:
             faults.append(f"debits are {report.debits} nano-USD, credits {report.credits}")
         seconds = time.monotonic() - began
@@ -299,28 +324,10 @@ def _check_proof(check: Path, root: str | None, entry: Path | None) -> None:
     )
 
 
-def _head_fault(books: "StorageFile", text: str) -> str:
-    found = _HEAD.fullmatch(text)
-    if found is None:
-        raise typer.BadParameter("--head takes NUMBER:DIGEST, as an audit prints it")
-    digest = books.chain_digest(int(found[1]))
-    if digest is None:
-        return f"the hash chain has no link {found[1]} any more: books were cut off"
-    if digest.hex() != found[2]:
-        return f"link {found[1]} of the hash chain was {found[2]}: the books were written anew"
-    return ""
-
-
-def _root_fault(books: "StorageFile", text: str) -> str:
-    batch, _, root = text.partition("=")
-    if _DIGEST.fullmatch(root) is None:
-        raise typer.BadParameter("--root takes BATCH=ROOT, the root in 64 hexadecimal digits")
-    found = books.payouts.batch(batch)
-    if found is None:
-        return f"there is no batch {batch[:50]} in these books"
-    if found.computed_root().hex() != root:
-        return f"batch {batch} was published with root {root}: the books were written anew"
-    return ""
+def _mark(given: T | None, wanted: str) -> T:
+    if given is None:
+        raise typer.BadParameter(f"give {wanted}")
+    return given
 
 
 def _terms(folder: Path, root: Path | None) -> CharterTerms:

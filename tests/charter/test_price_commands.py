@@ -1,6 +1,7 @@
 """`peerllm price`: what a steward, a customer and a school see, and what is refused."""
 
 import json
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
@@ -78,6 +79,32 @@ def test_adjust_writes_a_tariff_that_the_rule_lets_through(
     assert json.loads(calculation)["factor_numerator"] == 21
     published = {"calculations/tariff-2.json": calculation}
     assert list(calculation_faults(first_tariff(), new, published)) == []
+
+
+def test_an_adjustment_is_voted_on_announced_and_then_in_force(
+    price: Any, network: Any, tmp_path: Path
+) -> None:
+    assert price("adjust", "--value", "hardware=110000", "--out", tmp_path / "new").exit_code == 0
+    files = {
+        name: (tmp_path / "new" / name).read_bytes()
+        for name in ("tariff.json", "calculations/tariff-2.json")
+    }
+    with pytest.raises(Malformed, match="is not published with it"):
+        network.amend(tmp_path / "bare", {"tariff.json": files["tariff.json"]})
+    ratified = network.amend(tmp_path / "draft", files)
+    starts = network.founded_at + timedelta(days=38)
+    assert ratified < starts
+    seen = {}
+    for moment in (ratified, starts - timedelta(seconds=1), starts):
+        at = ["--at", moment.strftime("%Y-%m-%dT%H:%M:%S")]
+        line = [str(network.folder), "--json", *at]
+        shown = json.loads(CliRunner().invoke(price_app, ["show", *line]).stdout)
+        seen[moment] = (shown["in_force"]["version"], shown["announced"] is not None)
+    assert list(seen.values()) == [(1, True), (1, True), (2, False)]
+    explained = CliRunner().invoke(price_app, ["explain", str(network.folder), *at])
+    assert explained.exit_code == 0
+    assert "says the same" in explained.stdout
+    assert "+2.00%" in explained.stdout
 
 
 @pytest.mark.parametrize(

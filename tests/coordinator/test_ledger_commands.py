@@ -7,11 +7,13 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import pytest
 from click.testing import Result
 from typer.testing import CliRunner
 
 from peerllm.charter.defaults import first_catalogue, first_standard, first_tariff, first_terms
+from peerllm.charter.log import create_log, open_log, read_entry
 from peerllm.charter.store import found_network
 from peerllm.coordinator.accounts import SignedReceipt
 from peerllm.coordinator.ledger_commands import ledger_app
@@ -19,6 +21,7 @@ from peerllm.coordinator.payout import DAY_US
 from peerllm.coordinator.service import now_us
 from peerllm.coordinator.settlement import ChunkWork, HostWork, Settlement, Shares, settle
 from peerllm.coordinator.storage_file import StorageFile
+from peerllm.crypto.identity import Identity
 
 USD = 10**9
 PAYER = ("--payer-name", "PeerLLM", "--payer-account", "DE89370400440532013000")
@@ -116,6 +119,32 @@ def test_a_payout_its_statement_and_its_proof(run: Any, tmp_path: Path) -> None:
     rewritten = run("audit", "--root", f"2026-11={'0' * 64}")
     assert rewritten.exit_code == 1
     assert "the books were written anew" in rewritten.stderr
+
+
+def test_an_audit_holds_the_books_to_the_public_log(run: Any, tmp_path: Path) -> None:
+    assert run("payee", "old", "--name", "Grace", "--account", "000123456").exit_code == 0
+    pay = ("payout", "2026-11", "--out", tmp_path / "out", *PAYER)
+    assert run(*pay, charter=True).exit_code == 0
+    operator = Identity.from_seed(bytes(32))
+    key = create_log(tmp_path / "log", "example.org/log", operator)
+    (tmp_path / "log.vkey").write_text(str(key))
+    options = ("--log", tmp_path / "log" / "public", "--log-key", tmp_path / "log.vkey")
+    missing = run("audit", *options)
+    assert missing.exit_code == 1
+    assert "batch 2026-11 is in the books but not in the public log" in missing.stderr
+    entry = read_entry((tmp_path / "out" / "public" / "2026-11.entry.json").read_bytes())
+    other = msgspec.structs.replace(entry.body, batch="2026-10")
+    with open_log(tmp_path / "log") as log:
+        log.append([entry])
+        log.publish(operator)
+    assert run("audit", *options).exit_code == 0
+    with open_log(tmp_path / "log") as log:
+        log.append([msgspec.structs.replace(entry, body=other)])
+        log.publish(operator)
+    lost = run("audit", *options)
+    assert lost.exit_code == 1
+    assert "batch 2026-10 was published, but these books do not have it" in lost.stderr
+    assert run("audit", "--log", tmp_path / "log" / "public").exit_code == 2
 
 
 def test_an_audit_holds_the_books_to_a_head_noted_before(run: Any) -> None:
