@@ -8,7 +8,7 @@ from PySide6.QtWidgets import QFileDialog, QLineEdit
 
 from peerllm.peer.desktop.errand import Errand
 from peerllm.peer.desktop.strings import tr
-from peerllm.peer.desktop.widgets import Card, button, field, label, row, say
+from peerllm.peer.desktop.widgets import Card, button, label, row, say
 
 _ROOT: Final = re.compile(r"[0-9a-fA-F]{64}")
 
@@ -41,16 +41,15 @@ class PayoutCard(Card):
         self.proof.setPlaceholderText("proof.json")
         self.published = QLineEdit()
         self.published.setPlaceholderText(tr("Activity", "64 hexadecimal digits, or a file"))
-        proof = field(tr("Activity", "Proof, as the coordinator gave it to you"), self.proof)
-        root = tr("Activity", "The batch's root or entry, out of the public log")
-        published = field(root, self.published)
-        for layout, edit in ((proof, self.proof), (published, self.published)):
+        for name, edit in (
+            (tr("Activity", "Proof, as the coordinator gave it to you"), self.proof),
+            (tr("Activity", "The batch's root or entry, out of the public log"), self.published),
+        ):
             choose = button(tr("Activity", "Choose …"), "plain", self._chooser(edit))
-            choose.setAccessibleName(f"{edit.accessibleName()}: {choose.text()}")
-            layout.removeWidget(edit)
-            line = row(edit, choose)
-            layout.insertLayout(1, line)
-            self.body.addLayout(layout)
+            choose.setAccessibleName(f"{name}: {choose.text()}")
+            edit.setAccessibleName(name)
+            self.body.addWidget(label(name))
+            self.body.addLayout(row(edit, choose))
         self.verify_button = button(tr("Activity", "Verify payout"), "plain", self.verify)
         self.result = label("", "muted")
         self.result.hide()
