@@ -22,7 +22,7 @@ from peerllm.charter.document_set import (
     read_document_set,
     succession_faults,
 )
-from peerllm.charter.errors import AlteredDocument, Malformed
+from peerllm.charter.errors import AlteredDocument, Malformed, RolledBack
 from peerllm.charter.metadata import ballot_of, moment_of, require_threshold, targets_of
 from peerllm.charter.spelling import MAXIMUM_DOCUMENT_BYTES
 from peerllm.charter.stewards import Signatories, root_of, signatories_of, signatory_faults
@@ -81,7 +81,12 @@ def read_version(
     require_threshold(root_raw, Root.type, root)
     require_threshold(targets_raw, Targets.type, root)
     # The root is published after the targets that it comes with: see `publishing`.
-    if root.version not in (targets.version, targets.version - 1):
+    if root.version > targets.version:
+        raise RolledBack(
+            f"rolled back: targets.json has version {targets.version} and the root"
+            f" {root.version}; get the newest charter"
+        )
+    if root.version < targets.version - 1:
         raise Malformed(f"root {root.version} and targets {targets.version} are of two versions")
     if not _BALLOT_ID.fullmatch(ballot_of(targets)):
         raise Malformed("targets.json does not name the proposal that led to it")
