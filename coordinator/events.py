@@ -11,6 +11,8 @@ CoordinatorEvent = Literal[
     "host_joined",
     "host_refused",
     "host_gone",
+    "seat_paused",
+    "seat_resumed",
     "model_sought",
     "leads",
     "request_failed",

@@ -1,11 +1,13 @@
 """Hosts' sessions: who is admitted, what a hello must prove, and where messages go afterwards."""
 
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Protocol
 
 import trio
 
+from peerllm.charter.seat_rules import WAYS_BACK
 from peerllm.coordinator.accounts import Seat
 from peerllm.coordinator.events import CoordinatorEvent
 from peerllm.coordinator.introductions import Introductions, holder_of
@@ -17,7 +19,7 @@ from peerllm.coordinator.registry import (
     offered_digests,
 )
 from peerllm.crypto.certificate import CertificateRefused, read_certificate
-from peerllm.overlay.errors import SessionViolation
+from peerllm.overlay.errors import SessionClosed, SessionViolation
 from peerllm.overlay.framing import ByteStream
 from peerllm.overlay.messages import (
     MAXIMUM_HOST_FRAME_BYTES,
@@ -33,6 +35,7 @@ from peerllm.overlay.messages import (
     Piece,
     ReceiptMessage,
     Refused,
+    SeatPause,
     Slots,
     Welcome,
     host_message,
@@ -78,14 +81,39 @@ class HostSessions:
         self._now_us = now_us
         self._metrics = metrics
         self._log = log
+        self._conversations: dict[str, _Conversation] = {}
 
     def admits(self, peer_id: str) -> bool:
         """Whether a peer may open any stream at all."""
         return peer_id in self._seats()
 
     def reseat(self) -> None:
-        """Let connected hosts' seats be what they have become."""
-        self._registry.reseat(self._seats())
+        """Let connected hosts' seats be what they have become, and tell those that are paused."""
+        seats = self._seats()
+        for conversation in self._conversations.values():
+            live, seat = conversation.live, seats.get(conversation.peer_id)
+            if conversation.session and live and seat and seat.pause != live.seat.pause:
+                with suppress(SessionClosed):
+                    conversation.session.post(self._welcome(seat))
+                self._log.event(
+                    "seat_paused" if seat.pause else "seat_resumed", host=conversation.peer_id
+                )
+        self._registry.reseat(seats)
+
+    def _welcome(self, seat: Seat) -> Welcome:
+        pause = None
+        if seat.pause is not None:
+            pause = SeatPause(
+                reason=seat.pause.reason,
+                way_back=WAYS_BACK[seat.pause.reason],
+                until_us=seat.pause.until_us,
+            )
+        return Welcome(
+            coordinator=self._coordinator,
+            heartbeat_seconds=HEARTBEAT_SECONDS,
+            introduces=True,
+            pause=pause,
+        )
 
     async def serve(self, stream: HostStream) -> None:
         """Carry one session to its end."""
@@ -106,6 +134,8 @@ class HostSessions:
         finally:
             if conversation.live is not None:
                 self._registry.leave(conversation.live)
+                if self._conversations.get(stream.peer_id) is conversation:
+                    del self._conversations[stream.peer_id]
                 self._metrics.hosts.set(len(self._registry.hosts))
         self._log.event("host_gone", host=stream.peer_id, reason=end.reason)
 
@@ -125,13 +155,7 @@ class HostSessions:
         elif not (offers := offered_digests(seat, hello.models)):
             refusal = "the seat covers none of the models offered"
         else:
-            session.post(
-                Welcome(
-                    coordinator=self._coordinator,
-                    heartbeat_seconds=HEARTBEAT_SECONDS,
-                    introduces=True,
-                )
-            )
+            session.post(self._welcome(seat))
             previous = conversation.live
             live = LiveHost(
                 seat=seat,
@@ -146,6 +170,7 @@ class HostSessions:
             if previous is None:
                 self._registry.join(live)
                 conversation.live = live
+                self._conversations[conversation.peer_id] = conversation
             else:
                 self._registry.renew(previous, live)
             self._metrics.hosts.set(len(self._registry.hosts))

@@ -186,12 +186,24 @@ class FindModel(msgspec.Struct, frozen=True, kw_only=True, tag="find_model"):
 # From coordinator to host.
 
 
+class SeatPause(msgspec.Struct, frozen=True, kw_only=True):
+    """Why a host gets no work for a while, what ends it sooner, and when it ends by itself."""
+
+    reason: Name
+    way_back: Reason
+    until_us: Instant
+
+
 class Welcome(msgspec.Struct, frozen=True, kw_only=True, tag="welcome"):
-    """The host is admitted to this session. `introduces`: `FindModel` will be answered."""
+    """The host is admitted to this session. `introduces`: `FindModel` will be answered.
+
+    Said again whenever a pause of the host's seat begins or ends.
+    """
 
     coordinator: PeerId
     heartbeat_seconds: Annotated[int, Meta(ge=1, le=3600)]
     introduces: bool = False
+    pause: SeatPause | None = None
 
 
 class ModelHolder(msgspec.Struct, frozen=True, kw_only=True):

@@ -27,6 +27,7 @@ from typing import Annotated, Final, Literal
 import msgspec
 from msgspec import Meta
 
+from peerllm.overlay.messages import SeatPause
 from peerllm.peer.limits import LONGEST_PAUSE_SECONDS, HoldReason, Limits
 
 API_VERSION: Final = 1
@@ -104,6 +105,8 @@ class Status(msgspec.Struct, frozen=True, kw_only=True):
     # serving: takes work; holding: a limit forbids it; waiting: no model or no coordinator.
     state: Literal["serving", "holding", "draining", "waiting"]
     holds: list[HoldReason]
+    # While the network gives this host no work: why, what ends it, and when it ends by itself.
+    seat_pause: SeatPause | None = None
     models: list[ModelStatus] = []
     # Of the first of the models.
     model: str

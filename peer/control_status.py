@@ -59,6 +59,7 @@ def status_of(host: ControlledHost) -> Status:
         connected=daemon.is_connected,
         state=_state(host),
         holds=sorted(host.limits.holds),
+        seat_pause=daemon.seat_pause,
         models=models,
         model=first.name,
         model_digest=first.digest,

@@ -25,6 +25,7 @@ from peerllm.overlay.messages import (
     ModelNotFound,
     ModelOffer,
     Refused,
+    SeatPause,
     Slots,
     Welcome,
     coordinator_message,
@@ -93,6 +94,8 @@ class Conversation:
         self._welcomed = trio.Event()
         # Whether this coordinator knows the question; another release would hang up on it.
         self._introduces = False
+        # While the network gives this host no work: why, and what ends it.
+        self.pause: SeatPause | None = None
         self.over = trio.Event()
 
     @property
@@ -188,10 +191,18 @@ class Conversation:
         if welcome.coordinator != self._host.coordinator:
             raise SessionViolation("welcome in another coordinator's name")
         self._introduces = welcome.introduces
+        self._on_pause(welcome.pause)
         if not self._welcomed.is_set():
             self._welcomed.set()
             self._host.log.event("connected", coordinator=welcome.coordinator)
         self.announce()
+
+    def _on_pause(self, pause: SeatPause | None) -> None:
+        if pause != self.pause and pause is not None:
+            self._host.log.event("seat_paused", reason=pause.reason, until_us=pause.until_us)
+        elif pause != self.pause:
+            self._host.log.event("seat_resumed")
+        self.pause = pause
 
     def _on_dispatch(self, dispatch: Dispatch) -> None:
         if not self._welcomed.is_set():

@@ -25,6 +25,7 @@ from peerllm.overlay.messages import (
     ModelNotFound,
     ModelOffer,
     ModelSharing,
+    SeatPause,
 )
 from peerllm.peer.conversation import Conversation
 from peerllm.peer.events import HostEvent
@@ -118,6 +119,11 @@ class HostDaemon:
     def is_connected(self) -> bool:
         """Whether the coordinator has welcomed this host in a session that still stands."""
         return self._conversation is not None and self._conversation.is_welcome
+
+    @property
+    def seat_pause(self) -> SeatPause | None:
+        """Why the network gives this host no work for a while, as far as it has said so."""
+        return self._conversation.pause if self._conversation else None
 
     @property
     def running(self) -> int:

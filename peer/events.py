@@ -22,6 +22,8 @@ HostEvent = Literal[
     "draining",
     "holding",
     "resumed",
+    "seat_paused",
+    "seat_resumed",
     "control_open",
     "sharing",
     "fetch_begun",

@@ -1,14 +1,15 @@
 import io
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import pytest
 import trio
 from simulated_host import COORDINATOR, DIGEST, NOW_US, new_registry, served_model
 from trio.testing import MockClock, memory_stream_one_way_pair
 
-from peerllm.coordinator.accounts import Seat
+from peerllm.charter.seat_rules import WAYS_BACK
+from peerllm.coordinator.accounts import Seat, SeatPause
 from peerllm.coordinator.host_sessions import HELLO_SECONDS, HostSessions
 from peerllm.coordinator.introductions import Introductions
 from peerllm.coordinator.metrics import Metrics
@@ -68,6 +69,7 @@ class Caller:
     pipe: Pipe
     registry: Registry
     log: io.StringIO
+    sessions: HostSessions
     frames: FrameDecoder = field(default_factory=lambda: FrameDecoder(maximum_bytes=1 << 21))
 
     async def say(self, message: HostMessage) -> None:
@@ -106,7 +108,7 @@ async def session(known: dict[str, Seat]) -> AsyncIterator[Caller]:
     assert sessions.admits(HOST.peer_id) is bool(known)
     async with trio.open_nursery() as nursery:
         nursery.start_soon(sessions.serve, Pipe(from_host[1], to_host[0]))
-        yield Caller(Pipe(to_host[1], from_host[0]), registry, log)
+        yield Caller(Pipe(to_host[1], from_host[0]), registry, log, sessions)
         await trio.testing.wait_all_tasks_blocked()
         nursery.cancel_scope.cancel()
     assert registry.hosts == ()
@@ -148,6 +150,36 @@ async def test_a_seated_host_is_welcomed_and_can_take_work(autojump_clock: MockC
         await caller.say(Slots(digest=DIGEST, free=0))
         await trio.testing.wait_all_tasks_blocked()
         assert caller.registry.candidates(DIGEST, 100)[0].free_slots == 0
+
+
+async def test_a_paused_host_is_told_why_and_what_ends_it(autojump_clock: MockClock) -> None:
+    known = seats(DIGEST)
+    (seat,) = known.values()
+    paused = replace(seat, pause=SeatPause("errors", NOW_US, NOW_US + 5))
+    async with session(known) as caller:
+        await caller.say(hello())
+        first = await caller.hear()
+        assert isinstance(first, Welcome)
+        assert first.pause is None
+        caller.sessions.reseat()
+        known[HOST.peer_id] = paused
+        caller.sessions.reseat()
+        caller.sessions.reseat()
+        again = await caller.hear()
+        assert isinstance(again, Welcome)
+        assert again.pause is not None
+        assert (again.pause.reason, again.pause.until_us) == ("errors", NOW_US + 5)
+        assert again.pause.way_back == WAYS_BACK["errors"]
+        assert caller.registry.candidates(DIGEST, 1) == []
+        # A second hello does not shake it off.
+        await caller.say(hello())
+        assert await caller.hear() == again
+        known[HOST.peer_id] = seat
+        caller.sessions.reseat()
+        assert await caller.hear() == first
+        assert len(caller.registry.candidates(DIGEST, 1)) == 1
+        log = caller.log.getvalue()
+        assert (log.count('"seat_paused"'), log.count('"seat_resumed"')) == (1, 1)
 
 
 @pytest.mark.parametrize(

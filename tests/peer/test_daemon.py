@@ -37,6 +37,7 @@ from peerllm.overlay.messages import (
     Piece,
     ReceiptMessage,
     Refused,
+    SeatPause,
     Slots,
     Welcome,
     host_message,
@@ -262,6 +263,25 @@ async def test_only_a_coordinator_that_introduces_is_asked_for_models(
         await coordinator.send(answer)
         await wait_all_tasks_blocked()
         assert scene.introductions == [answer]
+
+
+async def test_a_pause_of_the_seat_is_known_until_it_ends(
+    engine: Any, scene_of: Any, autojump_clock: MockClock
+) -> None:
+    pause = SeatPause(reason="slow", way_back="serve a smaller model", until_us=NOW_US + 5)
+    async with scene_of(engine) as scene:
+        assert scene.daemon.seat_pause is None
+        coordinator = await scene.sessions.receive()
+        await coordinator.welcome()
+        for told in (pause, pause, None):
+            await coordinator.send(
+                Welcome(coordinator=COORDINATOR, heartbeat_seconds=10, pause=told)
+            )
+            await wait_all_tasks_blocked()
+            assert scene.daemon.seat_pause == told
+        (paused,) = scene.events("seat_paused")
+        assert (paused["reason"], paused["until_us"]) == ("slow", NOW_US + 5)
+        assert len(scene.events("seat_resumed")) == 1
 
 
 async def test_an_introduction_before_the_welcome_ends_the_session(
