@@ -230,7 +230,7 @@ def adjust(
                 hour=0, minute=0, second=0, microsecond=0
             )
         )
-        values = dict(_index_value(charter, text) for text in value)
+        values = _index_values(charter, value)
         new = next_tariff(charter.tariff, values, _us(begins))
         raw = write_document(new)
         faults = adjustment_faults(charter.tariff, new, _us(now))
@@ -322,6 +322,15 @@ def _model_price(charter: Charter, model: str, tier: str, now: datetime) -> Toke
     if price is None:
         raise Malformed(f"tier {tier!r} has no price for class {entry.model_class!r}")
     return price
+
+
+def _index_values(charter: Charter, texts: list[str]) -> dict[str, int]:
+    values: dict[str, int] = {}
+    for name, number in (_index_value(charter, text) for text in texts):
+        if name in values:
+            raise Malformed(f"index {name!r} is given twice; give each its latest value once")
+        values[name] = number
+    return values
 
 
 def _index_value(charter: Charter, text: str) -> tuple[str, int]:

@@ -11,7 +11,7 @@ import trio
 import typer
 
 from peerllm.charter.errors import CharterError
-from peerllm.coordinator.accounts import Tier
+from peerllm.coordinator.accounts import Tier, check_price_tier
 from peerllm.coordinator.errors import CoordinatorError
 from peerllm.coordinator.events import CoordinatorEvent
 from peerllm.coordinator.service import CoordinatorSettings, now_us, run_coordinator
@@ -104,6 +104,8 @@ def customer(
 ) -> None:
     """Open a customer's account, pay into it, or put it into another tier."""
     with _storage(data_directory) as storage:
+        if tier is not None:
+            check_price_tier(tier)
         account = storage.create_customer(name).account
         if deposit_usd:
             reference = deposit_id or f"{account}/{now_us()}"

@@ -121,6 +121,8 @@ def payee(
 ) -> None:
     """Note whom to pay for a host. It stays in the coordinator's database and the bank's files."""
     with _refusals(), _books(data_directory, write=True) as books:
+        if not books.knows_host(host):
+            raise CoordinatorError(f"{host[:60]} holds no seat here and never earned anything")
         books.payouts.set_payee(host, Payee(name=name, account=account, agent=agent))
         typer.echo(f"what {host} earns goes to {name}")
 

@@ -83,6 +83,7 @@ def host_values(account: HostAccount) -> dict[str, object]:
         "receipts": books.receipts,
         "receipts_missing": standing.receipts_missing,
         "minimum_payout_nano_usd": account.rule.minimum_nano_usd,
+        "payout_every_days": account.rule.every_days,
         "payouts": [
             {"batch": row.batch, "at_us": row.recorded_at_us, "amount_nano_usd": row.amount}
             for row in account.payouts
@@ -105,7 +106,10 @@ def host_table(account: HostAccount) -> Table:
             ("  payable now", usd(standing.payable)),
             ("  in escrow", usd(standing.resting)),
             *_escrow_rows(standing),
-            ("Paid out from", usd(account.rule.minimum_nano_usd)),
+            (
+                "Paid out",
+                f"from {usd(account.rule.minimum_nano_usd)}, every {account.rule.every_days} days",
+            ),
         ],
     )
 

@@ -390,6 +390,19 @@ class StorageFile:
         )
         return Earnings(host, total, settlements)
 
+    def knows_host(self, host: str) -> bool:
+        """Whether a host holds a seat or was ever paid for work."""
+        account = ledger.host_account(host)
+        found = self._read(
+            lambda: self._tables.row(
+                "SELECT 1 FROM accounts WHERE account = ?"
+                " UNION ALL SELECT 1 FROM seats WHERE peer_id = ?",
+                account,
+                host,
+            )
+        )
+        return found is not None
+
     def ledger_check(self) -> LedgerReport:
         """Recount everything from the transfers; reads the whole ledger, at one moment."""
 

@@ -113,6 +113,7 @@ def test_an_adjustment_is_voted_on_announced_and_then_in_force(
         (["electricity=115000"], "would move by +6.00%"),
         (["electricity=85000"], "would move by -6.00%"),
         (["oil=1"], "lists no index 'oil'; it lists: electricity, hardware"),
+        (["hardware=1", "hardware=2"], "index 'hardware' is given twice"),
         (["electricity=1.5"], "--value takes NAME=WHOLE NUMBER"),
         (["electricity=-5"], "--value takes NAME=WHOLE NUMBER"),
         (["electricity=0"], ">= 1"),
