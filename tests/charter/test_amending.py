@@ -1,64 +1,31 @@
 """A change's way from proposal to force, over files alone, and everything that stops it."""
 
-import json
 import shutil
-from collections.abc import Callable
 from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
 
-import msgspec
 import pytest
 
-from peerllm.charter import folder, publishing, ratifying
 from peerllm.charter.amending import (
-    begin_founding,
     propose,
     rebase_draft,
     second_draft,
     sign_draft,
 )
 from peerllm.charter.auditing import audit
-from peerllm.charter.defaults import first_catalogue, first_standard, first_tariff, first_terms
+from peerllm.charter.defaults import first_catalogue, first_tariff, first_terms
 from peerllm.charter.documents import write_document
 from peerllm.charter.drafts import read_draft
 from peerllm.charter.errors import (
-    AlreadyFounded,
-    AlteredDocument,
     BadSignature,
     CharterError,
-    Expired,
-    Frozen,
     Malformed,
     NotDecided,
-    RevokedKey,
     RolledBack,
     TooFewSignatures,
 )
-from peerllm.charter.given_documents import first_files
-from peerllm.charter.key_files import steward_of
-from peerllm.charter.publishing import OnlineKeys, refresh
-from peerllm.charter.ratifying import ratify
-from peerllm.charter.stewards import Signatories
-from peerllm.charter.store import Charter, load_charter
-from peerllm.crypto.identity import Identity
-
-HOUR = timedelta(hours=1)
-DAY = timedelta(days=1)
-replace = msgspec.structs.replace
-
-
-def standard(version: int = 2, margin: int = 150) -> dict[str, bytes]:
-    document = replace(first_standard(), version=version, answer_margin_milli=margin)
-    return {"safety-standard.json": write_document(document)}
-
-
-def files_of(place: Path) -> dict[str, bytes]:
-    return {str(path): path.read_bytes() for path in place.rglob("*") if path.is_file()}
-
-
-def load(network: Any, now: datetime, state: Path | None = None) -> Charter:
-    return load_charter(network.folder, trusted_root=network.root, state_directory=state, now=now)
+from tests.charter.changes import DAY, HOUR, files_of, load, replace, standard
 
 
 def test_a_change_travels_and_comes_in_force(network: Any, tmp_path: Path) -> None:
@@ -313,264 +280,3 @@ def test_a_draft_on_an_older_version_is_put_on_top_of_the_newest(
     assert len(audit(network.folder, 3, network.root, then)) == 3
     with pytest.raises(Malformed, match="have changed since"):
         rebase_draft(slow, network.in_force(then))
-
-
-def rotated(network: Any, out: str, name: str, key: Identity) -> Signatories:
-    old: Signatories = network.in_force(network.founded_at).signatories
-    [gone] = [steward for steward in old.stewards if steward.name == out]
-    kept = [steward for steward in old.stewards if steward.name != out]
-    joined = steward_of(name, gone.interest, key)
-    return replace(old, stewards=tuple(sorted((*kept, joined), key=lambda each: each.name)))
-
-
-def test_a_lost_key_is_replaced_and_no_longer_counts(
-    network: Any, tmp_path: Path, copy_of: Callable[[Path], Path]
-) -> None:
-    fresh, lost = Identity.from_seed(b"f" * 32), network.steward(3)
-    draft = tmp_path / "rotation"
-    network.propose(draft, {}, signatories=rotated(network, "steward-3", "cai", fresh))
-    now = network.founded_at
-    then = network.decided(draft, now=now)
-    # Who joins has no vote yet, and may sign for the version that he or she will be a steward of.
-    with pytest.raises(NotDecided, match="a yes alone"):
-        sign_draft(draft, fresh, "no", now)
-    assert len(sign_draft(draft, fresh, "yes", now).votes) == 2
-    state = tmp_path / "state"
-    assert load(network, now, state).version == 1
-    network.ratify(draft, then)
-    charter = load(network, then, state)
-    assert [steward.name for steward in charter.stewards] == ["cai", "steward-1", "steward-2"]
-    assert charter.version == 2
-    # The lost key neither votes nor signs any more; the new one does.
-    next_draft = tmp_path / "next"
-    network.propose(next_draft, standard(), now=then)
-    with pytest.raises(BadSignature, match="no steward's"):
-        second_draft(next_draft, lost, then)
-    second_draft(next_draft, fresh, then)
-    sign_draft(next_draft, network.steward(1), "yes", then)
-    sign_draft(next_draft, fresh, "yes", then)
-    later = then + timedelta(days=14)
-    network.ratify(next_draft, later)
-    assert load(network, later, state).version == 3
-    assert len(audit(network.folder, 3, network.root, later)) == 3
-
-
-def test_targets_signed_with_a_revoked_key_are_refused(network: Any, tmp_path: Path) -> None:
-    fresh, lost = Identity.from_seed(b"f" * 32), network.steward(3)
-    draft = tmp_path / "rotation"
-    network.propose(draft, {}, signatories=rotated(network, "steward-3", "cai", fresh))
-    then = network.decided(draft, now=network.founded_at)
-    network.ratify(draft, then)
-    # The thief of the lost key signs for the steward who replaced it.
-    path = network.folder / "metadata" / "timestamp.json"
-    content = json.loads(path.read_bytes())
-    root = json.loads((network.folder / "metadata" / "1.root.json").read_bytes())["signed"]
-    [keyid] = [
-        keyid
-        for keyid, key in root["keys"].items()
-        if key["keyval"]["public"] == lost.public_key.hex()
-    ]
-    content["signatures"] = [{"keyid": keyid, "sig": "00" * 64}]
-    path.write_text(json.dumps(content))
-    with pytest.raises(RevokedKey, match=r"revoked key: .*timestamp\.json .* root 2 no longer has"):
-        load(network, then)
-
-
-def test_a_lost_online_key_is_replaced(network: Any, tmp_path: Path) -> None:
-    fresh = Identity.from_seed(b"o" * 32)
-    now = network.founded_at
-    old: Signatories = network.in_force(now).signatories
-    draft = tmp_path / "rotation"
-    network.propose(draft, {}, signatories=replace(old, online_key=fresh.public_key.hex()))
-    then = network.decided(draft, now=now)
-    with pytest.raises(BadSignature, match="not the one that the stewards have named"):
-        network.ratify(draft, then)
-    assert load(network, then).version == 1
-    online = OnlineKeys(fresh, network.expires)
-    network.ratify(draft, then, online)
-    assert load(network, then).version == 2
-    with pytest.raises(BadSignature, match="not the one that the stewards have named"):
-        refresh(network.folder, trusted_root=network.root, online=network.online, now=then)
-    refresh(network.folder, trusted_root=network.root, online=online, now=then)
-
-
-@pytest.mark.parametrize("online", ["same", "lost", "former at hand"])
-def test_a_crash_leaves_the_old_version_or_the_new_and_ratifying_again_ends_it(
-    network: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, online: str
-) -> None:
-    fresh = Identity.from_seed(b"o" * 32)
-    now = network.founded_at
-    signatories = rotated(network, "steward-3", "cai", Identity.from_seed(b"f" * 32))
-    keys = network.online
-    if online != "same":
-        signatories = replace(signatories, online_key=fresh.public_key.hex())
-        former = network.online.current if online == "former at hand" else None
-        keys = OnlineKeys(fresh, network.expires, former)
-    draft = tmp_path / "draft"
-    network.propose(draft, standard(), signatories=signatories)
-    then = network.decided(draft, now=now)
-    whole = files_of(network.folder)
-    places: list[Path] = []
-
-    allowed = 1_000
-
-    def put(path: Path, content: bytes) -> None:
-        if len(places) == allowed:
-            raise OSError("the power went")
-        places.append(path)
-        folder.put_file(path, content)
-
-    for module in (publishing, ratifying):
-        monkeypatch.setattr(module, "put_file", put)
-    versions = set()
-    network.ratify(draft, then, keys)
-    writes = len(places)
-    # Papers and documents come first; the last three are snapshot, timestamp and root.
-    for limit in range(writes - 3, writes):
-        shutil.rmtree(network.folder)
-        for name, content in whole.items():
-            folder.put_file(Path(name), content)
-        places.clear()
-        allowed = limit
-        with pytest.raises(OSError, match="power"):
-            network.ratify(draft, then, keys)
-        try:
-            charter = load(network, then)
-            assert (charter.version == 2) == (charter.standard.version == 2)
-            versions.add(charter.version)
-        except BadSignature:
-            # Nobody can vouch between two keys of which only the new one is there.
-            assert online == "lost"
-            assert limit == writes - 1
-        allowed = 1_000
-        network.ratify(draft, then, keys)
-        assert load(network, then).version == 2
-    assert len(audit(network.folder, 2, network.root, then)) == 2
-    assert 1 in versions
-
-
-def test_ratifying_twice_changes_nothing(network: Any, tmp_path: Path) -> None:
-    then = network.amend(tmp_path / "draft", standard())
-    before = files_of(network.folder)
-    network.ratify(tmp_path / "draft", then + DAY)
-    assert files_of(network.folder) == before
-
-
-def test_an_expired_charter_can_be_renewed(network: Any, tmp_path: Path) -> None:
-    later = network.expires + timedelta(days=10)
-    with pytest.raises(Expired):
-        load(network, later)
-    draft = tmp_path / "draft"
-    network.propose(draft, {}, now=later, expires=later + timedelta(days=300))
-    then = network.decided(draft, now=later)
-    network.ratify(draft, then, OnlineKeys(network.online.current, later + timedelta(days=100)))
-    charter = load(network, then)
-    assert (charter.version, charter.terms) == (2, first_terms("home"))
-    assert charter.expires_at == later + timedelta(days=100)
-
-
-def test_a_timestamp_that_nobody_renews_freezes_the_charter(network: Any) -> None:
-    soon = network.founded_at + timedelta(days=7)
-    online = OnlineKeys(network.online.current, soon)
-    refresh(network.folder, trusted_root=network.root, online=online, now=network.founded_at)
-    assert load(network, soon - HOUR).expires_at == soon
-    with pytest.raises(Frozen, match=r"frozen: .*timestamp\.json has ended .* get the newest"):
-        load(network, soon)
-    refresh(network.folder, trusted_root=network.root, online=network.online, now=soon)
-    assert load(network, soon).expires_at == network.expires
-
-
-def test_a_founding_is_signed_by_every_steward(tmp_path: Path, network: Any) -> None:
-    keys = [Identity.from_seed(bytes([number]) * 32) for number in (1, 2, 3)]
-    online = Identity.from_seed(b"o" * 32)
-    draft, public = tmp_path / "founding", tmp_path / "new"
-    now = network.founded_at
-    begun = begin_founding(
-        draft,
-        files=first_files("new", None, 0),
-        signatories=Signatories(
-            stewards=tuple(
-                steward_of(name, interest, key)
-                for name, interest, key in zip(
-                    ("ada", "ben", "cai"), ("hosts", "customers", "operator"), keys, strict=True
-                )
-            ),
-            threshold=2,
-            online_key=online.public_key.hex(),
-        ),
-        now=now,
-        expires=network.expires,
-    )
-    online_keys = OnlineKeys(online, network.expires)
-
-    def publish() -> None:
-        ratify(read_draft(draft), public, trusted_root=None, online=online_keys, now=now)
-
-    with pytest.raises(BadSignature, match="no steward's"):
-        sign_draft(draft, online, "yes", now)
-    with pytest.raises(NotDecided, match="a yes alone"):
-        sign_draft(draft, keys[0], "no", now)
-    with pytest.raises(Malformed, match="not proposed and voted on"):
-        second_draft(draft, keys[0], now)
-    sign_draft(draft, keys[0], "yes", now)
-    sign_draft(draft, keys[1], "yes", now)
-    with pytest.raises(TooFewSignatures, match="cai must still sign"):
-        publish()
-    assert not public.exists()
-    sign_draft(draft, keys[2], "yes", now)
-    publish()
-    root = (public / "metadata" / "1.root.json").read_bytes()
-    charter = load_charter(public, trusted_root=root, state_directory=None, now=now)
-    assert (charter.ballot, [each.name for each in charter.stewards]) == (
-        begun.identity,
-        ["ada", "ben", "cai"],
-    )
-    assert len(audit(public, 1, root, now)) == 1
-    with pytest.raises(AlreadyFounded):
-        publish()
-
-
-@pytest.mark.parametrize(
-    ("edit", "sentence"),
-    [
-        (lambda ballot: (ballot / "votes" / "steward-2.json").unlink(), "no quorum"),
-        (lambda ballot: (ballot / "second.json").unlink(), "cannot be read"),
-        (lambda ballot: (ballot / "tally.json").write_text("{}"), "not what its votes add up to"),
-        (lambda ballot: (ballot / "proposal.json").write_text("{}"), "proposal"),
-        (
-            lambda ballot: shutil.copy(ballot / "second.json", ballot / "votes" / "x.json"),
-            "not a vote",
-        ),
-    ],
-)
-def test_whoever_verifies_recounts_the_ballots(
-    network: Any, tmp_path: Path, edit: Callable[[Path], object], sentence: str
-) -> None:
-    then = network.amend(tmp_path / "draft", standard())
-    edit(network.folder / "ballots" / load(network, then).ballot)
-    with pytest.raises(CharterError, match=sentence):
-        audit(network.folder, 2, network.root, then)
-
-
-def test_whoever_verifies_notices_what_was_put_in_force_early(network: Any, tmp_path: Path) -> None:
-    # Stewards and operator together can publish early; whoever verifies sees it.
-    draft = tmp_path / "draft"
-    network.propose(draft, standard())
-    then = network.decided(draft, now=network.founded_at)
-    network.ratify(draft, then)
-    with pytest.raises(NotDecided, match="too early"):
-        audit(network.folder, 2, network.root, network.founded_at + DAY)
-
-
-def test_a_past_of_another_network_is_not_this_ones(
-    network: Any, other_network: Any, tmp_path: Path
-) -> None:
-    with pytest.raises(BadSignature, match="not the trusted root"):
-        audit(other_network.folder, 1, network.root, network.founded_at)
-    then = network.amend(tmp_path / "draft", standard())
-    shutil.copy(
-        other_network.folder / "metadata" / "1.targets.json",
-        network.folder / "metadata" / "1.targets.json",
-    )
-    with pytest.raises((AlteredDocument, TooFewSignatures)):
-        audit(network.folder, 2, network.root, then)
