@@ -191,7 +191,8 @@ class SeatPause(msgspec.Struct, frozen=True, kw_only=True):
 
     reason: Name
     way_back: Reason
-    until_us: Instant
+    # Up to the year 2100: a host shows it as a date.
+    until_us: Annotated[int, Meta(ge=0, le=4_102_444_800_000_000)]
 
 
 class Welcome(msgspec.Struct, frozen=True, kw_only=True, tag="welcome"):

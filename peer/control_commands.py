@@ -8,6 +8,7 @@ from typing import Annotated, Final
 import msgspec
 import typer
 
+from peerllm.overlay.messages import SeatPause
 from peerllm.peer.control_api import DrainRequest, LogLines, ModelStatus, PauseRequest, Status
 from peerllm.peer.control_client import ControlClient, NotRunningError
 from peerllm.peer.detached import StartError, is_running, start_detached, wait_for_end
@@ -232,6 +233,8 @@ def _print_status(found: Status) -> None:
     typer.echo(f"host         {found.peer_id}")
     connected = "connected" if found.connected else "not connected"
     typer.echo(f"coordinator  {found.coordinator}, {connected}")
+    if found.seat_pause is not None:
+        typer.echo(f"paused       {describe_pause(found.seat_pause)}")
     for model in found.models:
         typer.echo(f"model        {describe_model(model)}")
     typer.echo(
@@ -241,6 +244,12 @@ def _print_status(found: Status) -> None:
     )
     typer.echo(f"traffic      {found.bytes_received} bytes in, {found.bytes_sent} bytes out")
     _print_limits(found.limits)
+
+
+def describe_pause(pause: SeatPause) -> str:
+    """Why the network gives a host no work, until when, and the way back, in one line."""
+    until = datetime.fromtimestamp(pause.until_us / 1e6, UTC).isoformat(" ", "minutes")
+    return f"by the network ({pause.reason}) until {until}; the way back: {pause.way_back}"
 
 
 def describe_model(model: ModelStatus) -> str:

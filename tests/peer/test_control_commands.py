@@ -7,8 +7,10 @@ from click.testing import Result
 from typer.testing import CliRunner
 
 from peerllm.crypto.identity import Identity
+from peerllm.overlay.messages import SeatPause
 from peerllm.peer.benchmark import build
 from peerllm.peer.commands import host_app
+from peerllm.peer.control_commands import describe_pause
 from peerllm.peer.files import read_state
 from peerllm.peer.limits import Limits, ScheduleWindow
 from peerllm.peer.measurements import Measurement, Measurements
@@ -171,3 +173,11 @@ def test_a_wrong_limit_is_one_sentence(tmp_path: Path, options: list[str], said:
     assert said in done.stderr
     assert done.stderr.count("\n") == 1
     assert not (tmp_path / "limits.json").exists()
+
+
+@pytest.mark.parametrize("until_us", [0, 4_102_444_800_000_000])
+def test_a_pause_by_the_network_is_told_with_its_way_back(until_us: int) -> None:
+    told = describe_pause(SeatPause(reason="slow", way_back="serve less", until_us=until_us))
+    year = "1970" if until_us == 0 else "2100"
+    assert told.startswith(f"by the network (slow) until {year}-01-01 00:00+00:00; ")
+    assert told.endswith("the way back: serve less")
