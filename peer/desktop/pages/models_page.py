@@ -60,6 +60,7 @@ class ModelsPage(Page):
         self._list = QVBoxLayout()
         self._list.setSpacing(12)
         self._rows: list[ModelRow] = []
+        self._cards: list[Card] = []
         self._busy: dict[str, str] = {}
         self._fault = ""
         self._disk = label("", "muted")
@@ -112,10 +113,9 @@ class ModelsPage(Page):
 
     def refresh(self) -> None:
         """Read the catalogue anew."""
-        self._rows = []
-        self._refresh(self._desk.link.state)
+        self._refresh(self._desk.link.state, anew=True)
 
-    def _refresh(self, state: HostState) -> None:
+    def _refresh(self, state: HostState, *, anew: bool = False) -> None:
         try:
             catalogue = LocalCatalogue(self._desk.data_directory).models()
             measurements = Measurements(self._desk.data_directory)
@@ -139,13 +139,33 @@ class ModelsPage(Page):
             int(psutil.virtual_memory().available) + _loaded_bytes(state, catalogue),
             is_running=isinstance(state, HostSeen),
         )
-        if _plain(rows) != _plain(self._rows) or fault != self._fault or not self._list.count():
-            self._rows, self._fault = rows, fault
+        before, self._rows = self._rows, rows
+        names = [(one.name, one.digest) for one in rows]
+        known = [(one.name, one.digest) for one in before]
+        if anew or fault != self._fault or names != known or len(names) != len(self._cards):
+            self._fault = fault
             self._build()
+            return
+        for place, (old, new) in enumerate(zip(before, rows, strict=True)):
+            # Free memory changes all the time, and is worth no new card.
+            if replace(old, fit="") != replace(new, fit=""):
+                self._renew(place)
+
+    def _renew(self, place: int) -> None:
+        """Make one card anew."""
+        focused = self._focused()
+        old, new = self._cards[place], self._card(self._rows[place])
+        self._cards[place] = new
+        self._list.replaceWidget(old, new)
+        old.hide()
+        old.deleteLater()
+        self._focus(focused)
 
     def _build(self) -> None:
+        """Make all cards anew."""
         focused = self._focused()
         clear(self._list)
+        self._cards = [self._card(found) for found in self._rows]
         if self._fault:
             self._list.addWidget(label(self._fault, "problem"))
         elif not self._rows:
@@ -157,11 +177,14 @@ class ModelsPage(Page):
                 )
             )
             self._list.addWidget(card)
-        for found in self._rows:
-            self._list.addWidget(self._card(found))
-        # The cards are new ones: whoever works with the keyboard stays where they were.
+        for card in self._cards:
+            self._list.addWidget(card)
+        self._focus(focused)
+
+    def _focus(self, name: str) -> None:
+        """Whoever works with the keyboard stays where they were, on a card that is new."""
         for one in self.findChildren(QPushButton):
-            if focused and one.accessibleName() == focused:
+            if name and one.accessibleName() == name:
                 one.setFocus()
 
     def _focused(self) -> str:
@@ -307,7 +330,9 @@ class ModelsPage(Page):
 
         self._busy[found.digest] = busy
         self._desk.run(arguments, on_end)
-        self._build()
+        for place, one in enumerate(self._rows):
+            if one.digest == found.digest:
+                self._renew(place)
 
 
 def _loaded_bytes(state: HostState, catalogue: dict[str, CatalogueModel]) -> int:
@@ -316,11 +341,6 @@ def _loaded_bytes(state: HostState, catalogue: dict[str, CatalogueModel]) -> int
         return 0
     ready = [m for m in state.status.models if m.engine.state == "ready" and m.digest in catalogue]
     return sum(model.memory_bytes for model in ready)
-
-
-def _plain(rows: list[ModelRow]) -> list[ModelRow]:
-    """Without free memory, which changes all the time."""
-    return [replace(one, fit="") for one in rows]
 
 
 def _free_disk(desk: Desk) -> int | None:
