@@ -6,6 +6,7 @@ from typing import Any, Final
 
 from PySide6.QtWidgets import QLabel, QVBoxLayout, QWidget
 
+from peerllm.peer.desktop.overview_view import round_steps
 from peerllm.peer.desktop.palette import Palette
 from peerllm.peer.desktop.presentation import grouped
 from peerllm.peer.desktop.strings import tr
@@ -88,4 +89,6 @@ class DaysChart(QWidget):
             axis.setTextPen(colours.muted)
             axis.setStyle(tickLength=0)
         self._plot.getAxis("bottom").setTicks([ticks])
+        heights_told = round_steps(max(_LEAST_TOP, *heights))
+        self._plot.getAxis("left").setTicks([[(n, grouped(n)) for n in heights_told]])
         self._plot.getAxis("left").setWidth(56)

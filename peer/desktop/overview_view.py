@@ -67,6 +67,15 @@ def overview(
     return Overview(tiles, shown, _facts(state.status))
 
 
+def round_steps(top: int) -> list[int]:
+    """Round numbers from 0 up to `top`, five at most, to label an axis with."""
+    step = 1
+    while top // step >= 5:
+        # 1, 2, 5, 10, 20 ...
+        step = step * 5 // 2 if str(step).startswith("2") else step * 2
+    return list(range(0, top + 1, step))
+
+
 def _unknown_tiles() -> tuple[Tile, ...]:
     titles = (
         tr("Overview", "Tokens a second"),

@@ -14,7 +14,7 @@ from peerllm.peer.desktop.money import (
     read_price,
     read_watts,
 )
-from peerllm.peer.desktop.overview_view import overview
+from peerllm.peer.desktop.overview_view import overview, round_steps
 from peerllm.peer.desktop.price_list import prices_of
 from peerllm.peer.desktop.state import Gone
 from tests.peer.desktop.samples import DIGEST, NOW, seen
@@ -116,3 +116,16 @@ def test_prices_come_from_a_verified_charter_and_from_nothing_else() -> None:
 
 def _price(nano_usd: int) -> dict[str, int]:
     return {"input_nano_usd_per_million": nano_usd, "output_nano_usd_per_million": nano_usd}
+
+
+@pytest.mark.parametrize(
+    ("top", "steps"),
+    [
+        (10, [0, 5, 10]),
+        (4, [0, 1, 2, 3, 4]),
+        (99, [0, 20, 40, 60, 80]),
+        (32_000, [0, 10_000, 20_000, 30_000]),
+    ],
+)
+def test_an_axis_is_labelled_with_round_numbers(top: int, steps: list[int]) -> None:
+    assert round_steps(top) == steps
