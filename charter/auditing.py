@@ -25,6 +25,7 @@ from peerllm.charter.drafts import (
 from peerllm.charter.errors import AlteredDocument, BadSignature, Malformed
 from peerllm.charter.folder import METADATA, TARGETS, read_bounded
 from peerllm.charter.metadata import require_threshold, signatories_signing
+from peerllm.charter.past_files import check_past_files
 from peerllm.charter.publishing import hashed_name
 from peerllm.charter.ratifying import BALLOTS, TALLY, decided, require_passed, tally_paper
 from peerllm.charter.versions import CharterVersion, read_version
@@ -45,8 +46,8 @@ def audit(
     """Recompute every version up to the newest, which is verified already, and every tally.
 
     Each version must follow from the one before by its proposal, each proposal must have passed by
-    the rule of its time, and each root must be signed by the one before. Raises a CharterError that
-    names the version and what does not fit.
+    the rule of its time, and each root must be signed by the one before; superseded files must be
+    whole. Raises a CharterError that names the version or file and what does not fit.
     """
     past: list[AuditedVersion] = []
     for number in range(1, newest + 1):
@@ -60,6 +61,7 @@ def audit(
             )
         except (Malformed, BadSignature, AlteredDocument) as error:
             raise type(error)(f"version {number}: {error}") from error
+    check_past_files(directory, [each.version.root for each in past])
     return tuple(past)
 
 

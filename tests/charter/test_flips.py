@@ -33,7 +33,7 @@ def test_an_altered_byte_is_refused_or_changes_nothing(
     altered[data.draw(st.integers(0, len(content) - 1))] ^= data.draw(st.integers(1, 255))
     path.write_bytes(altered)
     try:
-        # A third signature where two are enough, or a superseded snapshot, may be spoilt.
+        # A byte may be spelled otherwise in JSON; what it says must then be the same.
         assert charter.verify() == genuine
     except CharterError:
         pass
@@ -51,8 +51,7 @@ def test_half_a_file_is_refused_or_changes_nothing(
     content = path.read_bytes()
     path.write_bytes(content[: data.draw(st.integers(0, len(content) - 1))])
     try:
-        charter.verify()
-        assert path.name in ("1.snapshot.json", "2.snapshot.json")
+        pytest.fail(f"{path.name}: half of it makes {charter.verify()}")
     except CharterError:
         pass
     finally:
