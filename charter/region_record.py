@@ -69,7 +69,8 @@ class RegionDecision(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_f
     step: RegionStep
     decided_at_us: Moment
     reason: Sentence
-    figures: Annotated[tuple[MonthFigures, ...], msgspec.Meta(max_length=24)] = ()
+    # As many months as the charter may ask for.
+    figures: Annotated[tuple[MonthFigures, ...], msgspec.Meta(max_length=120)] = ()
 
 
 class ReturnNotice(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):

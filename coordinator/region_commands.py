@@ -45,7 +45,7 @@ region_app = typer.Typer(
 _FALLS: Final = ("give-notice", "return")
 
 
-@region_app.command("list")
+@region_app.command("list", epilog=EXIT_CODES)
 def list_regions(
     data_directory: Data,
     charter_directory: CharterFolder,
@@ -96,7 +96,7 @@ def list_regions(
         Console().print(table)
 
 
-@region_app.command()
+@region_app.command(epilog=EXIT_CODES)
 def status(
     region: Region,
     data_directory: Data,
@@ -153,7 +153,7 @@ def status(
         console.print(decisions)
 
 
-@region_app.command()
+@region_app.command(epilog=EXIT_CODES)
 def check(
     region: Region,
     data_directory: Data,

@@ -8,7 +8,7 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
-from peerllm.charter.command_options import AsJson, At, RootFile
+from peerllm.charter.command_options import EXIT_CODES, AsJson, At, RootFile
 from peerllm.charter.seat_rules import (
     LONGEST_PAUSE_DAYS,
     WAYS_BACK,
@@ -40,7 +40,7 @@ _BASIS_POINTS_OF_ONE_PERCENT = 100
 def register_seat_commands(app: typer.Typer) -> None:
     """Add these commands to `peerllm region`."""
     for command in (seats, pause, resume):
-        app.command()(command)
+        app.command(epilog=EXIT_CODES)(command)
 
 
 def seats(

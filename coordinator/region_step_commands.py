@@ -7,9 +7,10 @@ documents, which `peerllm charter propose` takes and the stewards vote on.
 from pathlib import Path
 from typing import Annotated, Final
 
+import msgspec
 import typer
 
-from peerllm.charter.command_options import At, RootFile
+from peerllm.charter.command_options import EXIT_CODES, At, RootFile
 from peerllm.charter.document_set import region_file
 from peerllm.charter.documents import write_document
 from peerllm.charter.errors import Malformed
@@ -55,8 +56,8 @@ class StepRefusedError(CoordinatorError):
 
 def register_step_commands(app: typer.Typer) -> None:
     """Add these commands to `peerllm region`."""
-    for command in (open_, activate, federate, notice, return_, suspend):
-        app.command(command.__name__.rstrip("_"))(command)
+    for command in (open_, activate, federate, notice, return_, suspend, change):
+        app.command(command.__name__.rstrip("_"), epilog=EXIT_CODES)(command)
 
 
 def open_(
@@ -215,6 +216,50 @@ def suspend(
         region_view(data_directory, charter_directory, root, at) as view,
     ):
         _write(documents, _after(view, region, "suspend", reason))
+
+
+def change(
+    region: Region,
+    data_directory: Data,
+    charter_directory: CharterFolder,
+    documents: Documents,
+    contact: Annotated[
+        str | None, typer.Option("--contact", help="How its operators are reached from now on.")
+    ] = None,
+    region_key: Annotated[
+        list[str] | None,
+        typer.Option("--region-key", help="All keys that it is to have; repeat it."),
+    ] = None,
+    threshold: Annotated[
+        int | None,
+        typer.Option("--threshold", min=1, max=20, help="How many of its keys must sign."),
+    ] = None,
+    root: RootFile = None,
+    at: At = None,
+) -> None:
+    """Draft another contact, or other keys for a federated region, for one that was lost.
+
+    \b
+    Example:
+      peerllm region change bavaria --region-key new.public.json --documents draft \\
+        --data-directory coordinator --charter-directory public
+    """
+    if contact is None and region_key is None and threshold is None:
+        raise typer.BadParameter("give --contact, --region-key or --threshold")
+    with (
+        clear_endings(*EXPECTED),
+        region_view(data_directory, charter_directory, root, at) as view,
+    ):
+        record = view.published(region)
+        keys = tuple(_public_key(given) for given in region_key or ())
+        changed = msgspec.structs.replace(
+            record,
+            version=record.version + 1,
+            contact=record.contact if contact is None else contact,
+            delegated_keys=keys or record.delegated_keys,
+            delegated_threshold=threshold or record.delegated_threshold,
+        )
+        _write(documents, changed)
 
 
 def _after(

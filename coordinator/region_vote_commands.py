@@ -7,7 +7,7 @@ from typing import Annotated
 import typer
 
 from peerllm.charter.ballots import Ballot
-from peerllm.charter.command_options import AsJson, At, DraftFolder, RootFile, reckoned
+from peerllm.charter.command_options import EXIT_CODES, AsJson, At, DraftFolder, RootFile, reckoned
 from peerllm.charter.drafts import read_draft
 from peerllm.charter.errors import Malformed, MissingDocument, NotDecided
 from peerllm.charter.folder import put_file, read_bounded
@@ -32,7 +32,7 @@ _VOTES = "region-votes"
 
 def register_vote_command(app: typer.Typer) -> None:
     """Add this command to `peerllm region`."""
-    app.command()(vote)
+    app.command(epilog=EXIT_CODES)(vote)
 
 
 def vote(

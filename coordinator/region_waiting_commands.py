@@ -9,7 +9,7 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
-from peerllm.charter.command_options import AsJson, At, RootFile
+from peerllm.charter.command_options import EXIT_CODES, AsJson, At, RootFile
 from peerllm.charter.seat_rules import Offers, Waiting, next_offers
 from peerllm.coordinator.accounts import Seat, SeatElsewhere, WaitingHost
 from peerllm.coordinator.region_view import (
@@ -31,7 +31,7 @@ from peerllm.privacy.endings import clear_endings
 
 def register_waiting_command(app: typer.Typer) -> None:
     """Add this command to `peerllm region`."""
-    app.command()(waiting)
+    app.command(epilog=EXIT_CODES)(waiting)
 
 
 def waiting(

@@ -29,7 +29,7 @@ from peerllm.charter.region_record import (
     RegionRecord,
     RegionStep,
 )
-from peerllm.charter.region_rules import month_bounds
+from peerllm.charter.region_rules import month_bounds, region_change_faults
 from peerllm.charter.seat_rules import DAY_US
 from peerllm.coordinator.region_commands import region_app
 from peerllm.coordinator.storage_file import StorageFile
@@ -37,6 +37,7 @@ from peerllm.crypto.identity import Identity
 from peerllm.crypto.keyfiles import create_seed_file
 
 KEY = SIGNER.public_key.hex()
+RULE = first_terms("example").federation
 HOSTS = [f"host-{number:02}" for number in range(50)]
 DIGEST = first_catalogue().models[FIRST_MODEL].digest
 FIRST_DOCUMENTS = {
@@ -223,6 +224,19 @@ def test_notice_is_drafted_when_three_months_were_below(network: Path) -> None:
     assert notice.earliest_return_us - notice.given_at_us == 90 * DAY_US
     assert step(network, "suspend", "alps", "--reason", "Nobody answers.").exit_code == 0
     assert draft(network, "alps").delegated_keys == ()
+
+
+def test_a_lost_key_and_an_old_contact_are_replaced_without_a_step(network: Path) -> None:
+    fresh = "cd" * 32
+    wanted = ("--contact", "alps@example.org", "--region-key", fresh)
+    assert step(network, "change", "alps", *wanted).exit_code == 0
+    after = draft(network, "alps")
+    assert (after.contact, after.delegated_keys) == ("alps@example.org", (fresh,))
+    assert after.decisions == record("alps", *STEPS).decisions
+    assert list(region_change_faults(record("alps", *STEPS), after, RULE, 0)) == []
+    refused(step(network, "change", "bavaria", "--region-key", fresh), "has delegated keys")
+    refused(step(network, "change", "alps", "--threshold", 2), "2 of 1 delegated keys")
+    assert step(network, "change", "alps").exit_code == 2
 
 
 @pytest.mark.parametrize(
