@@ -142,6 +142,7 @@ def rotate(
         Path | None, typer.Option("--online-key", help="The operator's new public key file.")
     ] = None,
     threshold: Annotated[int | None, typer.Option("--threshold", min=1, max=50)] = None,
+    documents: DocumentsFolder = None,
     root: RootFile = None,
     days: Days = 365,
     passphrase_file: PassphraseFile = None,
@@ -160,7 +161,7 @@ def rotate(
         made = propose_draft(
             draft,
             base=base,
-            new_files={},
+            new_files={} if documents is None else given_files(documents),
             signatories=Signatories(
                 stewards=_rotated(old.stewards, remove or [], add or []),
                 threshold=old.threshold if threshold is None else threshold,

@@ -24,7 +24,7 @@ from tuf.api.serialization import DeserializationError
 
 from peerllm.charter.document_set import capacity_file
 from peerllm.charter.documents import read_document
-from peerllm.charter.errors import BadSignature, Malformed, RolledBack, TooFewSignatures
+from peerllm.charter.errors import BadSignature, Expired, Malformed, RolledBack, TooFewSignatures
 from peerllm.charter.folder import METADATA, TARGETS, put_file
 from peerllm.charter.loading import Published, verify_folder
 from peerllm.charter.metadata import (
@@ -107,6 +107,9 @@ def refresh(directory: Path, *, trusted_root: bytes, online: OnlineKeys, now: da
     Raises a CharterError when the folder is not well or the key is not the network's.
     """
     published = verified(directory, trusted_root, now)
+    ends = published.version.root.expires
+    if ends <= now:
+        raise Expired(f"the charter itself ended at {ends}; its stewards must propose to renew it")
     raw = _timestamp(published.timestamp, published.snapshot, published.snapshot_raw, online, now)
     _require_online(raw, Timestamp.type, published.version.root)
     put_file(directory / TIMESTAMP, raw)

@@ -15,7 +15,7 @@ from tuf.api.metadata import (  # type: ignore[attr-defined]  # re-exported with
 )
 from tuf.api.serialization import DeserializationError
 
-from peerllm.charter.ballot_papers import Proposal, kind_of, proposal_id, strictest_rule
+from peerllm.charter.ballot_papers import DAY_US, Proposal, kind_of, proposal_id, strictest_rule
 from peerllm.charter.document_set import (
     TERMS_FILE,
     DocumentSet,
@@ -124,6 +124,11 @@ def next_version(
         )
     for fault in _plan_faults(base, proposal, new_files):
         raise Malformed(f"proposal: {fault}")
+    if proposal.expires_at_us <= published_at_us + proposal.rule.notice_days * DAY_US:
+        raise Malformed(
+            f"proposal: the new version would end at {moment_of(proposal.expires_at_us)}, before"
+            f" its notice of {proposal.rule.notice_days} days does; let it live longer"
+        )
     files = {**base.files, **{name: new_files[name] for name in proposal.changes}}
     documents = read_document_set(files)
     for name, fault in succession_faults(base.documents, documents, published_at_us):

@@ -196,6 +196,17 @@ def test_what_breaks_a_rule_is_not_even_proposed(
     assert not (tmp_path / "draft").exists()
 
 
+def test_a_version_lives_longer_than_its_notice(network: Any, tmp_path: Path) -> None:
+    end = network.founded_at + timedelta(days=14)
+    with pytest.raises(Malformed, match=r"would end at 2030-01-15 .* before its notice of 14 days"):
+        network.propose(tmp_path / "draft", standard(), expires=end)
+    # Notice is counted again from the seconding.
+    network.propose(tmp_path / "draft", standard(), expires=end + HOUR)
+    with pytest.raises(Malformed, match="before its notice"):
+        second_draft(tmp_path / "draft", network.steward(2), network.founded_at + 2 * HOUR)
+    assert not (tmp_path / "draft" / "second.json").exists()
+
+
 def test_a_draft_goes_into_a_new_folder_and_a_summary_has_bounds(
     network: Any, tmp_path: Path
 ) -> None:

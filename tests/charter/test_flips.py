@@ -21,7 +21,7 @@ def genuine(charter: SmallCharter) -> Charter:
     return charter.verify()
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=20, deadline=None)
 @given(data=st.data())
 def test_an_altered_byte_is_refused_or_changes_nothing(
     charter: SmallCharter, genuine: Charter, data: st.DataObject

@@ -61,6 +61,16 @@ def test_a_timestamp_that_nobody_renews_freezes_the_charter(network: Any) -> Non
     assert load(network, soon).expires_at == network.expires
 
 
+def test_an_ended_charter_is_not_refreshed_but_renewed(network: Any) -> None:
+    with pytest.raises(Expired, match="its stewards must propose to renew it"):
+        refresh(
+            network.folder,
+            trusted_root=network.root,
+            online=network.online,
+            now=network.expires,
+        )
+
+
 def test_a_founding_is_signed_by_every_steward(tmp_path: Path, network: Any) -> None:
     keys = [Identity.from_seed(bytes([number]) * 32) for number in (1, 2, 3)]
     online = Identity.from_seed(b"o" * 32)
