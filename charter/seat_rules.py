@@ -132,7 +132,7 @@ def next_offers(
     its place. An offer that was not taken up within `offer_days` lapses and frees its seat.
     """
     queue = sorted(waiting, key=lambda entry: entry.position)
-    lapsed = [entry for entry in queue if _has_lapsed(entry, offer_days, now_us)]
+    lapsed = [entry for entry in queue if has_lapsed(entry.offered_at_us, offer_days, now_us)]
     pending = [entry for entry in queue if entry.offered_at_us is not None and entry not in lapsed]
     free = Counter(offered)
     free.subtract(held)
@@ -154,5 +154,6 @@ def next_offers(
     return Offers(tuple(offer), tuple(lapsed), tuple(passed_over))
 
 
-def _has_lapsed(entry: Waiting, offer_days: int, now_us: int) -> bool:
-    return entry.offered_at_us is not None and now_us >= entry.offered_at_us + offer_days * DAY_US
+def has_lapsed(offered_at_us: int | None, offer_days: int, now_us: int) -> bool:
+    """Tell whether an offer of a seat has run out; False where none was made."""
+    return offered_at_us is not None and now_us >= offered_at_us + offer_days * DAY_US

@@ -10,7 +10,7 @@ from rich.console import Console
 from rich.table import Table
 
 from peerllm.charter.command_options import EXIT_CODES, AsJson, At, RootFile
-from peerllm.charter.seat_rules import Offers, Waiting, next_offers
+from peerllm.charter.seat_rules import Offers, Waiting, has_lapsed, next_offers
 from peerllm.coordinator.accounts import Seat, SeatElsewhere, WaitingHost
 from peerllm.coordinator.region_view import (
     EXPECTED,
@@ -86,7 +86,7 @@ def waiting(
         if offer:
             _offer(view, region, found)
         if accept is not None:
-            _accept(view, region, accept)
+            _accept(view, region, found, accept)
         line = seats_of(view, region).line
         names = view.names()
         rows = [_plain_waiting(entry, names) for entry in line]
@@ -172,8 +172,15 @@ def _offer(view: RegionView, region: str, found: RegionSeats) -> None:
         )
 
 
-def _accept(view: RegionView, region: str, peer_id: str) -> None:
+def _accept(view: RegionView, region: str, found: RegionSeats, peer_id: str) -> None:
     require_offering(view, region)
+    days = view.charter.terms.seats.offer_days
+    for entry in found.line:
+        if entry.peer_id == peer_id and has_lapsed(entry.offered_at_us, days, view.now_us):
+            raise SeatRefusedError(
+                f"the offer to {peer_id} has lapsed after {days} days; --offer gives the seat to"
+                " the next in line"
+            )
     with view.storage() as storage:
         outcome = storage.accept_seat(peer_id, region)
     match outcome:

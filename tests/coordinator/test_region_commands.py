@@ -354,6 +354,8 @@ def test_the_waiting_list_gives_free_seats_in_order(network: Path) -> None:
     assert run(network, "waiting", "coast", "--accept", hosts[0]).exit_code == 0
     refused(join(hosts[0], "operator-0"), "holds a seat")
     # The second offer is not taken up: after a fortnight the next in line gets it.
+    late = run(network, "waiting", "coast", "--accept", hosts[1], at="2020-05-19")
+    refused(late, "has lapsed after 14 days")
     line = answer(run(network, "waiting", "coast", "--offer", "--json", at="2020-05-19"))["waiting"]
     assert [one["peer_id"] for one in line] == hosts[2:]
     assert [one["peer_id"] for one in line if one["offered_at_us"]] == [hosts[2]]
