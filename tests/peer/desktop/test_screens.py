@@ -22,8 +22,19 @@ pytest.importorskip(
     exc_type=ImportError,
 )
 
+from PySide6.QtCore import Qt
 from PySide6.QtGui import QPixmap
-from PySide6.QtWidgets import QAbstractButton, QLabel, QWidget
+from PySide6.QtWidgets import (
+    QAbstractButton,
+    QAbstractSpinBox,
+    QComboBox,
+    QLabel,
+    QLineEdit,
+    QPlainTextEdit,
+    QProgressBar,
+    QTableWidget,
+    QWidget,
+)
 
 from peerllm.peer.desktop.desk import Desk
 from peerllm.peer.desktop.host_link import HostLink
@@ -91,6 +102,7 @@ def test_every_page_is_drawn_whole(window: Window, until: Callable[..., None]) -
             settle(until)
         check_whole(window)
         draw(window, f"{name}-{theme}")
+    check_named(window)
     window.resize(window.minimumSize())
     for place, name in enumerate(PAGES):
         window.show_page(place)
@@ -107,6 +119,7 @@ def test_every_step_of_the_first_run_is_drawn_whole(
     window.set_up()
     steps = window.first_run
     assert steps is not None
+    check_named(steps)
     steps.coordinator.setText(ADDRESS)
     for place in range(6):
         until(lambda place=place: steps.step == place, "the step")
@@ -139,15 +152,27 @@ def check_whole(root: QWidget) -> None:
         if button.isVisible() and button.text():
             wide = button.fontMetrics().horizontalAdvance(button.text())
             assert button.width() >= wide, f"cut off: {button.text()!r}"
-            assert button.accessibleName() or button.text()
+            # The sidebar is one stop of Tab; arrow keys go on from there.
+            is_reached = button.focusPolicy() & Qt.FocusPolicy.TabFocus
+            assert is_reached or button.objectName() == "nav", button.text()
+
+
+def check_named(root: QWidget) -> None:
+    """A screen reader has a name for every input."""
+    inputs = (QLineEdit, QAbstractSpinBox, QComboBox, QPlainTextEdit, QTableWidget, QProgressBar)
+    for found in (one for kind in inputs for one in root.findChildren(kind)):
+        # The part of a number field that is typed in belongs to the field.
+        if not isinstance(found.parent(), QAbstractSpinBox):
+            assert found.accessibleName(), found
 
 
 def draw(window: Window, name: str) -> None:
-    """At both densities: text and lines are drawn anew, not stretched."""
-    for density in (1, 2):
+    """At both densities, if they are wanted: text and lines are drawn anew, not stretched."""
+    folder = os.environ.get("PEERLLM_SCREENS")
+    for density in (1, 2) if folder else (1,):
         picture = QPixmap(window.size() * density)
         picture.setDevicePixelRatio(density)
         window.render(picture)
         assert not picture.isNull()
-        if folder := os.environ.get("PEERLLM_SCREENS"):
+        if folder:
             assert picture.save(str(Path(folder) / f"{name}-{density}x.png"))
