@@ -123,7 +123,11 @@ def palette_for(theme: Theme) -> Palette:
 
 
 def apply_style(application: QApplication, palette: Palette) -> None:
-    """Put the palette in force everywhere."""
+    """Put the palette in force everywhere; in force already, it costs nothing."""
+    names = {name: value for name, value in vars(palette).items() if isinstance(value, str)}
+    sheet = _SHEET.substitute(names)
+    if application.styleSheet() == sheet:
+        return
     if application.style().objectName().lower() != "fusion":
         # The platform's own style draws over parts of the sheet.
         application.setStyle("Fusion")
@@ -145,8 +149,7 @@ def apply_style(application: QApplication, palette: Palette) -> None:
     ):
         colours.setColor(role, QColor(colour))
     application.setPalette(colours)
-    names = {name: value for name, value in vars(palette).items() if isinstance(value, str)}
-    application.setStyleSheet(_SHEET.substitute(names))
+    application.setStyleSheet(sheet)
 
 
 def choose_font(application: QApplication) -> None:

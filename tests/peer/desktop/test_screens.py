@@ -22,7 +22,7 @@ pytest.importorskip(
     exc_type=ImportError,
 )
 
-from PySide6.QtCore import Qt
+from PySide6.QtCore import QEvent, Qt
 from PySide6.QtGui import QPixmap
 from PySide6.QtWidgets import (
     QAbstractButton,
@@ -88,6 +88,7 @@ def window(application: Any, folder: Path, request: pytest.FixtureRequest) -> It
     yield found
     found.close()
     found.deleteLater()
+    application.sendPostedEvents(found, QEvent.Type.DeferredDelete)
 
 
 def test_every_page_is_drawn_whole(window: Window, until: Callable[..., None]) -> None:
@@ -135,8 +136,8 @@ def test_every_step_of_the_first_run_is_drawn_whole(
 
 def settle(until: Callable[..., None]) -> None:
     """Layouts need a few turns."""
-    turns = iter(range(12))
-    until(lambda: next(turns) == 11)
+    turns = iter(range(5))
+    until(lambda: next(turns) == 4)
 
 
 def check_whole(root: QWidget) -> None:

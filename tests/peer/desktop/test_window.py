@@ -33,6 +33,8 @@ pytest.importorskip(
     exc_type=ImportError,
 )
 
+from PySide6.QtCore import QCoreApplication, QEvent
+
 from peerllm.peer.desktop.desk import Desk
 from peerllm.peer.desktop.host_link import HostLink
 from peerllm.peer.desktop.pages.chat_page import ChatPage
@@ -126,6 +128,7 @@ class Opened:
         self.link.stop()
         self.window.close()
         self.window.deleteLater()
+        QCoreApplication.sendPostedEvents(self.window, QEvent.Type.DeferredDelete)
 
 
 @pytest.fixture
