@@ -64,7 +64,9 @@ def ratify(
         require_passed(draft.ballot, epoch_us(now))
     version = _signed(draft)
     if previous is None:
-        put_file(directory / METADATA / f"{version.root.version}.root.json", version.root_raw)
+        root_file = directory / METADATA / f"{version.root.version}.root.json"
+        if not root_file.exists():
+            put_file(root_file, version.root_raw)
         return
     for raw, role in ((version.root_raw, Root.type), (version.targets_raw, Targets.type)):
         require_threshold(raw, role, draft.base.root)
