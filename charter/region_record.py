@@ -53,13 +53,16 @@ STEPS: Final[Mapping[tuple[Standing | None, RegionStep], Standing]] = {
 class MonthFigures(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """What the ledger and the receipts say of a region in one full month.
 
-    `rows_sha256` is the digest of the rows behind the two numbers, as `region check --rows` writes
-    them, so that whoever holds the ledger can show that these rows are meant and no others.
+    `operators` run the active hosts: how many they are is no threshold, but stewards should see
+    whether a region hangs on one of them. `rows_sha256` is the digest of the rows behind the
+    numbers, as `region check --rows` writes them, so that whoever holds the ledger can show that
+    these rows are meant and no others.
     """
 
     month: Month
     revenue_nano_usd: NanoUsd
     active_hosts: Annotated[int, msgspec.Meta(ge=0, le=10_000_000)]
+    operators: Annotated[int, msgspec.Meta(ge=0, le=10_000_000)]
     rows_sha256: Sha256Hex
 
 

@@ -144,7 +144,7 @@ def status(
                 decision.reason,
                 "\n".join(
                     f"{figures.month}: {usd(figures.revenue_nano_usd)},"
-                    f" {figures.active_hosts} active hosts"
+                    f" {figures.active_hosts} active hosts of {figures.operators} operators"
                     for figures in decision.figures
                 ),
             )
@@ -266,13 +266,14 @@ def _print_check(report: dict[str, Any]) -> None:
         ),
         caption_justify="left",
     )
-    for column in ("Month", "Revenue", "Active hosts", "SHA-256 of the rows"):
+    for column in ("Month", "Revenue", "Active hosts", "Operators", "SHA-256 of the rows"):
         table.add_column(column, overflow="fold")
     for month in report["months"]:
         table.add_row(
             month["month"],
             usd(month["revenue_nano_usd"]),
             str(month["active_hosts"]),
+            str(month["operators"]),
             month["rows_sha256"],
         )
     console = Console()

@@ -7,7 +7,6 @@ when it worked decides, not where it is seated now. Times are the coordinator's 
 
 import csv
 import io
-from bisect import bisect_right
 from collections import Counter, defaultdict
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -26,6 +25,7 @@ from peerllm.charter.region_rules import month_bounds
 from peerllm.charter.seat_rules import DAY_US, HOUR_US
 from peerllm.coordinator.errors import StorageError
 from peerllm.coordinator.ledger import HOST_PREFIX, UNCLAIMED_ACCOUNT
+from peerllm.coordinator.seat_history import SeatHistory
 from peerllm.coordinator.settlement import split
 from peerllm.coordinator.storage_schema import io_errors, open_database
 from peerllm.crypto.encoding import decode_canonical
@@ -33,10 +33,8 @@ from peerllm.crypto.errors import DecodingError
 from peerllm.crypto.receipt import Receipt
 from peerllm.crypto.signed import MAXIMUM_BLOB_BYTES, read_blob
 
-# Parts of the revenue that are no region's; no region's name has brackets.
+# The part of the revenue that no host claimed; no region's name has brackets.
 UNCLAIMED: Final = "(unclaimed)"
-DEDICATED: Final = "(dedicated)"
-UNSEATED: Final = "(no seat)"
 
 # Clocks of machines that are kept in time differ by less; a clock wrong by a day does not.
 _CLOCK_TOLERANCE_US: Final = 5 * 60 * 1_000_000
@@ -49,6 +47,7 @@ COLUMNS: Final = (
     "region",
     "reservation",
     "host",
+    "operator",
     "day",
     "receipt",
     "charge_nano_usd",
@@ -73,6 +72,7 @@ class DayRow:
     """A UTC day (days since 1970) on which a host was paid for work, and its first such receipt."""
 
     host: str
+    operator: str
     region: str
     day: int
     receipt: bytes
@@ -99,15 +99,25 @@ class MonthBook:
 
         A host counts in one region at most, the one in which it worked on most days.
         """
+        return Counter(region for _, region in self._active())
+
+    def operators(self, region: str) -> frozenset[str]:
+        """Who ran a region's active hosts."""
+        active = set(self._active())
+        return frozenset(
+            row.operator
+            for row in self.days
+            if row.region == region and (row.host, region) in active
+        )
+
+    def _active(self) -> Iterator[tuple[str, str]]:
         worked: dict[str, Counter[str]] = defaultdict(Counter)
         for row in self.days:
             worked[row.host][row.region] += 1
-        active: Counter[str] = Counter()
-        for regions in worked.values():
+        for host, regions in worked.items():
             days, region = max((days, region) for region, days in regions.items())
             if days >= self.active_days:
-                active[region] += 1
-        return active
+                yield host, region
 
     def rows(self, region: str) -> str:
         """The rows behind a region's figures as CSV, the same for the same ledger to the byte."""
@@ -134,6 +144,7 @@ class MonthBook:
                     | {
                         "kind": "day",
                         "host": day.host,
+                        "operator": day.operator,
                         "day": date.fromordinal(_FIRST_DAY + day.day).isoformat(),
                         "receipt": day.receipt.hex(),
                     }
@@ -146,6 +157,7 @@ class MonthBook:
             month=self.month,
             revenue_nano_usd=self.revenue()[region],
             active_hosts=self.active_hosts()[region],
+            operators=len(self.operators(region)),
             rows_sha256=sha256(self.rows(region).encode()).hexdigest(),
         )
 
@@ -156,9 +168,7 @@ class RegionLedger:
     def __init__(self, database: Database, now_us: int, *, check_clock: bool) -> None:
         self._database = database
         self._now_us = now_us
-        self._seats = _SeatHistory(
-            self._rows("SELECT * FROM seat_history ORDER BY since_us, entry")
-        )
+        self._seats = SeatHistory(self._rows("SELECT * FROM seat_history ORDER BY since_us, entry"))
         if check_clock:
             self._refuse_a_wrong_clock()
 
@@ -237,10 +247,11 @@ class RegionLedger:
         )
         seen: set[tuple[str, str, int]] = set()
         for host, dispatch_id, recorded_at_us in paid:
-            key = (host, self._seats.region_of(host, recorded_at_us), recorded_at_us // DAY_US)
-            if key not in seen:
-                seen.add(key)
-                yield DayRow(*key, dispatch_id)
+            region, day = self._seats.region_of(host, recorded_at_us), recorded_at_us // DAY_US
+            if (host, region, day) not in seen:
+                seen.add((host, region, day))
+                operator = self._seats.operator_of(host, recorded_at_us)
+                yield DayRow(host, operator, region, day, dispatch_id)
 
     def busiest_hours(self, region: str, days: int) -> dict[bytes, list[int]]:
         """How long, in microseconds of useful streams, each model's busiest hour of a day was.
@@ -276,37 +287,6 @@ class RegionLedger:
             ]
             for digest, busy in hours.items()
         }
-
-
-class _SeatHistory:
-    """Which region a host belonged to when."""
-
-    def __init__(self, rows: Iterator[tuple[Any, ...]]) -> None:
-        self._since: dict[str, list[int]] = defaultdict(list)
-        self._region: dict[str, list[str]] = defaultdict(list)
-        self._operator: dict[str, list[str]] = defaultdict(list)
-        for _, peer_id, since_us, operator, tier, region in rows:
-            self._since[peer_id].append(since_us)
-            self._operator[peer_id].append(operator or "")
-            # What the network runs itself is nobody's own strength.
-            self._region[peer_id].append(DEDICATED if tier == "dedicated" else region or UNSEATED)
-
-    @property
-    def regions(self) -> tuple[str, ...]:
-        named = {region for regions in self._region.values() for region in regions}
-        return tuple(sorted(named - {DEDICATED, UNSEATED}))
-
-    @property
-    def hosts(self) -> tuple[str, ...]:
-        return tuple(self._since)
-
-    def region_of(self, peer_id: str, at_us: int) -> str:
-        position = bisect_right(self._since.get(peer_id, []), at_us)
-        return self._region[peer_id][position - 1] if position else UNSEATED
-
-    def operator_of(self, peer_id: str, at_us: int) -> str:
-        position = bisect_right(self._since.get(peer_id, []), at_us)
-        return self._operator[peer_id][position - 1] if position else ""
 
 
 @contextmanager

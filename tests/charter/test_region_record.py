@@ -62,7 +62,7 @@ def test_good_records_have_no_faults() -> None:
 def test_a_record_is_read_as_it_was_written() -> None:
     notice = ReturnNotice(given_at_us=4, earliest_return_us=9)
     figures = MonthFigures(
-        month="2026-08", revenue_nano_usd=5, active_hosts=1, rows_sha256="0" * 64
+        month="2026-08", revenue_nano_usd=5, active_hosts=1, operators=1, rows_sha256="0" * 64
     )
     given = RegionDecision(step="give-notice", decided_at_us=4, reason="below", figures=(figures,))
     record = changed(FEDERATED, notice=notice, decisions=(*FEDERATED.decisions, given))

@@ -44,6 +44,7 @@ def figures(now_us: int, *levels: int) -> tuple[MonthFigures, ...]:
             month=month,
             revenue_nano_usd=REVENUE * level // 100,
             active_hosts=RULE.federated_hosts * level // 100,
+            operators=1,
             rows_sha256="0" * 64,
         )
         for month, level in zip(last_full_months(now_us, len(levels)), levels, strict=True)

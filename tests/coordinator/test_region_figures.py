@@ -24,13 +24,12 @@ from peerllm.charter.seat_rules import DAY_US, HOUR_US
 from peerllm.coordinator.accounts import SignedReceipt
 from peerllm.coordinator.errors import NameRefusedError, StorageError, StorageVersionError
 from peerllm.coordinator.region_figures import (
-    DEDICATED,
     UNCLAIMED,
-    UNSEATED,
     ChargeRow,
     MonthBook,
     open_region_ledger,
 )
+from peerllm.coordinator.seat_history import DEDICATED, UNSEATED
 from peerllm.coordinator.settlement import split
 from peerllm.coordinator.storage_file import StorageFile
 
@@ -77,7 +76,7 @@ def test_three_months_over_the_thresholds_federate_and_one_below_does_not(region
         assert storage.ledger_check().balanced
     april, may = latest(region, 2)
     assert (april.revenue_nano_usd, april.active_hosts) == (50_000 * USD - 1, 50)
-    assert (may.revenue_nano_usd, may.active_hosts) == (50_000 * USD, 49)
+    assert (may.revenue_nano_usd, may.active_hosts, may.operators) == (50_000 * USD, 49, 49)
     assert due_step(active, [*months[1:], april], RULE, month_bounds("2026-04")[1]) is None
     assert due_step(active, [months[2], april, may], RULE, region.clock.now) is None
 
@@ -112,6 +111,8 @@ def test_moving_to_another_region_rewrites_nothing(region: Region) -> None:
     assert book(region, "2026-01") == before
     assert before.revenue() == Counter(bavaria=1_000)
     assert before.active_hosts() == Counter(bavaria=1)
+    assert before.operators("bavaria") == {"operator-a"}
+    assert before.operators("tyrol") == frozenset()
     assert book(region, "2026-02").revenue() == Counter(tyrol=500)
     with open_region_ledger(region.path, region.clock.now) as ledger:
         assert ledger.regions() == ("bavaria", "tyrol")
