@@ -5,6 +5,7 @@ from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import Final, Protocol
 
+import msgspec
 import trio
 
 from peerllm.peer.files import read_state, write_state
@@ -60,6 +61,9 @@ class LimitKeeper:
             # Changed while the machine was looked at: the change looks for itself.
             return
         found = holds(limits, now, self.holds)
+        if limits.paused_until_us and "paused" not in found:
+            # A pause that is over is no reason to look at the machine again and again.
+            self.limits = msgspec.structs.replace(limits, paused_until_us=0)
         if found != self.holds:
             self.holds = found
             self._on_change(found)

@@ -15,6 +15,7 @@ class Machine:
 
     def __init__(self) -> None:
         self.on_battery = False
+        self.now_us = 0
         self.looks = 0
         self.tunings: list[tuple[int, int, int]] = []
         self.holds: list[frozenset[HoldReason]] = []
@@ -22,7 +23,7 @@ class Machine:
     async def look(self, limits: Limits) -> Conditions:  # noqa: ARG002
         await trio.lowlevel.checkpoint()
         self.looks += 1
-        return Conditions(weekday=0, minute=0, on_battery=self.on_battery)
+        return Conditions(weekday=0, minute=0, now_us=self.now_us, on_battery=self.on_battery)
 
     def tune(self, *, threads: int, nice: int, memory_cap_bytes: int) -> None:
         self.tunings.append((threads, nice, memory_cap_bytes))
@@ -75,6 +76,26 @@ async def test_the_machine_is_looked_at_twice_a_second_while_it_matters(
         await kept.set(Limits(paused=True))
         await wait_all_tasks_blocked()
         assert kept.holds == {"paused"}
+        nursery.cancel_scope.cancel()
+
+
+async def test_a_pause_for_a_while_ends_by_itself_and_is_then_forgotten(
+    tmp_path: Path, machine: Machine, autojump_clock: MockClock
+) -> None:
+    kept = keeper(tmp_path, machine)
+    machine.now_us = 1_000_000_000
+    await kept.set(Limits(paused_until_us=machine.now_us + 5_000_000))
+    assert kept.holds == {"paused"}
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(kept.run)
+        await trio.sleep(2)
+        assert kept.holds == {"paused"}
+        machine.now_us += 6_000_000
+        await trio.sleep(1)
+        assert machine.holds == [{"paused"}, frozenset()]
+        looks = machine.looks
+        await trio.sleep(3600)
+        assert machine.looks == looks
         nursery.cancel_scope.cancel()
 
 
