@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from peerllm.charter.seat_rules import DAY_US, Offers, Waiting
+from peerllm.coordinator import storage_schema
 from peerllm.coordinator.accounts import Seat, SeatElsewhere, SeatPause, WaitingHost
 from peerllm.coordinator.errors import NameRefusedError
 from peerllm.coordinator.storage_file import StorageFile
@@ -168,3 +169,18 @@ def test_a_lapsed_offer_frees_the_place(storage: StorageFile) -> None:
     storage.move_line(nobody, "north")
     assert storage.waiting("north") == ()
     assert storage.accept_seat("p", "north") is None
+
+
+def test_seats_of_an_older_database_begin_their_history_when_they_were_given(path: Path) -> None:
+    path.touch(mode=0o600)
+    plain = sqlite3.connect(path)
+    for statement in storage_schema._FIRST_VERSION:
+        plain.execute(statement)
+    plain.execute("INSERT INTO seats VALUES ('p', 'ada', 'community', 'north', 7)")
+    plain.execute("PRAGMA user_version = 1")
+    plain.commit()
+    plain.close()
+    with StorageFile(path, clock=lambda: 9) as storage:
+        assert storage.seats() == (Seat("p", "ada", "community", frozenset(), "north", 7),)
+        storage.seat("p", "ada", "community", [ONE], region="south")
+    assert history(path) == [("p", 7, "ada", "north"), ("p", 9, "ada", "south")]
