@@ -36,6 +36,7 @@ _DOUBTFUL: Final = 0.25
 _SCARCELY: Final = 0.12
 _COMMON_NAME: Final = 0.15
 _UNLISTED: Final = 0.04
+_BEGINS: Final = re.compile(r"(?:\A|[.!?\n]\s{0,2})\Z")
 _LATIN: Final = re.compile(r"[A-Za-z\u00c0-\u024f]{2}")
 _CODE: Final = re.compile(r"_|[a-z][A-Z]|\w\.\w|[()=]")
 _BETWEEN_LINES: Final = re.compile(
@@ -68,7 +69,8 @@ def _trimmed(text: str, found: Identifier) -> Identifier:
     return Identifier(min(start, end), end, found.kind, found.score)
 
 
-def _names_nobody(value: str, score: float) -> bool:
+def _names_nobody(text: str, found: Identifier) -> bool:
+    value, score = text[found.start : found.end], found.score
     words = _NAME.findall(value.casefold())
     if all(word in word_list("no_identifiers") or word in word_list("not_names") for word in words):
         return True
@@ -76,15 +78,23 @@ def _names_nobody(value: str, score: float) -> bool:
         return True
     if score < _SCARCELY and (not _LATIN.search(value) or _CODE.search(value)):
         return True
-    return value.islower() and score < _certainty_in_lower_case(words)
+    # Where a sentence begins a capital tells nothing: "Thank you".
+    told = len(words) > 1 or not _BEGINS.search(text, max(0, found.start - 3), found.start)
+    if told and not value.islower():
+        return False
+    return score < _certainty_in_lower_case(words) and (value.islower() or _is_common(words))
 
 
 def _certainty_in_lower_case(words: Sequence[str]) -> float:
     """Below which certainty words that were written without a capital name nobody."""
-    common = all(word in word_list("dictionary") for word in words)
+    common = _is_common(words)
     if any(map(_is_listed, words)):
         return _COMMON_NAME if common else 0.0
     return _DOUBTFUL if common else _UNLISTED
+
+
+def _is_common(words: Iterable[str]) -> bool:
+    return all(word in word_list("dictionary") for word in words)
 
 
 def _is_listed(word: str) -> bool:
@@ -153,7 +163,7 @@ class Tagger:
             if any(token.word[0].isalpha() for token in stretch)
             for identifier in self._spans(stretch, self._tagged(stretch))
         )
-        named = (one for one in found if not _names_nobody(text[one.start : one.end], one.score))
+        named = (one for one in found if not _names_nobody(text, one))
         return _whole_addresses(text, named)
 
     def _tagged(self, tokens: Sequence[Token]) -> list[tuple[str, float]]:

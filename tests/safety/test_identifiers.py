@@ -145,6 +145,11 @@ def test_names_and_places_are_found(text: str, identifier: str, kind: str) -> No
         "Explain the difference between a list and a tuple, with a short example.",
         "What are my options?",
         "How does a DDoS attack differ from spoofing an IP, and what is CIDR?",
+        "Thank you for the quick answer. Translate it into plain words.",
+        "Convert 10 miles to kilometers",
+        "The ATM swallowed my card, and the CEO will not answer.",
+        "\u8bf7\u63cf\u8ff0\u4e00\u4e0b\u8fd9\u5e45\u753b",
+        "sort my_list and call isPerfectSquare(n)",
     ],
 )
 def test_ordinary_prompts_name_nobody(text: str) -> None:
