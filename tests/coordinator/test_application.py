@@ -453,7 +453,7 @@ async def test_one_key_has_a_bounded_number_of_requests(
 
 async def test_a_long_document_is_read_in_parts(tmp_path: Path) -> None:
     async with toy_house(tmp_path) as toy:
-        for name in "abcd":
+        for name in "abcdefgh":
             toy.host(name, text=f"Notes on canaryanswer {ANSWER}", slots=4)
         sentence = "The keeper of the canaryprompt wrote the number of geese in his large book. "
         reply = await toy.chat(f"Summarize this text:\n\n{sentence * 220}")
