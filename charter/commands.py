@@ -43,6 +43,7 @@ from peerllm.charter.versions import digest
 
 charter_app = typer.Typer(
     name="charter",
+    add_completion=False,
     help="What the network has promised: terms, prices, models and safety, signed by stewards.",
     no_args_is_help=True,
 )

@@ -8,6 +8,7 @@ from peerllm.charter.log_witness_commands import witness
 
 log_app = typer.Typer(
     name="log",
+    add_completion=False,
     help="The public log: what the network decided and paid, in a log that can only grow.",
     no_args_is_help=True,
     # Keeps the lines of the examples as they are.

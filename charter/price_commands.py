@@ -46,6 +46,7 @@ from peerllm.charter.tariff_rule import NOTICE_DAYS, adjustment_faults, next_tar
 
 price_app = typer.Typer(
     name="price",
+    add_completion=False,
     help="What a request costs, why, and how prices may move; offline, from the charter alone.",
     no_args_is_help=True,
     # Keeps the lines of the examples as they are.

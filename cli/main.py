@@ -75,9 +75,7 @@ class _Rooms(TyperGroup):
 
 
 # Without rich's help, which would import every room to describe it.
-application = typer.Typer(
-    cls=_Rooms, rich_markup_mode=None, add_completion=False, pretty_exceptions_enable=False
-)
+application = typer.Typer(cls=_Rooms, rich_markup_mode=None, pretty_exceptions_enable=False)
 
 
 @application.callback()

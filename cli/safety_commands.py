@@ -40,6 +40,7 @@ from peerllm.safety.vault import Vault
 
 safety_app = typer.Typer(
     name="safety",
+    add_completion=False,
     help="What would leave the house for a text, why, and how well finder and judge do.",
     no_args_is_help=True,
 )

@@ -41,7 +41,9 @@ NEEDED_MEMORY_BYTES = 2_000_000_000
 ANSWER_TOKENS = 128
 ANSWER_SECONDS = 120.0
 
-up_app = typer.Typer(help="Start a whole network on this machine and ask it one question.")
+up_app = typer.Typer(
+    add_completion=False, help="Start a whole network on this machine and ask it one question."
+)
 
 
 @up_app.command()

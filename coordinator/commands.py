@@ -26,6 +26,7 @@ from peerllm.safety.errors import SafetyError
 
 coordinator_app = typer.Typer(
     name="coordinator",
+    add_completion=False,
     help="Run a coordinator and keep its customers, keys and seats.",
     no_args_is_help=True,
 )

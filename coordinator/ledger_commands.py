@@ -53,6 +53,7 @@ T = TypeVar("T")
 
 ledger_app = typer.Typer(
     name="ledger",
+    add_completion=False,
     help="The books: statements, payouts and their proofs, and the audit.",
     no_args_is_help=True,
     # Keeps the lines of the examples as they are.

@@ -37,6 +37,7 @@ from peerllm.privacy.endings import FAILED, clear_endings
 
 region_app = typer.Typer(
     name="region",
+    add_completion=False,
     help=f"Regions: where they stand, on which figures, their seats. {EXIT_CODES}",
     no_args_is_help=True,
 )

@@ -32,6 +32,7 @@ from peerllm.privacy.process_memory import forbid_memory_dumps
 # A traceback in a terminal may show what a host works on; none is ever printed.
 host_app = typer.Typer(
     name="host",
+    add_completion=False,
     help="Serve models from this machine.",
     no_args_is_help=True,
     pretty_exceptions_enable=False,

@@ -25,6 +25,7 @@ from peerllm.privacy.process_memory import forbid_memory_dumps
 
 model_app = typer.Typer(
     name="model",
+    add_completion=False,
     help="Models on this machine.",
     no_args_is_help=True,
     pretty_exceptions_enable=False,

@@ -13,6 +13,7 @@ from peerllm.privacy.process_memory import forbid_memory_dumps
 
 desktop_app = typer.Typer(
     name="desktop",
+    add_completion=False,
     help="A window and a tray icon for the host of this computer.",
     pretty_exceptions_enable=False,
 )
