@@ -11,6 +11,7 @@ import secrets
 import signal
 import socket
 import time
+from collections import Counter
 from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field, replace
@@ -294,7 +295,7 @@ async def _signalled(log: EventLog[CoordinatorEvent]) -> None:
 class SeatsInForce:
     """The seats in force, by peer id, refreshed from storage.
 
-    Beyond the charter's number of seats an operator's newest ones do not count.
+    Beyond the charter's number of seats for a model an operator's newest ones do not count for it.
     """
 
     def __init__(self, storage: Storage, maximum_per_operator: int) -> None:
@@ -304,12 +305,17 @@ class SeatsInForce:
 
     async def refresh(self) -> None:
         """Read the seats anew."""
-        by_operator: dict[str, int] = {}
+        held: Counter[tuple[str, bytes]] = Counter()
         current = {}
         for seat in sorted(await self._storage.seats(), key=lambda seat: seat.seated_at_us):
-            by_operator[seat.operator] = by_operator.get(seat.operator, 0) + 1
-            if by_operator[seat.operator] <= self.maximum_per_operator:
-                current[seat.peer_id] = seat
+            held.update((seat.operator, digest) for digest in seat.digests)
+            digests = frozenset(
+                digest
+                for digest in seat.digests
+                if held[seat.operator, digest] <= self.maximum_per_operator
+            )
+            if digests:
+                current[seat.peer_id] = replace(seat, digests=digests)
         self.current = current
 
     async def keep_fresh(self, node: Node, refreshed: Callable[[], None]) -> None:

@@ -137,6 +137,19 @@ async def test_an_operators_newest_seats_beyond_the_charters_number_do_not_count
         assert set(seats.current) == {peers[1], peers[2], peers[3]}
 
 
+async def test_an_operators_number_of_seats_is_counted_for_each_model(tmp_path: Path) -> None:
+    peers = [Identity.generate().peer_id for _ in range(2)]
+    other = bytes([1]) * 32
+    ticks = iter(range(1, 100))
+    async with open_storage(tmp_path / "db.sqlite", clock=lambda: next(ticks)) as storage:
+        await storage.seat(peers[0], "ada", "community", [DIGEST])
+        await storage.seat(peers[1], "ada", "community", [DIGEST, other])
+        seats = SeatsInForce(storage, maximum_per_operator=1)
+        await seats.refresh()
+        assert seats.current[peers[0]].digests == {DIGEST}
+        assert seats.current[peers[1]].digests == {other}
+
+
 class Overlay:
     """Notes whom the coordinator disconnects."""
 
