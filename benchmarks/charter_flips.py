@@ -3,8 +3,7 @@
     nice -n 10 python -m benchmarks.charter_flips [--step 1] [--mask 1]
 
 The charter has two versions, a ballot, a federated region and its capacity. A flip that is not
-refused must leave every promise as it was; those are counted by file, since they can only be in
-what no promise rests on: the signature of a steward beyond the threshold, a superseded snapshot.
+refused must leave every promise as it was, and is counted by file.
 """
 
 import argparse
