@@ -21,7 +21,7 @@ MODEL_PATH: Final = Path(__file__).parent / "data" / "identifier_tagger.crfsuite
 
 # A missed name leaves the house, a needless placeholder only blurs the prompt: a word counts as
 # part of an identifier from this probability on.
-DEFAULT_THRESHOLD: Final = 0.008
+DEFAULT_THRESHOLD: Final = 0.006
 # Longer than any sentence of prose; keeps the tables of the model small on hostile text.
 _SEQUENCE_TOKENS: Final = 400
 

@@ -6,10 +6,10 @@
 Files hold JSON lines with `text` and `unsafe` (0 or 1). Unsafe rows are taken from FILE, harmless
 ones with at least as many words from the files behind `--harmless`; both are drawn with a fixed
 seed. Each text goes through the coordinator's own gate with the answer judge of the first
-standard; the judge is watched, so that whatever leaves can be compared with what it was shown.
+standard, at 20 words a second in virtual time, into which each verdict enters with the processor
+time that it took. The judge is watched, so that what leaves can be compared with what it was shown.
 
-`--rates` instead: the harmless texts of FILE at several rates of words, in virtual time into which
-each verdict enters with the processor time that it took; how long words are held back.
+`--rates` instead: the harmless texts of FILE at several rates; how long words are held back.
 """
 
 import argparse
@@ -18,10 +18,10 @@ import random
 import re
 import statistics
 import time
-from collections.abc import Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, TypeVar
 
 import trio
 import trio.testing
@@ -33,6 +33,7 @@ from peerllm.safety.judge import Judge, SafetyThresholds, Verdict, load_judge
 from peerllm.safety.vault import Vault
 
 SEED: Final = 20_260
+Result = TypeVar("Result")
 _WORD: Final = re.compile(r"\s*\S+\s*")
 
 
@@ -55,7 +56,6 @@ class Stream:
     refused_whole: bool = False
     judging_seconds: float = 0.0
     longest_seconds: float = 0.0
-    verdicts: int = 0
     judged: list[str] = field(default_factory=list, repr=False)
     released: list[str] = field(default_factory=list, repr=False)
 
@@ -69,16 +69,17 @@ def answer_judge() -> Judge:
     return load_judge(SafetyThresholds(standard.version, raised))
 
 
-async def stream_text(text: str, judge: Judge) -> Stream:
+async def stream_text(text: str, judge: Judge, rate: float) -> Stream:
+    """Stream one text of `rate` words a second and see what leaves."""
     pieces = _WORD.findall(text)
     stream = Stream(words=len(pieces))
     covered = 0
 
     async def judging(part: str) -> Verdict:
-        began = time.perf_counter()
+        began = time.process_time()
         verdict = judge.judge(part)
-        seconds = time.perf_counter() - began
-        stream.verdicts += 1
+        seconds = time.process_time() - began
+        await trio.sleep(seconds)
         stream.judging_seconds += seconds
         stream.longest_seconds = max(stream.longest_seconds, seconds)
         if verdict.allowed:
@@ -98,6 +99,7 @@ async def stream_text(text: str, judge: Judge) -> Stream:
 
     gate = ReleaseGate(judging=judging, vault=Vault(NoFinder()), release=release, on_refusal=stop)
     for piece in pieces:
+        await trio.sleep(1 / rate)
         await gate.push(piece)
         if stream.stopped:
             break
@@ -162,12 +164,7 @@ async def pace_text(text: str, judge: Judge, rate: float) -> Paced | None:
 
 def paced_figures(texts: Sequence[str], judge: Judge, rate: float) -> dict[str, Any]:
     """Figures over the texts that passed, each in a virtual time of its own."""
-    clock = trio.testing.MockClock
-    passed = [
-        paced
-        for text in texts
-        if (paced := trio.run(pace_text, text, judge, rate, clock=clock(autojump_threshold=0)))
-    ]
+    passed = [paced for text in texts if (paced := in_virtual_time(pace_text, text, judge, rate))]
     words = sum(paced.words for paced in passed)
     inner = [size for paced in passed for size in paced.windows[1:-1]]
     return {
@@ -230,8 +227,9 @@ def figures(streams: Sequence[Stream]) -> dict[str, Any]:
     }
 
 
-async def stream_all(texts: Sequence[str], judge: Judge) -> list[Stream]:
-    return [await stream_text(text, judge) for text in texts]
+def in_virtual_time(work: Callable[..., Awaitable[Result]], *arguments: Any) -> Result:
+    """What the work comes to when nobody waits for its pauses."""
+    return trio.run(work, *arguments, clock=trio.testing.MockClock(autojump_threshold=0))
 
 
 def main() -> None:
@@ -240,6 +238,7 @@ def main() -> None:
     parser.add_argument("--harmless", type=Path, nargs="*", default=[])
     parser.add_argument("--texts", type=int, default=500)
     parser.add_argument("--least-words", type=int, default=50)
+    parser.add_argument("--rate", type=float, default=20, help="words per second")
     parser.add_argument("--rates", type=float, nargs="*", default=[], help="words per second")
     wanted = parser.parse_args()
     judge = answer_judge()
@@ -256,7 +255,10 @@ def main() -> None:
     ):
         texts = rows(files, unsafe=unsafe, least_words=wanted.least_words)
         random.Random(SEED).shuffle(texts)  # noqa: S311 - a sample, not a key
-        report[name] = figures(trio.run(stream_all, texts[: wanted.texts], judge))
+        streams = [
+            in_virtual_time(stream_text, text, judge, wanted.rate) for text in texts[: wanted.texts]
+        ]
+        report[name] = figures(streams)
     print(json.dumps(report, indent=2))
 
 
