@@ -123,12 +123,12 @@ def test_every_step_of_the_first_run_is_drawn_whole(
     steps = window.first_run
     assert steps is not None
     check_named(steps)
-    steps.coordinator.setText(ADDRESS)
+    steps.invitation.coordinator.setText(ADDRESS)
     for place in range(6):
         until(lambda place=place: steps.step == place, "the step")
         # The command that tells it takes a second.
         if place == 1 and theme == "light":
-            until(steps.copy_button.isEnabled, "the host's id")
+            until(steps.invitation.copy_button.isEnabled, "the host's id")
         settle(until)
         check_whole(steps)
         draw(window, f"first-run-{place + 1}-{theme}")
