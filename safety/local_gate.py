@@ -14,6 +14,7 @@ from typing import Final
 import numpy
 from numpy.typing import NDArray
 
+from peerllm.safety.embedded_parts import embedded_parts
 from peerllm.safety.errors import ModelFileError
 from peerllm.safety.gate_head import Head
 from peerllm.safety.injection_signs import COUNT as SIGNS
@@ -81,7 +82,7 @@ class LocalGate:
 
 
 def stretches(text: str) -> Iterator[str]:
-    """What is looked at for itself: the text, its last line, and what it holds in base64.
+    """What is looked at for itself: the text, its last line, and what it holds out of sight.
 
     The last line is where a request follows the text that it is about.
     """
@@ -89,6 +90,7 @@ def stretches(text: str) -> Iterator[str]:
     before, line_break, last_line = text.rstrip().rpartition("\n")
     if line_break and before.strip():
         yield last_line
+    yield from embedded_parts(text)
     yield from decoded_parts(text)
 
 

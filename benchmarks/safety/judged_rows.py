@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from generated_injections import Injections
 from generated_strings import strings
 from written_requests import contrasts, everyday, requests
 
@@ -23,6 +24,8 @@ GROUPED_BY = {
     "prompt_injection_cyberseceval": "variant",
     "xstest": "focus",
 }
+# The variants of this file, few and large, are by this name spread over all folds.
+FOLD_NAMES = {"prompt_injection_cyberseceval": "injection "}
 # The texts customers send, on which false alarms are counted.
 ORDINARY = ("benign_gpteacher", "benign_responses", "benign_selfinstruct", "benign_cyber_frr",
             "notinject", "everyday")  # fmt: skip
@@ -90,7 +93,7 @@ def rows_of_files(data: Path) -> Iterator[Row]:
                 unsafe=bool(row.get("unsafe")),
                 categories=categories_of(file, row),
                 fully_labelled=file == "openai_moderation",
-                fold=fold_of(f"{file}{group}"),
+                fold=fold_of(f"{FOLD_NAMES.get(file, file)}{group}"),
             )
 
 
@@ -107,3 +110,8 @@ def written_rows() -> Iterator[Row]:
     for text, unsafe, group in strings(SEED, harmful):
         fold = fold_of(" ".join(group.split()[-3:]))
         yield Row("strings", text, unsafe, frozenset(), not unsafe, fold)
+    injection = frozenset({"prompt_injection"})
+    for text, unsafe, _ in Injections(SEED).texts():
+        yield Row(
+            "injections", text, unsafe, injection if unsafe else frozenset(), True, fold_of(text)
+        )

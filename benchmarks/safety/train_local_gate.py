@@ -59,7 +59,7 @@ WEIGHTS = {
     "safety_advbench": 1.5,
     "safety_catqa": 1.5,
 }
-WRITTEN = {"written": 0.6, "contrasts": 1.2, "everyday": 5.0, "strings": 1.0}
+WRITTEN = {"written": 0.6, "contrasts": 1.2, "everyday": 5.0, "strings": 1.0, "injections": 0.6}
 # Sentences of Twitter and the press with names in them teach this gate nothing.
 LEFT_OUT = ("pii_wnut17",)
 # Naming the category matters less than telling whether there is one.
@@ -69,7 +69,7 @@ MOST_WINDOWS = 6
 # A sign of an injection counts as much as a number of the encoding five spreads off its mean.
 SIGN_SPREAD = 0.2
 HIDDEN = 96
-MEMBERS = 2
+MEMBERS = 4
 EPOCHS = 12
 SPREAD_EPOCHS = 2
 BATCH = 256

@@ -11,24 +11,25 @@ CONTRASTS = Path(__file__).with_name("written_contrasts.txt")
 EVERYDAY = Path(__file__).with_name("written_everyday.txt")
 # Versions drawn of one line with choices.
 VERSIONS = 24
+_HEADING = re.compile(r"\[([a-z_ ]+)\]")
 _CHOICE = re.compile(r"\{([^{}]*\|[^{}]*)\}")
 
 
-def lists() -> dict[str, list[str]]:
-    """The sections of the file beside this module."""
-    sections: dict[str, list[str]] = {}
-    for line in LISTS.read_text(encoding="utf-8").splitlines():
-        if line.startswith("["):
-            current = sections.setdefault(line.strip("[]"), [])
-        elif line and not line.startswith("#"):
+def sections(path: Path) -> dict[str, list[str]]:
+    """The lines of a file by the [heading] above them."""
+    found: dict[str, list[str]] = {}
+    for line in path.read_text(encoding="utf-8").splitlines():
+        if heading := _HEADING.fullmatch(line):
+            current = found.setdefault(heading.group(1), [])
+        elif line and not line.startswith("# "):
             current.append(line)
-    return sections
+    return found
 
 
 def requests(seed: int) -> Iterator[tuple[str, bool, frozenset[str]]]:
     """Text, whether it is unsafe, and its categories."""
     generator = random.Random(seed)  # noqa: S311 - reproducible on purpose
-    of = lists()
+    of = sections(LISTS)
     harmless: set[str] = set()
     # Things, ways of asking, how many ways for each thing, unsafe, categories.
     crossings = (
