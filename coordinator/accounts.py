@@ -134,12 +134,37 @@ class SeatElsewhere:
 
 @dataclass(frozen=True, slots=True)
 class Strike:
-    """An evidenced rule violation; `rule` names the rule, never the content that broke it."""
+    """An evidenced rule violation; `rule` names the rule, never the content that broke it.
+
+    `salt` makes its public commitment unguessable. One that was withdrawn, with the word that says
+    why, counts no more.
+    """
 
     peer_id: str
     rule: str
     dispatch_id: bytes | None
     recorded_at_us: int
+    number: int = 0
+    region: str = "default"
+    evidence_sha256: bytes | None = None
+    salt: bytes = field(default=b"", repr=False)
+    withdrawn_at_us: int | None = None
+    withdrawal: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class StrikeKnown:
+    """The same evidence is held against the host by strike `number`, which may be withdrawn."""
+
+    number: int
+
+
+@dataclass(frozen=True, slots=True)
+class StrikeWithdrawn:
+    """The strike had been withdrawn before, at `withdrawn_at_us`."""
+
+    number: int
+    withdrawn_at_us: int
 
 
 @dataclass(frozen=True, slots=True)

@@ -26,6 +26,7 @@ from peerllm.coordinator.accounts import (
     Seat,
     SignedReceipt,
     Strike,
+    StrikeKnown,
     Tier,
 )
 from peerllm.coordinator.errors import StorageClosedError, StorageError
@@ -201,14 +202,14 @@ class Storage:
 
     async def record_strike(
         self, peer_id: str, rule: str, *, dispatch_id: bytes | None = None
-    ) -> Strike:
+    ) -> Strike | StrikeKnown:
         """Note that a host broke a rule."""
         return await self._write(
             lambda file: file.record_strike(peer_id, rule, dispatch_id=dispatch_id)
         )
 
-    async def strikes(self, peer_id: str) -> tuple[Strike, ...]:
-        """A host's strikes."""
+    async def strikes(self, peer_id: str | None = None) -> tuple[Strike, ...]:
+        """A host's strikes, or everybody's; the withdrawn ones too."""
         return await self._read(lambda file: file.strikes(peer_id))
 
     async def _write(self, operation: Callable[[StorageFile], T]) -> T:

@@ -27,6 +27,8 @@ from peerllm.coordinator.accounts import (
     SeatPause,
     SignedReceipt,
     Strike,
+    StrikeKnown,
+    StrikeWithdrawn,
     Tier,
     WaitingHost,
 )
@@ -63,6 +65,7 @@ from peerllm.coordinator.payout_storage import PayoutStorage
 from peerllm.coordinator.seat_tables import SeatTables
 from peerllm.coordinator.settlement import Settlement
 from peerllm.coordinator.storage_schema import io_errors, open_database, write_transaction
+from peerllm.coordinator.strike_tables import StrikeTables
 
 T = TypeVar("T")
 
@@ -98,6 +101,7 @@ class StorageFile:
         self._tables = LedgerTables(self._database, clock)
         self.payouts = PayoutStorage(self._database, self._tables, clock)
         self._seats = SeatTables(self._tables, clock)
+        self._strikes = StrikeTables(self._tables, clock)
         self._clock = clock
 
     def __enter__(self) -> Self:
@@ -548,29 +552,30 @@ class StorageFile:
         """Seat a host for the models it has been offered; None if it was offered none."""
         return self._write(lambda: self._seats.accept(peer_id, region))
 
-    def record_strike(self, peer_id: str, rule: str, *, dispatch_id: bytes | None = None) -> Strike:
-        """Note that a host broke the rule of this name."""
+    def record_strike(
+        self,
+        peer_id: str,
+        rule: str,
+        *,
+        dispatch_id: bytes | None = None,
+        evidence_sha256: bytes | None = None,
+        random: Callable[[int], bytes] = secrets.token_bytes,
+    ) -> Strike | StrikeKnown:
+        """Note that a host broke the rule of this name; the same evidence counts once."""
         accounts.check_label(rule, "a rule's name")
-        strike = Strike(peer_id, rule, dispatch_id, self._clock())
-        self._write(
-            lambda: self._tables.execute(
-                "INSERT INTO strikes (peer_id, rule, dispatch_id, recorded_at_us)"
-                " VALUES (?, ?, ?, ?)",
-                peer_id,
-                rule,
-                dispatch_id,
-                strike.recorded_at_us,
-            )
+        return self._write(
+            lambda: self._strikes.record(peer_id, rule, dispatch_id, evidence_sha256, random)
         )
-        return strike
 
-    def strikes(self, peer_id: str) -> tuple[Strike, ...]:
-        """A host's strikes, oldest first."""
-        rows = self._read(
-            lambda: self._tables.rows(
-                "SELECT peer_id, rule, dispatch_id, recorded_at_us FROM strikes"
-                " WHERE peer_id = ? ORDER BY strike",
-                peer_id,
-            )
-        )
-        return tuple(Strike(*row) for row in rows)
+    def withdraw_strike(self, number: int, reason: str) -> Strike | StrikeWithdrawn | None:
+        """Let a strike count no more, for good; None if there is no strike of that number."""
+        accounts.check_label(reason, "a reason")
+        return self._write(lambda: self._strikes.withdraw(number, reason))
+
+    def strikes(self, peer_id: str | None = None) -> tuple[Strike, ...]:
+        """A host's strikes, or everybody's, oldest first; the withdrawn ones too."""
+        return self._read(lambda: self._strikes.strikes(peer_id))
+
+    def receipt(self, peer_id: str, dispatch_id: bytes) -> bytes | None:
+        """The signed receipt that a host handed in for a dispatch, None if it did not."""
+        return self._read(lambda: self._strikes.receipt(peer_id, dispatch_id))

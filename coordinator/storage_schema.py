@@ -11,6 +11,7 @@ from sqlite_utils import Database
 
 from peerllm.coordinator.errors import StorageError, StorageVersionError
 from peerllm.coordinator.money_schema import MONEY_VERSION
+from peerllm.coordinator.strike_tables import STRIKES_VERSION
 
 # The database's name in the folder of a coordinator's state.
 DATABASE_FILE: Final = "coordinator.sqlite"
@@ -227,6 +228,7 @@ _MIGRATIONS: tuple[Sequence[str | Callable[[Database], None]], ...] = (
     _FIRST_VERSION,
     _SEATS_VERSION,
     MONEY_VERSION,
+    STRIKES_VERSION,
 )
 SCHEMA_VERSION = len(_MIGRATIONS)
 

@@ -593,4 +593,8 @@ def test_no_column_could_hold_what_a_customer_wrote(path: Path, storage: Storage
         ("strikes", "peer_id"),
         ("strikes", "rule"),
         ("strikes", "dispatch_id"),
+        ("strikes", "region"),
+        ("strikes", "evidence_sha256"),
+        ("strikes", "salt"),
+        ("strikes", "withdrawal"),
     }
