@@ -1164,6 +1164,14 @@
         <translation type="unfinished"></translation>
     </message>
     <message>
+        <source>The network gives it no work for now ({reason}). The way back: {way_back}. It ends by itself on {date}.</source>
+        <translation type="unfinished"></translation>
+    </message>
+    <message>
+        <source>Paused by the network</source>
+        <translation type="unfinished"></translation>
+    </message>
+    <message>
         <source>You paused it. It takes no new work until you resume.</source>
         <translation type="unfinished"></translation>
     </message>

@@ -4,6 +4,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Final, Literal
 
+from peerllm.overlay.messages import SeatPause
 from peerllm.peer.control_api import ModelStatus, Status
 from peerllm.peer.desktop.state import (
     Ending,
@@ -102,6 +103,8 @@ def _unusable(state: HostState) -> Headline:
 
 
 def _of_status(status: Status, ending: Ending, now_us: int) -> Headline:
+    if status.seat_pause is not None and status.state == "serving":
+        return _paused_by_network(status.seat_pause)
     match status.state:
         case "draining":
             detail = counted(
@@ -130,6 +133,20 @@ def _of_status(status: Status, ending: Ending, now_us: int) -> Headline:
         return Headline("good", tr("Overview", "Serving"), detail, "pause", pause)
     ready = tr("Overview", "Connected. Work arrives when people ask the network for your models.")
     return Headline("good", tr("Overview", "Ready for work"), ready, "pause", pause)
+
+
+def _paused_by_network(pause: SeatPause) -> Headline:
+    detail = tr(
+        "Overview",
+        "The network gives it no work for now ({reason}). The way back: {way_back}. It ends by "
+        "itself on {date}.",
+    ).format(
+        reason=pause.reason.replace("_", " "),
+        way_back=pause.way_back.rstrip("."),
+        date=datetime.fromtimestamp(pause.until_us / 1e6).strftime("%d %B %Y, %H:%M"),
+    )
+    title = tr("Overview", "Paused by the network")
+    return Headline("waiting", title, detail, "pause", tr("Overview", "Pause for an hour"))
 
 
 def _pause(status: Status, now_us: int) -> str:
@@ -240,6 +257,9 @@ def notice(before: HostState | None, after: HostState, now_us: int) -> Notice | 
             tr("Tray", "The network has given you a seat"),
             tr("Tray", "Your computer takes work from now on."),
         )
+    if after.status.seat_pause is not None and before.status.seat_pause is None:
+        shown = _paused_by_network(after.status.seat_pause)
+        return Notice(shown.title, shown.detail)
     were_well = {model.name for model in before.status.models if not _is_down(model)}
     for model in after.status.models:
         if _is_down(model) and model.name in were_well:

@@ -1,6 +1,7 @@
 import msgspec
 import pytest
 
+from peerllm.overlay.messages import SeatPause
 from peerllm.peer.desktop.presentation import (
     amount,
     headline,
@@ -26,6 +27,9 @@ AWAY = model(slots=0, free_slots=0, running=0, engine=engine("not_loaded", "unlo
 LOADING = model(slots=0, free_slots=0, running=0, engine=engine("loading", percent=40))
 BROKEN = model(slots=0, running=0, engine=engine("unavailable", "the model file is damaged"))
 OFF = {"state": "waiting", "connected": False}
+PAUSE = SeatPause(
+    reason="slow_answers", way_back="answer three probes in time", until_us=NOW_US + HOUR_US
+)
 REFUSED = Ending("refused_by_coordinator", "no_seat_for_this_host")
 
 
@@ -40,6 +44,12 @@ REFUSED = Ending("refused_by_coordinator", "no_seat_for_this_host")
         (Unreadable("x cannot be read"), "The host cannot be found", "x cannot be read", ""),
         (seen(), "Serving", "One answer is being written", "pause"),
         (seen(model(running=0), running=0), "Ready for work", "Connected", "pause"),
+        (
+            seen(seat_pause=PAUSE),
+            "Paused by the network",
+            "(slow answers). The way back: answer three probes in time. It ends",
+            "pause",
+        ),
         (seen(state="draining"), "Stopping", "One answer is being finished", ""),
         (
             seen(state="holding", holds=["paused"], limits=Limits(paused=True)),
@@ -93,7 +103,11 @@ def test_only_what_an_owner_would_want_to_know_is_notified() -> None:
     broken = notice(serving, seen(BROKEN), NOW_US)
     assert broken is not None
     assert broken.text == "The model file is damaged."
+    paused = notice(serving, seen(seat_pause=PAUSE), NOW_US)
+    assert paused is not None
+    assert paused.title == "Paused by the network"
     for before, after in (
+        (seen(seat_pause=PAUSE), seen(seat_pause=PAUSE)),
         (None, Gone(1)),
         (Gone(1), Gone(1)),
         (serving, serving),
