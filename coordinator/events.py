@@ -14,6 +14,7 @@ CoordinatorEvent = Literal[
     "seat_paused",
     "seat_resumed",
     "model_sought",
+    "account_not_told",
     "leads",
     "request_failed",
     "library_warning",

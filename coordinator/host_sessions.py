@@ -10,6 +10,7 @@ import trio
 from peerllm.charter.seat_rules import WAYS_BACK
 from peerllm.coordinator.accounts import Seat
 from peerllm.coordinator.events import CoordinatorEvent
+from peerllm.coordinator.host_accounts import HostAccounts
 from peerllm.coordinator.introductions import Introductions, holder_of
 from peerllm.coordinator.metrics import Metrics
 from peerllm.coordinator.registry import (
@@ -19,6 +20,7 @@ from peerllm.coordinator.registry import (
     offered_digests,
 )
 from peerllm.crypto.certificate import CertificateRefused, read_certificate
+from peerllm.overlay.account_messages import AccountAsked, AccountNotTold
 from peerllm.overlay.errors import SessionClosed, SessionViolation
 from peerllm.overlay.framing import ByteStream
 from peerllm.overlay.messages import (
@@ -63,11 +65,12 @@ class HostStream(ByteStream, Protocol):
 class HostSessions:
     """Serves the session protocol to the hosts that hold a seat."""
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 - what sessions work with, given by name
         self,
         registry: Registry,
         *,
         introductions: Introductions,
+        accounts: HostAccounts,
         seats: Callable[[], Mapping[str, Seat]],
         coordinator: str,
         now_us: Callable[[], int],
@@ -76,6 +79,7 @@ class HostSessions:
     ) -> None:
         self._registry = registry
         self._introductions = introductions
+        self._accounts = accounts
         self._seats = seats
         self._coordinator = coordinator
         self._now_us = now_us
@@ -112,6 +116,7 @@ class HostSessions:
             coordinator=self._coordinator,
             heartbeat_seconds=HEARTBEAT_SECONDS,
             introduces=True,
+            tells_accounts=True,
             pause=pause,
         )
 
@@ -128,6 +133,7 @@ class HostSessions:
         conversation.session = session
         try:
             async with trio.open_nursery() as nursery:
+                conversation.nursery = nursery
                 nursery.start_soon(conversation.expect_hello)
                 end = await session.run()
                 nursery.cancel_scope.cancel()
@@ -191,6 +197,25 @@ class HostSessions:
                 found=len(answer.holders) if isinstance(answer, ModelHolders) else answer.reason,
             )
 
+    def tell_account(self, conversation: "_Conversation", live: LiveHost) -> None:
+        """Tell a host its own account, unless it has just asked."""
+        session, nursery = conversation.session, conversation.nursery
+        if session is None or nursery is None:
+            raise SessionViolation("a question before the session began")
+        if self._accounts.may_ask(conversation.peer_id):
+            nursery.start_soon(self._answer_account, session, conversation.peer_id, live)
+        else:
+            session.post(AccountNotTold(reason="too_often"))
+
+    async def _answer_account(
+        self, session: Session[HostMessage], peer_id: str, live: LiveHost
+    ) -> None:
+        answer = await self._accounts.answer(peer_id, live.seat.region)
+        with suppress(SessionClosed):
+            session.post(answer)
+        if isinstance(answer, AccountNotTold):
+            self._log.event("account_not_told", host=peer_id, reason=answer.reason)
+
     def route(
         self, live: LiveHost, message: Accepted | Piece | Failed | ReceiptMessage | Slots
     ) -> None:
@@ -206,6 +231,8 @@ class _Conversation:
     peer_id: str
     remote_address: str | None
     session: Session[HostMessage] | None = None
+    # For what takes longer than a message may.
+    nursery: trio.Nursery | None = None
     live: LiveHost | None = None
     greeted: trio.Event = field(default_factory=trio.Event)
 
@@ -228,5 +255,7 @@ class _Conversation:
                     raise SessionViolation("a message before hello")
                 if isinstance(message, FindModel):
                     self.owner.find_model(self, message.wanted)
+                elif isinstance(message, AccountAsked):
+                    self.owner.tell_account(self, self.live)
                 else:
                     self.owner.route(self.live, message)

@@ -29,6 +29,7 @@ from peerllm.coordinator.application import create_application
 from peerllm.coordinator.dispatch import Dispatcher
 from peerllm.coordinator.errors import CoordinatorError
 from peerllm.coordinator.events import CoordinatorEvent
+from peerllm.coordinator.host_accounts import HostAccounts
 from peerllm.coordinator.host_sessions import HostSessions
 from peerllm.coordinator.house import House, Terms
 from peerllm.coordinator.house_in_force import HouseInForce, Looks, expiry_us, keep_in_force
@@ -180,9 +181,13 @@ async def _run_alone(settings: CoordinatorSettings, log: EventLog[CoordinatorEve
         introductions = Introductions(
             registry, models.values(), clock=trio.current_time, shuffle=draw.shuffle
         )
+        accounts = HostAccounts(
+            settings.database_file, charter, clock=trio.current_time, now_us=now_us
+        )
         sessions = HostSessions(
             registry,
             introductions=introductions,
+            accounts=accounts,
             seats=lambda: seats.current,
             coordinator=identity.peer_id,
             now_us=now_us,
@@ -195,6 +200,7 @@ async def _run_alone(settings: CoordinatorSettings, log: EventLog[CoordinatorEve
             after = rehoused(before, older, newer, settings.model_files)
             seats.maximum_per_operator = newer.terms.seat_rule.maximum_seats_per_operator
             introductions.serve(after.models.values())
+            accounts.charter = newer
             return after
 
         looks = Looks(lambda: read_charter(settings), rehouse)

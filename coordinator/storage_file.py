@@ -10,6 +10,7 @@ from typing import Self, TypeVar
 
 import outcome
 
+from peerllm.charter.promises import EscrowRule
 from peerllm.charter.seat_rules import DAY_US, LONGEST_PAUSE_DAYS, Offers, PauseReason
 from peerllm.coordinator import accounts, ledger
 from peerllm.coordinator.accounts import (
@@ -38,6 +39,7 @@ from peerllm.coordinator.errors import (
     StorageError,
     UnknownAccountError,
 )
+from peerllm.coordinator.host_statement import HostStatement, host_statement
 from peerllm.coordinator.ledger import (
     AlreadyDeposited,
     AlreadyReserved,
@@ -436,6 +438,16 @@ class StorageFile:
     def payouts_of(self, host: str) -> tuple[PayoutRow, ...]:
         """What was paid out to a host, oldest first."""
         return self._read(lambda: payouts_of(self._tables, host))
+
+    def host_statement(self, rule: EscrowRule, host: str) -> HostStatement:
+        """What the ledger says to a host, at one moment."""
+
+        def read() -> HostStatement:
+            with self._database.atomic():
+                now_us = self._clock()
+                return host_statement(self._tables, self.payouts, rule, host, now_us)
+
+        return self._read(read)
 
     # Receipts, seats, strikes
 

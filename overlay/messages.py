@@ -17,6 +17,7 @@ from msgspec import Meta
 
 from peerllm.crypto.encoding import decode, encode
 from peerllm.crypto.errors import DecodingError
+from peerllm.overlay.account_messages import Account, AccountAsked, AccountNotTold
 from peerllm.overlay.answer_shape import AnswerShape
 from peerllm.overlay.errors import FrameError
 from peerllm.overlay.model_pieces import MAXIMUM_MODEL_BYTES
@@ -196,14 +197,16 @@ class SeatPause(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Welcome(msgspec.Struct, frozen=True, kw_only=True, tag="welcome"):
-    """The host is admitted to this session. `introduces`: `FindModel` will be answered.
+    """The host is admitted to this session.
 
-    Said again whenever a pause of the host's seat begins or ends.
+    `introduces`: `FindModel` will be answered; `tells_accounts`: so will `AccountAsked`. Said
+    again whenever a pause of the host's seat begins or ends.
     """
 
     coordinator: PeerId
     heartbeat_seconds: Annotated[int, Meta(ge=1, le=3600)]
     introduces: bool = False
+    tells_accounts: bool = False
     pause: SeatPause | None = None
 
 
@@ -328,6 +331,7 @@ HostMessage = (
     | ReceiptMessage
     | Slots
     | FindModel
+    | AccountAsked
     | Heartbeat
     | HeartbeatReply
     | Goodbye
@@ -340,6 +344,8 @@ CoordinatorMessage = (
     | ModelHolders
     | ModelNotFound
     | Introduce
+    | Account
+    | AccountNotTold
     | Heartbeat
     | HeartbeatReply
     | Goodbye

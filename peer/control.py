@@ -11,7 +11,12 @@ import trio
 from peerllm.peer.configuration import MAXIMUM_MODELS
 from peerllm.peer.control_api import DrainRequest, Fault, LogLines, ModelRequest, PauseRequest
 from peerllm.peer.control_server import Event, Request, Response, Stream
-from peerllm.peer.control_status import ControlledHost, status_of, status_of_model
+from peerllm.peer.control_status import (
+    ControlledHost,
+    account_of,
+    status_of,
+    status_of_model,
+)
 from peerllm.peer.errors import PeerError
 from peerllm.peer.limits import Limits
 from peerllm.peer.local_chat import ChatRequest, converse
@@ -58,6 +63,8 @@ class HostControl:
                 return host.limits.limits
             case "/v1/earnings":
                 return host.earnings.earnings
+            case "/v1/account":
+                return account_of(host)
             case "/v1/receipts":
                 return host.receipts.receipts
             case "/v1/log":

@@ -15,6 +15,7 @@ can read. A change within version 1 only adds fields.
     POST /v1/models/unload {"model": "name"}   no more slots, gone after its last chunk: ModelStatus
     GET, POST /v1/fetch, POST /v1/fetch/stop   a model from other hosts, see model_fetch_api
     GET  /v1/earnings      Earnings
+    GET  /v1/account       HostAccount         what the coordinator last said of this host's account
     GET  /v1/receipts      Receipts            the last ones signed, newest first
     POST /v1/chat          ask a model of this host, see local_chat: server-sent events
     GET  /v1/log           {"lines": [...]}    the last events, oldest first
@@ -27,6 +28,7 @@ from typing import Annotated, Final, Literal
 import msgspec
 from msgspec import Meta
 
+from peerllm.overlay.account_messages import Account
 from peerllm.overlay.messages import SeatPause
 from peerllm.peer.limits import LONGEST_PAUSE_SECONDS, HoldReason, Limits
 
@@ -120,6 +122,19 @@ class Status(msgspec.Struct, frozen=True, kw_only=True):
     engine: EngineStatus
     work: WorkStatus
     limits: Limits
+    # When the coordinator last told this host's account, by this host's clock; 0 if it never did.
+    account_told_at_us: int = 0
+
+
+class HostAccount(msgspec.Struct, frozen=True, kw_only=True):
+    """This host's account in its coordinator's words; told at `told_at_us` by this host's clock.
+
+    None while it is not known: never connected since the start, or to a coordinator that does
+    not tell accounts.
+    """
+
+    told_at_us: int = 0
+    account: Account | None = None
 
 
 class PauseRequest(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):

@@ -6,7 +6,13 @@ from typing import Literal
 
 from peerllm.peer.bandwidth import Meter
 from peerllm.peer.catalogue import WantedModel
-from peerllm.peer.control_api import EngineStatus, ModelStatus, Status, WorkStatus
+from peerllm.peer.control_api import (
+    EngineStatus,
+    HostAccount,
+    ModelStatus,
+    Status,
+    WorkStatus,
+)
 from peerllm.peer.control_server import Broadcast
 from peerllm.peer.daemon import SOFTWARE, HostDaemon
 from peerllm.peer.earnings import EarningsBook
@@ -79,7 +85,16 @@ def status_of(host: ControlledHost) -> Status:
             receipts_signed=daemon.tally["receipts"],
         ),
         limits=host.limits.limits,
+        account_told_at_us=daemon.account.told_at_us if daemon.account else 0,
     )
+
+
+def account_of(host: ControlledHost) -> HostAccount:
+    """What the coordinator last said of its account."""
+    told = host.daemon.account
+    if told is None:
+        return HostAccount()
+    return HostAccount(told_at_us=told.told_at_us, account=told.account)
 
 
 def _state(

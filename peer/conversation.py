@@ -6,6 +6,7 @@ from typing import Final, Protocol
 
 import trio
 
+from peerllm.overlay.account_messages import Account, AccountAsked, AccountNotTold
 from peerllm.overlay.errors import SessionClosed, SessionViolation
 from peerllm.overlay.framing import ByteStream
 from peerllm.overlay.messages import (
@@ -40,6 +41,10 @@ from peerllm.privacy.event_log import EventLog
 # A coordinator answers a hello at once; one that does not is not serving.
 _WELCOME_SECONDS: Final = 15.0
 _HEARTBEAT_SECONDS: Final = 10.0
+# Earnings change by the request; an owner who wants to know more looks at the statement.
+_ACCOUNT_SECONDS: Final = 600.0
+# A coordinator answers once a minute: longer than that after it would not.
+_ACCOUNT_AGAIN_SECONDS: Final = 90.0
 
 
 class Introduced(Protocol):
@@ -76,6 +81,9 @@ class Introduced(Protocol):
     def on_introduction(self, message: ModelHolders | ModelNotFound | Introduce) -> None:
         """What the coordinator says about models' files and those who hold or fetch them."""
 
+    def on_account(self, account: Account) -> None:
+        """What the coordinator says about this host's account."""
+
 
 class Conversation:
     """One session, from hello to its end, and the dispatches that run in it."""
@@ -94,6 +102,8 @@ class Conversation:
         self._welcomed = trio.Event()
         # Whether this coordinator knows the question; another release would hang up on it.
         self._introduces = False
+        self._tells_accounts = False
+        self._account_refused = trio.Event()
         # While the network gives this host no work: why, and what ends it.
         self.pause: SeatPause | None = None
         self.over = trio.Event()
@@ -159,6 +169,16 @@ class Conversation:
             return
         self._session.close("no welcome in time")
 
+    async def keep_asking_account(self) -> None:
+        """Ask for this host's account now and then, of a coordinator that knows the question."""
+        await self._welcomed.wait()
+        while self._tells_accounts:
+            self._account_refused = trio.Event()
+            self._post(AccountAsked())
+            with trio.move_on_after(_ACCOUNT_SECONDS):
+                await self._account_refused.wait()
+                await trio.sleep(_ACCOUNT_AGAIN_SECONDS)
+
     async def idle(self) -> None:
         """Wait until nothing is being worked on, or the session is over."""
         while self._running and not self._session.is_closed:
@@ -181,6 +201,8 @@ class Conversation:
                 if not self._welcomed.is_set():
                     raise SessionViolation("an introduction before welcome")
                 self._host.on_introduction(message)
+            case Account() | AccountNotTold():
+                self._on_account(message)
             case Refused():
                 self._host.log.event("refused_by_coordinator", reason=_word(message.reason))
                 self._session.close("refused")
@@ -191,11 +213,20 @@ class Conversation:
         if welcome.coordinator != self._host.coordinator:
             raise SessionViolation("welcome in another coordinator's name")
         self._introduces = welcome.introduces
+        self._tells_accounts = welcome.tells_accounts
         self._on_pause(welcome.pause)
         if not self._welcomed.is_set():
             self._welcomed.set()
             self._host.log.event("connected", coordinator=welcome.coordinator)
         self.announce()
+
+    def _on_account(self, answer: Account | AccountNotTold) -> None:
+        if not self._welcomed.is_set():
+            raise SessionViolation("an account before welcome")
+        if isinstance(answer, Account):
+            self._host.on_account(answer)
+        else:
+            self._account_refused.set()
 
     def _on_pause(self, pause: SeatPause | None) -> None:
         if pause != self.pause and pause is not None:

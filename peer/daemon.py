@@ -11,6 +11,7 @@ import trio
 from peerllm.crypto.certificate import SealingKey, certify
 from peerllm.crypto.identity import Identity
 from peerllm.crypto.receipt import Receipt
+from peerllm.overlay.account_messages import Account
 from peerllm.overlay.backoff import full_jitter
 from peerllm.overlay.errors import AddressError, DialError
 from peerllm.overlay.framing import ByteStream
@@ -64,6 +65,16 @@ class DaemonParts:
     # What other hosts may fetch from here, and what the coordinator says about such fetches.
     sharing: Callable[[], ModelSharing | None] = lambda: None
     on_introduction: Callable[[ModelHolders | ModelNotFound | Introduce], None] = lambda _: None
+    # The coordinator has told this host's account, see `HostDaemon.account`.
+    on_account: Callable[[], None] = lambda: None
+
+
+@dataclass(frozen=True)
+class ToldAccount:
+    """What the coordinator has said of this host's account, and when by this host's clock."""
+
+    told_at_us: int
+    account: Account
 
 
 class HostDaemon:
@@ -79,6 +90,8 @@ class HostDaemon:
         self._stopped = trio.Event()
         # Chunks by outcome, tokens and receipts since the start.
         self.tally: Counter[str] = Counter()
+        # Kept in memory only, the latest one; None until one was told.
+        self.account: ToldAccount | None = None
 
     @property
     def coordinator(self) -> str:
@@ -240,6 +253,7 @@ class HostDaemon:
             conversation = Conversation(self, stream, nursery)
             self._conversation = conversation
             nursery.start_soon(conversation.expect_welcome)
+            nursery.start_soon(conversation.keep_asking_account)
             try:
                 reason = await conversation.run()
             finally:
@@ -279,6 +293,11 @@ class HostDaemon:
     def on_introduction(self, message: ModelHolders | ModelNotFound | Introduce) -> None:
         """Pass on what the coordinator says about models' files."""
         self._parts.on_introduction(message)
+
+    def on_account(self, account: Account) -> None:
+        """Keep what the coordinator says about this host's account, until it says it anew."""
+        self.account = ToldAccount(self._parts.now_us(), account)
+        self._parts.on_account()
 
     def _count_receipt(self, receipt: Receipt, signed: bytes) -> None:
         self.tally["receipts"] += 1

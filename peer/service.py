@@ -169,6 +169,7 @@ async def _serve(
                 on_receipt=on_receipt,
                 sharing=exchange.sharing,
                 on_introduction=exchange.on_introduction,
+                on_account=watch.account_told,
             )
         )
         control = HostControl(
@@ -240,6 +241,11 @@ class _Watch:
             self._log_state(model.name, model.shown_state, model)
         if self._daemon is not None:
             self._daemon.models_changed()
+        if self._control is not None:
+            self._control.changed()
+
+    def account_told(self) -> None:
+        """Pass on that the host's account is known anew."""
         if self._control is not None:
             self._control.changed()
 

@@ -2,6 +2,7 @@ import io
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field, replace
+from typing import cast
 
 import pytest
 import trio
@@ -10,12 +11,14 @@ from trio.testing import MockClock, memory_stream_one_way_pair
 
 from peerllm.charter.seat_rules import WAYS_BACK
 from peerllm.coordinator.accounts import Seat, SeatPause
+from peerllm.coordinator.host_accounts import HostAccounts
 from peerllm.coordinator.host_sessions import HELLO_SECONDS, HostSessions
 from peerllm.coordinator.introductions import Introductions
 from peerllm.coordinator.metrics import Metrics
 from peerllm.coordinator.registry import Registry
 from peerllm.crypto.certificate import SealingKey, certify
 from peerllm.crypto.identity import Identity
+from peerllm.overlay.account_messages import Account, AccountAsked, AccountNotTold
 from peerllm.overlay.framing import FrameDecoder, to_frame
 from peerllm.overlay.messages import (
     PROTOCOL_VERSION,
@@ -35,6 +38,7 @@ from peerllm.overlay.messages import (
     to_bytes,
 )
 from peerllm.privacy.event_log import EventLog
+from tests.overlay.account_samples import ACCOUNT
 
 HOST = Identity.from_seed(b"h" * 32)
 OTHER = Identity.from_seed(b"o" * 32)
@@ -89,8 +93,27 @@ def seats(*digests: bytes) -> dict[str, Seat]:
     return {HOST.peer_id: seat}
 
 
+class ToyAccounts:
+    """Accounts that a test decides over: one answer for everybody, when it lets it go."""
+
+    def __init__(self, answer: Account | None = None) -> None:
+        self.ready = trio.Event()
+        self.asked: list[tuple[str, str]] = []
+        self._answer = answer or AccountNotTold(reason="unavailable")
+
+    def may_ask(self, host: str) -> bool:
+        return host not in {known for known, _ in self.asked}
+
+    async def answer(self, host: str, region: str) -> Account | AccountNotTold:
+        self.asked.append((host, region))
+        await self.ready.wait()
+        return self._answer
+
+
 @asynccontextmanager
-async def session(known: dict[str, Seat]) -> AsyncIterator[Caller]:
+async def session(
+    known: dict[str, Seat], accounts: ToyAccounts | None = None
+) -> AsyncIterator[Caller]:
     to_host, from_host = memory_stream_one_way_pair(), memory_stream_one_way_pair()
     registry, log = new_registry(), io.StringIO()
     introductions = Introductions(
@@ -99,6 +122,7 @@ async def session(known: dict[str, Seat]) -> AsyncIterator[Caller]:
     sessions = HostSessions(
         registry,
         introductions=introductions,
+        accounts=cast("HostAccounts", accounts or ToyAccounts()),
         seats=lambda: known,
         coordinator=COORDINATOR.peer_id,
         now_us=lambda: NOW_US,
@@ -291,3 +315,61 @@ async def test_garbage_ends_the_session_and_is_not_logged(
         await trio.testing.wait_all_tasks_blocked()
         assert '"reason": "malformed"' in caller.log.getvalue()
         assert "canary" not in caller.log.getvalue()
+
+
+async def test_a_host_is_told_its_own_account_while_other_messages_go_on(
+    autojump_clock: MockClock,
+) -> None:
+    accounts = ToyAccounts(ACCOUNT)
+    async with session(seats(DIGEST), accounts) as caller:
+        await caller.say(hello())
+        welcome = await caller.hear()
+        assert isinstance(welcome, Welcome)
+        assert welcome.tells_accounts
+        await caller.say(AccountAsked())
+        await caller.say(Slots(digest=DIGEST, free=1))
+        await trio.testing.wait_all_tasks_blocked()
+        # Nobody waits for the answer but who asked.
+        assert caller.registry.candidates(DIGEST, 100)[0].free_slots == 1
+        await caller.say(AccountAsked())
+        assert await caller.hear() == AccountNotTold(reason="too_often")
+        accounts.ready.set()
+        assert await caller.hear() == ACCOUNT
+        assert accounts.asked == [(HOST.peer_id, "default")]
+        assert "account_not_told" not in caller.log.getvalue()
+
+
+async def test_an_account_that_cannot_be_told_is_refused_and_logged(
+    autojump_clock: MockClock,
+) -> None:
+    accounts = ToyAccounts()
+    accounts.ready.set()
+    async with session(seats(DIGEST), accounts) as caller:
+        await caller.say(hello())
+        await caller.hear()
+        await caller.say(AccountAsked())
+        assert await caller.hear() == AccountNotTold(reason="unavailable")
+        assert '"account_not_told"' in caller.log.getvalue()
+
+
+async def test_nobody_is_told_an_account_before_hello(autojump_clock: MockClock) -> None:
+    accounts = ToyAccounts(ACCOUNT)
+    async with session(seats(DIGEST), accounts) as caller:
+        await caller.say(AccountAsked())
+        goodbye = await caller.hear()
+        assert isinstance(goodbye, Goodbye)
+        assert goodbye.reason == "a message before hello"
+    assert accounts.asked == []
+
+
+async def test_a_session_that_ends_leaves_its_question(autojump_clock: MockClock) -> None:
+    accounts = ToyAccounts(ACCOUNT)
+    async with session(seats(DIGEST), accounts) as caller:
+        await caller.say(hello())
+        await caller.hear()
+        await caller.say(AccountAsked())
+        await trio.testing.wait_all_tasks_blocked()
+        await caller.say(Goodbye(reason="enough"))
+        await trio.testing.wait_all_tasks_blocked()
+        assert accounts.asked
+        assert caller.registry.hosts == ()

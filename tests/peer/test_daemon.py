@@ -14,6 +14,7 @@ from peerllm.crypto.certificate import SealingCertificate, read_certificate
 from peerllm.crypto.encoding import encode
 from peerllm.crypto.envelope import EnvelopeBinding, seal
 from peerllm.crypto.identity import Identity
+from peerllm.overlay.account_messages import AccountAsked, AccountNotTold
 from peerllm.overlay.errors import DialError, StreamClosed
 from peerllm.overlay.framing import FrameDecoder, to_frame
 from peerllm.overlay.messages import (
@@ -43,7 +44,7 @@ from peerllm.overlay.messages import (
     host_message,
     to_bytes,
 )
-from peerllm.peer.daemon import DaemonParts, HostDaemon
+from peerllm.peer.daemon import DaemonParts, HostDaemon, ToldAccount
 from peerllm.peer.generation import (
     EngineLoading,
     EngineReady,
@@ -52,6 +53,7 @@ from peerllm.peer.generation import (
 )
 from peerllm.peer.served_models import ServedModels
 from peerllm.privacy.event_log import EventLog
+from tests.overlay.account_samples import ACCOUNT
 from tests.peer.conftest import OneModel
 from tests.peer.pool_stage import digest_of, machine_with, running_pool
 
@@ -169,6 +171,7 @@ class Scene:
     holding: bool = False
     sharing: ModelSharing | None = None
     introductions: list[Any] = field(default_factory=list)
+    accounts_told: int = 0
     dials: list[float] = field(default_factory=list)
     ends: list[Any] = field(default_factory=list)
 
@@ -197,6 +200,9 @@ def scene_of() -> Callable[[Any], Any]:
             opened.send_nowait(Coordinator(PipeStream(here[0], there[1])))
             return PipeStream(there[0], here[1])
 
+        def account_told() -> None:
+            scene.accounts_told += 1
+
         async def run() -> None:
             scene.ends.append(await scene.daemon.run())
 
@@ -213,6 +219,7 @@ def scene_of() -> Callable[[Any], Any]:
                 holding=lambda: scene.holding,
                 sharing=lambda: scene.sharing,
                 on_introduction=introductions.append,
+                on_account=account_told,
             )
         )
         scene = Scene(daemon, sessions, output, unreachable, introductions=introductions)
@@ -282,6 +289,63 @@ async def test_a_pause_of_the_seat_is_known_until_it_ends(
         (paused,) = scene.events("seat_paused")
         assert (paused["reason"], paused["until_us"]) == ("slow", NOW_US + 5)
         assert len(scene.events("seat_resumed")) == 1
+
+
+TELLING = Welcome(coordinator=COORDINATOR, heartbeat_seconds=10, tells_accounts=True)
+
+
+async def test_it_asks_for_its_account_and_keeps_what_it_was_told(
+    engine: Any, scene_of: Any, autojump_clock: MockClock
+) -> None:
+    async with scene_of(engine) as scene:
+        coordinator = await scene.sessions.receive()
+        await coordinator.expect(Hello)
+        await coordinator.send(TELLING)
+        await coordinator.expect(AccountAsked)
+        assert scene.daemon.account is None
+        # Whoever is refused asks again soon, whoever was told after ten minutes.
+        for answer, seconds in (
+            (AccountNotTold(reason="too_often"), 90),
+            (ACCOUNT, 600),
+            (AccountNotTold(reason="unavailable"), 90),
+        ):
+            await coordinator.send(answer)
+            began = trio.current_time()
+            await coordinator.expect(AccountAsked)
+            assert trio.current_time() - began == pytest.approx(seconds, abs=1)
+        assert scene.daemon.account == ToldAccount(NOW_US, ACCOUNT)
+        assert scene.accounts_told == 1
+        # A session later it is still known, until it is told anew.
+        await coordinator.stream.close()
+        coordinator = await scene.sessions.receive()
+        await coordinator.expect(Hello)
+        await coordinator.send(TELLING)
+        await coordinator.expect(AccountAsked)
+        assert scene.daemon.account == ToldAccount(NOW_US, ACCOUNT)
+
+
+async def test_a_coordinator_of_before_is_not_asked(
+    engine: Any, scene_of: Any, autojump_clock: MockClock
+) -> None:
+    async with scene_of(engine) as scene:
+        coordinator = await scene.sessions.receive()
+        await coordinator.welcome()
+        with trio.move_on_after(2_000):
+            pytest.fail(f"it sent {await coordinator.receive()}")
+        assert scene.daemon.account is None
+        assert scene.daemon.is_connected
+
+
+async def test_an_account_before_the_welcome_ends_the_session(
+    engine: Any, scene_of: Any, autojump_clock: MockClock
+) -> None:
+    async with scene_of(engine) as scene:
+        coordinator = await scene.sessions.receive()
+        await coordinator.expect(Hello)
+        await coordinator.send(ACCOUNT)
+        goodbye = await coordinator.expect(Goodbye)
+        assert goodbye.reason == "an account before welcome"
+        assert scene.daemon.account is None
 
 
 async def test_an_introduction_before_the_welcome_ends_the_session(
