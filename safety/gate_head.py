@@ -9,6 +9,9 @@ from numpy.typing import NDArray
 Floats = NDArray[numpy.float32]
 # Keeps a number of the encoding that hardly varies from being blown up.
 SMALLEST_SPREAD: Final = 1e-3
+# Of a wider product BLAS wakes all cores, which then spin for longer than the product takes: a
+# verdict took twice the processor time for the same time by the clock.
+_COLUMNS: Final = 192
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,6 +48,8 @@ class Head:
     def logits(self, encodings: Floats) -> Floats:
         """The logit of every category for every encoding, one a row."""
         seen = (encodings - self.mean) / self.spread
-        hidden = numpy.maximum(seen @ self.inner + self.inner_bias, 0)
+        cuts = range(_COLUMNS, self.inner_bias.size, _COLUMNS)
+        inner = [seen @ columns for columns in numpy.split(self.inner, cuts, axis=1)]
+        hidden = numpy.maximum(numpy.hstack(inner) + self.inner_bias, 0)
         total = hidden @ self.outer + seen @ self.straight + self.outer_bias
         return numpy.asarray(total, dtype=numpy.float32)
