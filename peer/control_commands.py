@@ -1,16 +1,27 @@
 """The operator's command line for a running host, all of it over the control API."""
 
 import sys
+import time
+from contextlib import suppress
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Annotated, Final
 
 import msgspec
 import typer
+from rich.console import Console
 
 from peerllm.overlay.messages import SeatPause
-from peerllm.peer.control_api import DrainRequest, LogLines, ModelStatus, PauseRequest, Status
-from peerllm.peer.control_client import ControlClient, NotRunningError
+from peerllm.peer.account_presentation import account_table
+from peerllm.peer.control_api import (
+    DrainRequest,
+    HostAccount,
+    LogLines,
+    ModelStatus,
+    PauseRequest,
+    Status,
+)
+from peerllm.peer.control_client import ControlClient, ControlError, NotRunningError
 from peerllm.peer.detached import StartError, is_running, start_detached, wait_for_end
 from peerllm.peer.earnings import Earnings, read_earnings
 from peerllm.peer.errors import ConfigurationError, PeerError
@@ -138,14 +149,37 @@ def logs(
                     sys.stdout.flush()
 
 
-@control_app.command()
-def earnings(data_directory: DataDirectory) -> None:
-    """Show what the host has signed for, by day (UTC). Coordinators pay by their tariff."""
+@control_app.command(
+    epilog="\b\nExamples:\n  peerllm host earnings --data-directory host\n"
+    "  peerllm host earnings --data-directory host --json\n\n"
+    "Exit codes: 0 shown, 1 not, 2 wrong usage."
+)
+def earnings(
+    data_directory: DataDirectory,
+    as_json: Annotated[
+        bool, typer.Option("--json", help="Account and receipts; amounts in nano-USD.")
+    ] = False,
+) -> None:
+    """Show this host's account as its coordinator told it, and what the host has signed for.
+
+    The coordinator is asked every ten minutes. Receipts are counted by day (UTC) on this machine.
+    """
     with clear_endings(PeerError):
+        told = HostAccount()
         try:
-            found = ControlClient(data_directory).ask("GET", "/v1/earnings", Earnings)
+            client = ControlClient(data_directory)
+            found = client.ask("GET", "/v1/earnings", Earnings)
+            # A host of an earlier release does not know the question.
+            with suppress(ControlError):
+                told = client.ask("GET", "/v1/account", HostAccount)
         except NotRunningError:
             found = read_earnings(data_directory / "earnings.json")
+        if as_json:
+            shown = {"account_told_at_us": told.told_at_us, "account": told.account}
+            raw = msgspec.json.encode(shown | {"signed": found.days})
+            typer.echo(msgspec.json.format(raw, indent=2))
+            return
+        Console().print(account_table(told, time.time_ns() // 1000), highlight=False)
         for row in found.days:
             typer.echo(
                 f"{row.day}  {row.receipts} receipts, {row.prompt_tokens} prompt tokens, "
@@ -154,7 +188,7 @@ def earnings(data_directory: DataDirectory) -> None:
             )
         receipts = sum(row.receipts for row in found.days)
         tokens = sum(row.completion_tokens for row in found.days)
-        typer.echo(f"in all  {receipts} receipts, {tokens} answer tokens")
+        typer.echo(f"in all  {receipts} receipts, {tokens} answer tokens signed for")
 
 
 @control_app.command()

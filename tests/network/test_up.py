@@ -7,6 +7,8 @@ import stat
 from collections.abc import Callable
 from pathlib import Path
 
+from peerllm.peer.control_api import HostAccount
+from peerllm.peer.control_client import ControlClient
 from tests.network.harness import UpNetwork, free_port, run_peerllm, start_network, stop_network
 
 
@@ -50,6 +52,19 @@ def test_up_json_tells_scripts_their_way(network: UpNetwork) -> None:
     for host in up["hosts"]:
         with socket.create_connection(("127.0.0.1", host["port"]), timeout=5):
             pass
+
+
+def test_a_host_is_told_its_own_account(network: UpNetwork) -> None:
+    accounts = [
+        ControlClient(path.parent).ask("GET", "/v1/account", HostAccount).account
+        for path in sorted(network.data.rglob("control.json"))
+    ]
+    assert len(accounts) == 3
+    for account in accounts:
+        assert account is not None
+        assert account.region.name == "default"
+        assert len(account.region.months) == 3
+        assert account.balance == account.earned == account.in_escrow
 
 
 def test_an_interrupt_stops_every_process(

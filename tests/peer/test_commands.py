@@ -19,6 +19,7 @@ from peerllm.crypto.envelope import EnvelopeBinding, seal
 from peerllm.crypto.identity import Identity
 from peerllm.crypto.receipt import Receipt, verify_receipt
 from peerllm.crypto.reply import ReplyOpener
+from peerllm.overlay.account_messages import AccountAsked
 from peerllm.overlay.messages import (
     SESSION_PROTOCOL,
     ChatMessage,
@@ -35,10 +36,11 @@ from peerllm.overlay.messages import (
 from peerllm.overlay.node import Stream, open_node
 from peerllm.overlay.session import Session
 from peerllm.peer.commands import host_app
-from peerllm.peer.control_api import LogLines, Status
+from peerllm.peer.control_api import HostAccount, LogLines, Status
 from peerllm.peer.control_client import ControlClient, ControlError
 from peerllm.peer.earnings import Earnings
 from peerllm.peer.models import EMBEDDED_MODEL
+from tests.overlay.account_samples import ACCOUNT
 
 COORDINATOR = Identity.from_seed(b"c" * 32)
 HOST = [sys.executable, "-c", "from peerllm.peer.commands import host_app; host_app()"]
@@ -93,8 +95,12 @@ class OneHost:
     def on_message(self, message: Any) -> None:
         self.received.append(message)
         if isinstance(message, Hello):
-            self.session.post(Welcome(coordinator=COORDINATOR.peer_id, heartbeat_seconds=10))
+            self.session.post(
+                Welcome(coordinator=COORDINATOR.peer_id, heartbeat_seconds=10, tells_accounts=True)
+            )
             self.session.post(self.dispatch(message))
+        if isinstance(message, AccountAsked):
+            self.session.post(ACCOUNT)
         if isinstance(message, ReceiptMessage):
             self.done.set()
 
@@ -180,6 +186,13 @@ def govern(data_directory: Path) -> None:
     (day,) = client.ask("GET", "/v1/earnings", Earnings).days
     assert (day.receipts, day.model_digest) == (1, EMBEDDED_MODEL.digest.hex())
     assert day.completion_tokens == status.work.tokens_generated
+    told = client.ask("GET", "/v1/account", HostAccount)
+    assert (told.account, told.told_at_us) == (ACCOUNT, status.account_told_at_us)
+    assert now_us() - 60_000_000 < told.told_at_us <= now_us()
+    earned = ["earnings", "--data-directory", str(data_directory)]
+    shown = CliRunner().invoke(host_app, [*earned, "--json"])
+    assert json.loads(shown.stdout)["account"]["balance"] == ACCOUNT.balance
+    assert "as the coordinator told it on" in CliRunner().invoke(host_app, earned).stdout
     wanted = ["limits", "--data-directory", str(data_directory), "--nice", "7"]
     assert "nice 7" in CliRunner().invoke(host_app, wanted).stdout
     events = client.events()
