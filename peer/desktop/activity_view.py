@@ -64,7 +64,7 @@ def verdict(text: str, host: str) -> Verdict:
         "Activity",
         "Verified: the key of this host ({host}) signed exactly these numbers for the coordinator "
         "{coordinator}, on {time}. SHA-256 of the signed bytes: {digest}. Whether it was paid is "
-        "for the coordinator's statement to say, which this host does not have yet.",
+        "for the coordinator's account to say.",
     )
     return Verdict(
         "good",

@@ -23,6 +23,7 @@ from peerllm.peer.control_api import (
     API_VERSION,
     ControlFile,
     Fault,
+    HostAccount,
     LogLines,
     Status,
     control_path,
@@ -224,6 +225,15 @@ class HostLink(QObject):
         if before is None or before.status.work.receipts_signed != status.work.receipts_signed:
             self.ask("GET", "/v1/earnings", self._answer_into(Earnings, "earnings"))
             self.ask("GET", "/v1/receipts", self._answer_into(Receipts, "receipts"))
+
+        told_at_us = status.account_told_at_us
+        if told_at_us and (before is None or before.status.account_told_at_us != told_at_us):
+            self.ask("GET", "/v1/account", self._on_account)
+
+    def _on_account(self, raw: bytes | None, _sentence: str) -> None:
+        found = parsed(raw or b"", HostAccount)
+        if found is not None and isinstance(self.state, HostSeen):
+            self._show(replace(self.state, account=found.account))
 
     def _on_rate(self) -> None:
         if isinstance(self.state, HostSeen):

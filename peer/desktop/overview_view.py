@@ -5,13 +5,17 @@ from dataclasses import dataclass
 from datetime import date, timedelta
 from typing import Final
 
+from peerllm.overlay.account_messages import Account
 from peerllm.peer.control_api import Status
+from peerllm.peer.desktop.account_view import Fact, account_facts, earned, usd
 from peerllm.peer.desktop.money import PowerSettings, Price, cost, energy_kwh, most_earned_usd
 from peerllm.peer.desktop.presentation import amount, grouped
 from peerllm.peer.desktop.state import HostSeen, HostState, sums, tokens_by_day
 from peerllm.peer.desktop.strings import tr
 
 DAYS_SHOWN: Final = 30
+# Only then can what was spent be taken from what was earned.
+_DOLLARS: Final = frozenset({"USD", "$", "US$"})
 
 
 @dataclass(frozen=True)
@@ -21,14 +25,6 @@ class Tile:
     title: str
     value: str
     note: str = ""
-
-
-@dataclass(frozen=True)
-class Fact:
-    """A name and what it is."""
-
-    name: str
-    value: str
 
 
 @dataclass(frozen=True)
@@ -61,10 +57,12 @@ def overview(
             grouped(today_row[0]),
             tr("Overview", "{count} this month").format(count=grouped(sums(month)[0])),
         ),
-        _money(state, f"{today.isoformat()[:7]}", power, prices),
+        _told_money(state, state.account, today, power)
+        if state.account
+        else _money(state, f"{today.isoformat()[:7]}", power, prices),
         _energy(state, sums(month)[2], power),
     )
-    return Overview(tiles, shown, _facts(state.status))
+    return Overview(tiles, shown, _facts(state))
 
 
 def round_steps(top: int) -> list[int]:
@@ -93,6 +91,21 @@ def _rate(state: HostSeen) -> Tile:
     return Tile(tr("Overview", "Tokens a second"), value, note if proved else "")
 
 
+def _told_money(state: HostSeen, account: Account, today: date, power: PowerSettings) -> Tile:
+    """What the coordinator says was earned."""
+    month = earned(account, today.isoformat()[:7])
+    note = tr("Overview", "today {today}; {escrow} in escrow")
+    parts = [
+        note.format(today=usd(earned(account, today.isoformat())), escrow=usd(account.in_escrow))
+    ]
+    rows = [row for row in state.earnings.days if row.day.startswith(today.isoformat()[:7])]
+    spent = cost(_month_energy(state, sum(row.completion_tokens for row in rows), power), power)
+    if spent is not None and power.currency.upper() in _DOLLARS:
+        net = tr("Overview", "net of power: {net}")
+        parts.append(net.format(net=amount(month / 1e9 - spent, "USD")))
+    return Tile(tr("Overview", "Earned this month"), usd(month), "; ".join(parts))
+
+
 def _money(state: HostSeen, month: str, power: PowerSettings, prices: Mapping[str, Price]) -> Tile:
     title = tr("Overview", "Earned this month")
     rows = [row for row in state.earnings.days if row.day.startswith(month)]
@@ -107,7 +120,7 @@ def _money(state: HostSeen, month: str, power: PowerSettings, prices: Mapping[st
     )
     note = tr("Overview", "at most, before escrow: an estimate from the public price list")
     spent = cost(_month_energy(state, sum(row.completion_tokens for row in rows), power), power)
-    if spent is not None and power.currency.upper() in {"USD", "$", "US$"}:
+    if spent is not None and power.currency.upper() in _DOLLARS:
         net = tr("Overview", "net of power: {net}; an estimate from the public price list")
         note = net.format(net=amount(most - spent, "USD"))
     return Tile(title, "≤ " + amount(most, "USD"), note)
@@ -130,10 +143,13 @@ def _energy(state: HostSeen, tokens: int, power: PowerSettings) -> Tile:
     return Tile(title, amount(spent, power.currency), f"{kwh:.2f} kWh, {watts}")
 
 
-def _facts(status: Status) -> tuple[Fact, ...]:
+def _facts(state: HostSeen) -> tuple[Fact, ...]:
+    network = Fact(tr("Overview", "Network"), _coordinator(state.status))
+    if state.account is not None:
+        return (network, *account_facts(state.account))
     unknown = tr("Overview", "not known yet by this host")
     return (
-        Fact(tr("Overview", "Network"), _coordinator(status)),
+        network,
         Fact(tr("Overview", "Trust"), unknown),
         Fact(tr("Overview", "Strikes"), unknown),
         Fact(tr("Overview", "In escrow"), unknown),

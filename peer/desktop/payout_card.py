@@ -30,11 +30,13 @@ class PayoutCard(Card):
             tr("Activity", "Payouts"),
             tr(
                 "Activity",
-                "This host does not get statements of account yet. A payout comes with a proof "
-                "that it is part of a batch in the network's public log; checking it takes no "
-                "network and nobody's word.",
+                "A payout comes with a proof that it is part of a batch in the network's public "
+                "log. Checking it takes no network and nobody's word.",
             ),
         )
+        self._payouts = label("", "body")
+        self._payouts.hide()
+        self.body.addWidget(self._payouts)
         # Whose payout it should be; empty until the host has said who it is.
         self.host = ""
         self.proof = QLineEdit()
@@ -55,6 +57,10 @@ class PayoutCard(Card):
         self.result.hide()
         self.body.addLayout(row(self.verify_button, None))
         self.body.addWidget(self.result)
+
+    def show_payouts(self, lines: list[str]) -> None:
+        """What the coordinator says it has paid."""
+        say(self._payouts, "\n".join(lines))
 
     def verify(self) -> None:
         """Check what was chosen."""

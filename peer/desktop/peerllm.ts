@@ -8,7 +8,7 @@
         <translation type="unfinished"></translation>
     </message>
     <message>
-        <source>Verified: the key of this host ({host}) signed exactly these numbers for the coordinator {coordinator}, on {time}. SHA-256 of the signed bytes: {digest}. Whether it was paid is for the coordinator&apos;s statement to say, which this host does not have yet.</source>
+        <source>Verified: the key of this host ({host}) signed exactly these numbers for the coordinator {coordinator}, on {time}. SHA-256 of the signed bytes: {digest}. Whether it was paid is for the coordinator&apos;s account to say.</source>
         <translation type="unfinished"></translation>
     </message>
     <message>
@@ -100,7 +100,7 @@
         <translation type="unfinished"></translation>
     </message>
     <message>
-        <source>This host does not get statements of account yet. A payout comes with a proof that it is part of a batch in the network&apos;s public log; checking it takes no network and nobody&apos;s word.</source>
+        <source>A payout comes with a proof that it is part of a batch in the network&apos;s public log. Checking it takes no network and nobody&apos;s word.</source>
         <translation type="unfinished"></translation>
     </message>
     <message>
@@ -133,6 +133,10 @@
     </message>
     <message>
         <source>Choose a file</source>
+        <translation type="unfinished"></translation>
+    </message>
+    <message>
+        <source>{date}: {amount}, batch {batch}</source>
         <translation type="unfinished"></translation>
     </message>
 </context>
@@ -972,6 +976,14 @@
         <translation type="unfinished"></translation>
     </message>
     <message>
+        <source>today {today}; {escrow} in escrow</source>
+        <translation type="unfinished"></translation>
+    </message>
+    <message>
+        <source>net of power: {net}</source>
+        <translation type="unfinished"></translation>
+    </message>
+    <message>
         <source>no receipts signed yet</source>
         <translation type="unfinished"></translation>
     </message>
@@ -1012,7 +1024,79 @@
         <translation type="unfinished"></translation>
     </message>
     <message>
+        <source>Balance</source>
+        <translation type="unfinished"></translation>
+    </message>
+    <message>
+        <source>Its path</source>
+        <translation type="unfinished"></translation>
+    </message>
+    <message>
+        <source>told by the coordinator, as of {time} UTC</source>
+        <translation type="unfinished"></translation>
+    </message>
+    <message>
+        <source>All of this</source>
+        <translation type="unfinished"></translation>
+    </message>
+    <message>
+        <source>trusted: earnings are yours at once</source>
+        <translation type="unfinished"></translation>
+    </message>
+    <message>
+        <source>one more receipt</source>
+        <translation type="unfinished"></translation>
+    </message>
+    <message>
+        <source>{count} more receipts</source>
+        <translation type="unfinished"></translation>
+    </message>
+    <message>
+        <source>newcomer: the time to trust begins with your first receipt</source>
+        <translation type="unfinished"></translation>
+    </message>
+    <message>
+        <source>newcomer until {date}</source>
+        <translation type="unfinished"></translation>
+    </message>
+    <message>
+        <source>newcomer: {receipts}, and not before {date}</source>
+        <translation type="unfinished"></translation>
+    </message>
+    <message>
         <source>Strikes</source>
+        <translation type="unfinished"></translation>
+    </message>
+    <message>
+        <source>none</source>
+        <translation type="unfinished"></translation>
+    </message>
+    <message>
+        <source>they weigh {weight} of the {limit} that suspend a host</source>
+        <translation type="unfinished"></translation>
+    </message>
+    <message>
+        <source>{rule} on {date}, weighs {weight}; appeal until {until}</source>
+        <translation type="unfinished"></translation>
+    </message>
+    <message>
+        <source>nothing</source>
+        <translation type="unfinished"></translation>
+    </message>
+    <message>
+        <source>{escrow}; {part} of it comes free on {date}</source>
+        <translation type="unfinished"></translation>
+    </message>
+    <message>
+        <source>{balance}, escrow included; paid out from {minimum} on</source>
+        <translation type="unfinished"></translation>
+    </message>
+    <message>
+        <source>{hosts} active hosts last month, {needed} make it a region</source>
+        <translation type="unfinished"></translation>
+    </message>
+    <message>
+        <source>to federation: {hosts} of {needed} active hosts, {revenue} of {revenue_needed} a month</source>
         <translation type="unfinished"></translation>
     </message>
     <message>

@@ -7,6 +7,7 @@ from typing import Annotated, Final, Literal, TypeVar
 import msgspec
 from msgspec import Meta
 
+from peerllm.overlay.account_messages import Account
 from peerllm.peer.control_api import LogLines, Status
 from peerllm.peer.earnings import Earnings
 from peerllm.peer.model_fetch_api import FetchStatus
@@ -79,6 +80,8 @@ class HostSeen:
     receipts: Receipts = field(default_factory=Receipts)
     fetch: FetchStatus = field(default_factory=lambda: FetchStatus(state="none"))
     tokens_per_second: float = 0.0
+    # What the coordinator told of it; None while it has not.
+    account: Account | None = None
 
 
 HostState = NoHost | Gone | OtherRelease | NotAdmitted | Unreadable | HostSeen

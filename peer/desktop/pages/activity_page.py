@@ -4,6 +4,7 @@ from PySide6.QtCore import Qt
 from PySide6.QtGui import QShowEvent
 from PySide6.QtWidgets import QAbstractItemView, QHeaderView, QTableWidget, QTableWidgetItem
 
+from peerllm.peer.desktop.account_view import payout_lines
 from peerllm.peer.desktop.activity_view import ReceiptRow, receipt_rows, verdict
 from peerllm.peer.desktop.desk import Desk
 from peerllm.peer.desktop.payout_card import PayoutCard
@@ -91,6 +92,7 @@ class ActivityPage(Page):
         if not isinstance(state, HostSeen):
             return
         self.payouts.host = state.status.peer_id
+        self.payouts.show_payouts(payout_lines(state.account) if state.account else [])
         if not self.isVisible():
             return
         wanted = (state.receipts, state.status.peer_id)

@@ -8,6 +8,7 @@ from PySide6.QtCore import QTimer
 from PySide6.QtGui import QShowEvent
 from PySide6.QtWidgets import QGridLayout, QLabel, QPushButton, QVBoxLayout
 
+from peerllm.peer.desktop.account_view import Fact
 from peerllm.peer.desktop.days_chart import DaysChart
 from peerllm.peer.desktop.desk import Desk
 from peerllm.peer.desktop.money import Price
@@ -15,7 +16,7 @@ from peerllm.peer.desktop.overview_view import Overview, Tile, overview
 from peerllm.peer.desktop.presentation import Headline, headline
 from peerllm.peer.desktop.state import HostSeen, HostState
 from peerllm.peer.desktop.strings import tr
-from peerllm.peer.desktop.widgets import Card, Dot, Page, button, label, row, tone_colour
+from peerllm.peer.desktop.widgets import Card, Dot, Page, button, label, row, say, tone_colour
 
 # The minutes left of a pause.
 _REFRESH_MILLISECONDS: Final = 20_000
@@ -137,9 +138,12 @@ class OverviewPage(Page):
             line.setStretch(1, 1)
             self._facts.addLayout(line)
             self._fact_values.append((name, value))
-        for (name, value), fact in zip(self._fact_values, shown.facts, strict=False):
-            name.setText(fact.name)
-            value.setText(fact.value)
+        # One that says nothing takes no room.
+        unused = [Fact("", "")] * (len(self._fact_values) - len(shown.facts))
+        facts = [*shown.facts, *unused]
+        for (name, value), fact in zip(self._fact_values, facts, strict=True):
+            say(name, fact.name)
+            say(value, fact.value)
         self._facts_card.setVisible(bool(shown.facts))
 
     def _act(self) -> None:

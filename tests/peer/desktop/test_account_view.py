@@ -1,0 +1,122 @@
+from dataclasses import replace
+from datetime import UTC, datetime
+from typing import Any
+
+import msgspec
+import pytest
+
+from peerllm.overlay.account_messages import (
+    Account,
+    EarnedDay,
+    MonthTold,
+    PaidOut,
+    RegionTold,
+    Release,
+    StrikeTold,
+)
+from peerllm.peer.desktop.account_view import account_facts, earned, payout_lines
+from peerllm.peer.desktop.money import PowerSettings
+from peerllm.peer.desktop.overview_view import overview
+from tests.peer.desktop.samples import NOW, NOW_US, seen
+
+DAY_US = 86_400_000_000
+TODAY_US = int(datetime(2026, 11, 22, tzinfo=UTC).timestamp()) * 1_000_000
+
+
+def month(hosts: int, revenue: int) -> MonthTold:
+    return MonthTold(begins_us=TODAY_US - 50 * DAY_US, revenue=revenue, active_hosts=hosts)
+
+
+REGION = RegionTold(
+    name="north",
+    status="region",
+    contact="north@example.org",
+    months=[month(12, 40_000_000_000)],
+    active_hosts_needed=10,
+    federated_hosts_needed=50,
+    federated_revenue_needed=5_000_000_000_000,
+)
+
+
+def account(**changes: Any) -> Account:
+    whole = Account(
+        as_of_us=NOW_US,
+        earned=9_000_000_000,
+        balance=2_500_000_000,
+        in_escrow=1_200_000_000,
+        releases=[Release(at_us=NOW_US + 3 * DAY_US, amount=400_000_000)],
+        trusted=False,
+        trusted_from_us=NOW_US + 20 * DAY_US,
+        receipts_missing=1,
+        paid_out=6_500_000_000,
+        payouts=[PaidOut(batch="2026-10", at_us=TODAY_US - 20 * DAY_US, amount=6_500_000_000)],
+        minimum_payout=10_000_000_000,
+        payout_every_days=30,
+        days=[
+            EarnedDay(begins_us=TODAY_US - 30 * DAY_US, amount=1),
+            EarnedDay(begins_us=TODAY_US - DAY_US, amount=300_000_000),
+            EarnedDay(begins_us=TODAY_US, amount=40_000_000),
+        ],
+        strikes=[],
+        suspension_weight=6,
+        region=REGION,
+    )
+    return msgspec.structs.replace(whole, **changes)
+
+
+def facts(**changes: Any) -> dict[str, str]:
+    return {fact.name: fact.value for fact in account_facts(account(**changes))}
+
+
+def test_what_was_earned_is_told_by_day_and_month() -> None:
+    assert earned(account(), "2026-11-22") == 40_000_000
+    assert earned(account(), "2026-11") == 340_000_000
+    assert payout_lines(account()) == ["2026-11-02: 6.50 USD, batch 2026-10"]
+
+
+def test_the_overview_tells_the_account_instead_of_an_estimate() -> None:
+    state = replace(seen(), account=account())
+    power = PowerSettings(price_per_kwh=0.30, extra_watts=60)
+    tile = overview(state, NOW.date(), power, {}).tiles[2]
+    assert tile.value == "0.3400 USD"
+    assert tile.note.startswith("today 0.0400 USD; 1.20 USD in escrow; net of power: 0.3")
+    poor = replace(seen(), account=account(days=[]))
+    assert "net of power: -" in overview(poor, NOW.date(), power, {}).tiles[2].note
+
+
+@pytest.mark.parametrize(
+    ("changes", "name", "value"),
+    [
+        ({}, "Trust", "newcomer: one more receipt, and not before 2026-12-12"),
+        ({"receipts_missing": 0}, "Trust", "newcomer until 2026-12-12"),
+        ({"trusted_from_us": None}, "Trust", "newcomer: the time to trust begins with"),
+        ({"trusted": True}, "Trust", "trusted: earnings are yours at once"),
+        ({}, "In escrow", "1.20 USD; 0.4000 USD of it comes free on 2026-11-25"),
+        ({"in_escrow": 0}, "In escrow", "nothing"),
+        ({}, "Balance", "2.50 USD, escrow included; paid out from 10.00 USD on"),
+        ({}, "Strikes", "none"),
+        ({}, "Region", "north · region · north@example.org"),
+        ({}, "Its path", "to federation: 12 of 50 active hosts, 40.00 USD of 5000.00 USD a month"),
+        ({}, "All of this", "told by the coordinator, as of 2026-11-22 12:00 UTC"),
+    ],
+)
+def test_standing_is_told_in_words(changes: dict[str, Any], name: str, value: str) -> None:
+    assert facts(**changes)[name].startswith(value)
+
+
+def test_a_strike_names_its_rule_its_weight_and_the_way_to_appeal() -> None:
+    strike = StrikeTold(
+        rule="false_receipt", at_us=TODAY_US, appeal_until_us=TODAY_US + 14 * DAY_US, weight=2
+    )
+    told = facts(strikes=[strike])["Strikes"]
+    assert told.splitlines() == [
+        "they weigh 2 of the 6 that suspend a host",
+        "false receipt on 2026-11-22, weighs 2; appeal until 2026-12-06",
+    ]
+
+
+def test_a_young_region_says_what_it_takes_to_become_one() -> None:
+    young = msgspec.structs.replace(REGION, status="", months=[month(3, 0)])
+    assert facts(region=young)["Its path"] == "3 active hosts last month, 10 make it a region"
+    unknown = msgspec.structs.replace(REGION, months=[])
+    assert "Its path" not in facts(region=unknown)
