@@ -206,6 +206,43 @@ async def test_the_answer_is_worked_out_in_another_thread(region: Region) -> Non
     assert threading.current_thread() not in threads
 
 
+class SlowDisk:
+    """Stands for books that take as long as a test wants."""
+
+    def __init__(self, clock: Clock) -> None:
+        self.reached, self.let_go = threading.Event(), threading.Event()
+        self._clock = clock
+
+    def now_us(self) -> int:
+        self.reached.set()
+        assert self.let_go.wait(10)
+        return self._clock.now
+
+
+async def test_a_question_that_is_given_up_is_left_at_once(region: Region) -> None:
+    disk = SlowDisk(region.clock)
+    accounts = HostAccounts(region.path, charter(), clock=trio.current_time, now_us=disk.now_us)
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(accounts.answer, ADA, "bavaria")
+        await trio.to_thread.run_sync(disk.reached.wait)
+        nursery.cancel_scope.cancel()
+    assert not disk.let_go.is_set()
+    disk.let_go.set()
+    assert isinstance(await accounts.answer(BOB, "bavaria"), Account)
+
+
+async def test_an_answer_that_takes_too_long_is_unavailable(
+    region: Region, autojump_clock: MockClock
+) -> None:
+    disk = SlowDisk(region.clock)
+    accounts = HostAccounts(region.path, charter(), clock=trio.current_time, now_us=disk.now_us)
+    try:
+        answer = await accounts.answer(ADA, "bavaria")
+    finally:
+        disk.let_go.set()
+    assert answer == AccountNotTold(reason="unavailable")
+
+
 def books(**fields: Any) -> HostBooks:
     plain: dict[str, Any] = {
         "host": ADA,
