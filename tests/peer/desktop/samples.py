@@ -8,6 +8,14 @@ import msgspec
 
 from peerllm.crypto.identity import Identity
 from peerllm.crypto.receipt import Receipt, sign_receipt
+from peerllm.overlay.account_messages import (
+    Account,
+    EarnedDay,
+    MonthTold,
+    PaidOut,
+    RegionTold,
+    Release,
+)
 from peerllm.peer.control_api import EngineStatus, ModelStatus, Status, WorkStatus
 from peerllm.peer.desktop.state import Ending, HostSeen
 from peerllm.peer.earnings import DayOfWork, Earnings
@@ -120,3 +128,48 @@ def seen(*models: ModelStatus, ending: Ending | None = None, **changes: Any) -> 
         receipts=Receipts(receipts=[receipt(number) for number in range(9)]),
         tokens_per_second=21.4,
     )
+
+
+DAY_US = 86_400_000_000
+TODAY_US = int(datetime(2026, 11, 22, tzinfo=UTC).timestamp()) * 1_000_000
+
+
+def month(hosts: int, revenue: int) -> MonthTold:
+    return MonthTold(begins_us=TODAY_US - 50 * DAY_US, revenue=revenue, active_hosts=hosts)
+
+
+REGION = RegionTold(
+    name="north",
+    status="region",
+    contact="north@example.org",
+    months=[month(12, 40_000_000_000)],
+    active_hosts_needed=10,
+    federated_hosts_needed=50,
+    federated_revenue_needed=5_000_000_000_000,
+)
+
+
+def account(**changes: Any) -> Account:
+    whole = Account(
+        as_of_us=NOW_US,
+        earned=9_000_000_000,
+        balance=2_500_000_000,
+        in_escrow=1_200_000_000,
+        releases=[Release(at_us=NOW_US + 3 * DAY_US, amount=400_000_000)],
+        trusted=False,
+        trusted_from_us=NOW_US + 20 * DAY_US,
+        receipts_missing=1,
+        paid_out=6_500_000_000,
+        payouts=[PaidOut(batch="2026-10", at_us=TODAY_US - 20 * DAY_US, amount=6_500_000_000)],
+        minimum_payout=10_000_000_000,
+        payout_every_days=30,
+        days=[
+            EarnedDay(begins_us=TODAY_US - 30 * DAY_US, amount=1),
+            EarnedDay(begins_us=TODAY_US - DAY_US, amount=300_000_000),
+            EarnedDay(begins_us=TODAY_US, amount=40_000_000),
+        ],
+        strikes=[],
+        suspension_weight=6,
+        region=REGION,
+    )
+    return msgspec.structs.replace(whole, **changes)

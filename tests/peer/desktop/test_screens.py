@@ -43,7 +43,7 @@ from peerllm.peer.desktop.settings import DesktopSettings, Theme
 from peerllm.peer.desktop.style import choose_font
 from peerllm.peer.desktop.window import Window
 from peerllm.peer.receipt_book import Receipts
-from tests.peer.desktop.samples import ADDRESS, DIGEST, earnings, receipt, seen
+from tests.peer.desktop.samples import ADDRESS, DIGEST, account, earnings, receipt, seen
 
 PAGES = ("overview", "models", "limits", "activity", "chat", "settings")
 
@@ -83,6 +83,7 @@ def window(application: Any, folder: Path, request: pytest.FixtureRequest) -> It
         seen(),
         earnings=earnings(datetime.now(UTC)),
         receipts=Receipts(receipts=[receipt(number) for number in range(7)]),
+        account=account(),
     )
     found.overview.prices = {DIGEST: Price(10_000_000, 40_000_000, 9_500)}
     found.show_state(link.state)

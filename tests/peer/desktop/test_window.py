@@ -186,6 +186,10 @@ def first_run(opened: Opened, stage: Stage, until: Callable[..., None]) -> None:
     assert json.loads((stage.host / "desktop.json").read_text())["power"]["price_per_kwh"] == 0.3
     assert ask_network(stage.network)
     until(lambda: opened.seen and opened.seen.receipts.receipts, "a receipt")
+    until(lambda: opened.seen and opened.seen.account, "the account")
+    shown = {name.text(): value.text() for name, value in window.overview._fact_values}
+    assert shown["Strikes"] == "none"
+    assert shown["Trust"].startswith("newcomer")
 
 
 def test_from_the_first_run_to_a_stopped_host(
