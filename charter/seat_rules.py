@@ -17,16 +17,19 @@ HOUR_US: Final = 3_600_000_000
 DAY_US: Final = 24 * HOUR_US
 
 PauseReason = Literal["errors", "slow", "unreachable", "outdated", "requested"]
+# An administrator pauses for the reasons above; only strikes suspend, by the charter's own rule.
+RestReason = PauseReason | Literal["suspended"]
 
 # A pause ends by itself; whoever wants it longer must say so again, with a reason.
 LONGEST_PAUSE_DAYS: Final = 30
 
-WAYS_BACK: Final[Mapping[PauseReason, str]] = {
+WAYS_BACK: Final[Mapping[RestReason, str]] = {
     "errors": "mend what fails on the host, then ask to be resumed",
     "slow": "serve a smaller model, or give the host more of the machine, then ask to be resumed",
     "unreachable": "mend the connection until the host stays connected, then ask to be resumed",
     "outdated": "install the current release, then ask to be resumed",
     "requested": "ask to be resumed whenever it suits",
+    "suspended": "appeal against the strikes, or wait until they no longer count",
 }
 
 

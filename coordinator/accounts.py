@@ -7,7 +7,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Literal
 
-from peerllm.charter.seat_rules import PauseReason
+from peerllm.charter.seat_rules import RestReason
 from peerllm.charter.tariff import STANDARD_TIER
 from peerllm.coordinator.errors import NameRefusedError
 
@@ -91,7 +91,7 @@ class CustomerExists:
 class SeatPause:
     """For how long, and why, a seat gets no work; it is held all the while."""
 
-    reason: PauseReason
+    reason: RestReason
     paused_at_us: int
     until_us: int
 

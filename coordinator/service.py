@@ -11,8 +11,7 @@ import secrets
 import signal
 import socket
 import time
-from collections import Counter
-from collections.abc import AsyncIterator, Callable, Mapping
+from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
@@ -24,7 +23,6 @@ import trio
 from peerllm.charter.documents import SafetyStandard
 from peerllm.charter.loading import Charter
 from peerllm.charter.store import founding_root, load_charter
-from peerllm.coordinator.accounts import Seat
 from peerllm.coordinator.application import create_application
 from peerllm.coordinator.dispatch import Dispatcher
 from peerllm.coordinator.errors import CoordinatorError
@@ -39,23 +37,21 @@ from peerllm.coordinator.models import load_models
 from peerllm.coordinator.price_list import price_list_of
 from peerllm.coordinator.quotes import Quotes
 from peerllm.coordinator.registry import Registry
+from peerllm.coordinator.seats_in_force import SeatsInForce
 from peerllm.coordinator.selection import RaceRule
 from peerllm.coordinator.server import DRAIN_SECONDS, serve_http
 from peerllm.coordinator.sole_owner import sole_owner
 from peerllm.coordinator.statement import Statements
-from peerllm.coordinator.storage import Storage, open_storage
+from peerllm.coordinator.storage import open_storage
 from peerllm.coordinator.storage_schema import DATABASE_FILE
 from peerllm.crypto.identity import Identity
 from peerllm.overlay.messages import SESSION_PROTOCOL
-from peerllm.overlay.node import Node, open_node
+from peerllm.overlay.node import open_node
 from peerllm.privacy.event_log import EventLog
 from peerllm.safety.identifiers import IdentifierFinder
 from peerllm.safety.judge import Judge, SafetyThresholds, shipped_gates
 from peerllm.safety.judge_cascade import JudgeCascade
 from peerllm.safety.judge_settings import open_cascade, read_judge_settings
-
-# A seat given, paused or taken by an administrator takes effect within this many seconds.
-SEATS_SECONDS = 2.0
 
 
 class PortInUseError(CoordinatorError):
@@ -176,7 +172,12 @@ async def _run_alone(settings: CoordinatorSettings, log: EventLog[CoordinatorEve
             draw=draw,
             cascade=cascade,
         )
-        seats = SeatsInForce(storage, charter.terms.seat_rule.maximum_seats_per_operator)
+        seats = SeatsInForce(
+            storage,
+            charter.terms.seat_rule.maximum_seats_per_operator,
+            strike_policy=charter.terms.strikes,
+            now_us=now_us,
+        )
         await seats.refresh()
         introductions = Introductions(
             registry, models.values(), clock=trio.current_time, shuffle=draw.shuffle
@@ -199,6 +200,7 @@ async def _run_alone(settings: CoordinatorSettings, log: EventLog[CoordinatorEve
         def rehouse(before: House, older: Charter, newer: Charter) -> House:
             after = rehoused(before, older, newer, settings.model_files)
             seats.maximum_per_operator = newer.terms.seat_rule.maximum_seats_per_operator
+            seats.strike_policy = newer.terms.strikes
             introductions.serve(after.models.values())
             accounts.charter = newer
             return after
@@ -258,7 +260,7 @@ async def _serve(
     identity: Identity,
     in_force: HouseInForce,
     sessions: HostSessions,
-    seats: "SeatsInForce",
+    seats: SeatsInForce,
     log: EventLog[CoordinatorEvent],
 ) -> None:
     stopping = trio.Event()
@@ -296,43 +298,6 @@ async def _signalled(log: EventLog[CoordinatorEvent]) -> None:
         async for received in signals:
             log.event("stopping", signal=signal.Signals(received).name)
             return
-
-
-class SeatsInForce:
-    """The seats in force, by peer id, refreshed from storage.
-
-    Beyond the charter's number of seats for a model an operator's newest ones do not count for it.
-    """
-
-    def __init__(self, storage: Storage, maximum_per_operator: int) -> None:
-        self._storage = storage
-        self.maximum_per_operator = maximum_per_operator
-        self.current: Mapping[str, Seat] = {}
-
-    async def refresh(self) -> None:
-        """Read the seats anew."""
-        held: Counter[tuple[str, bytes]] = Counter()
-        current = {}
-        for seat in sorted(await self._storage.seats(), key=lambda seat: seat.seated_at_us):
-            held.update((seat.operator, digest) for digest in seat.digests)
-            digests = frozenset(
-                digest
-                for digest in seat.digests
-                if held[seat.operator, digest] <= self.maximum_per_operator
-            )
-            if digests:
-                current[seat.peer_id] = replace(seat, digests=digests)
-        self.current = current
-
-    async def keep_fresh(self, node: Node, refreshed: Callable[[], None]) -> None:
-        """Reload the seats for ever; a host whose seat is gone is disconnected."""
-        while True:
-            await trio.sleep(SEATS_SECONDS)
-            before = set(self.current)
-            await self.refresh()
-            refreshed()
-            for peer_id in before - set(self.current):
-                await node.disconnect(peer_id)
 
 
 def judges_of(charter: Charter) -> tuple[Judge, Judge]:

@@ -25,10 +25,10 @@ from peerllm.charter.errors import CharterError
 from peerllm.charter.store import found_network
 from peerllm.coordinator.commands import coordinator_app
 from peerllm.coordinator.price_list import price_list_of
+from peerllm.coordinator.seats_in_force import SeatsInForce
 from peerllm.coordinator.service import (
     CoordinatorSettings,
     PortInUseError,
-    SeatsInForce,
     judges_of,
     now_us,
     read_charter,
@@ -36,7 +36,7 @@ from peerllm.coordinator.service import (
     terms_of,
 )
 from peerllm.coordinator.settlement import Shares
-from peerllm.coordinator.storage import open_storage
+from peerllm.coordinator.storage import Storage, open_storage
 from peerllm.coordinator.storage_file import StorageFile
 from peerllm.crypto.identity import Identity
 
@@ -120,6 +120,15 @@ def test_a_taken_port_is_named() -> None:
     refuse_taken_port("127.0.0.1", free_port())
 
 
+def in_force(storage: Storage, maximum_per_operator: int) -> SeatsInForce:
+    return SeatsInForce(
+        storage,
+        maximum_per_operator,
+        strike_policy=first_terms("tests").strikes,
+        now_us=lambda: 1,
+    )
+
+
 async def test_an_operators_newest_seats_beyond_the_charters_number_do_not_count(
     tmp_path: Path,
 ) -> None:
@@ -129,7 +138,7 @@ async def test_an_operators_newest_seats_beyond_the_charters_number_do_not_count
         for peer in peers[:3]:
             await storage.seat(peer, "ada", "community", [DIGEST])
         await storage.seat(peers[3], "bob", "community", [DIGEST])
-        seats = SeatsInForce(storage, maximum_per_operator=2)
+        seats = in_force(storage, maximum_per_operator=2)
         await seats.refresh()
         assert set(seats.current) == {peers[0], peers[1], peers[3]}
         await storage.unseat(peers[0])
@@ -144,7 +153,7 @@ async def test_an_operators_number_of_seats_is_counted_for_each_model(tmp_path: 
     async with open_storage(tmp_path / "db.sqlite", clock=lambda: next(ticks)) as storage:
         await storage.seat(peers[0], "ada", "community", [DIGEST])
         await storage.seat(peers[1], "ada", "community", [DIGEST, other])
-        seats = SeatsInForce(storage, maximum_per_operator=1)
+        seats = in_force(storage, maximum_per_operator=1)
         await seats.refresh()
         assert seats.current[peers[0]].digests == {DIGEST}
         assert seats.current[peers[1]].digests == {other}
@@ -167,7 +176,7 @@ async def test_a_pause_reaches_a_connected_host_and_a_seat_taken_ends_its_sessio
     peer, overlay = Identity.generate().peer_id, Overlay()
     seen: list[str | None] = []
     async with open_storage(tmp_path / "db.sqlite", clock=lambda: 1) as storage:
-        seats = SeatsInForce(storage, maximum_per_operator=2)
+        seats = in_force(storage, maximum_per_operator=2)
         await storage.seat(peer, "ada", "community", [DIGEST])
         await seats.refresh()
         with (
