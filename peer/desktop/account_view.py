@@ -9,6 +9,8 @@ from peerllm.peer.desktop.presentation import amount
 from peerllm.peer.desktop.strings import counted, tr
 
 _NANO: Final = 1_000_000_000
+# As its public record and its rules name it.
+_FEDERATED: Final = frozenset({"federated", "under-notice"})
 
 
 @dataclass(frozen=True)
@@ -74,17 +76,23 @@ def _strikes(account: Account) -> list[Fact]:
     weight = sum(strike.weight for strike in account.strikes)
     of = tr("Overview", "they weigh {weight} of the {limit} that suspend a host")
     lines = [of.format(weight=weight, limit=account.suspension_weight)]
-    lines += [_strike(strike) for strike in account.strikes]
+    lines += [_strike(strike, account) for strike in account.strikes]
     return [Fact(name, "\n".join(lines))]
 
 
-def _strike(strike: StrikeTold) -> str:
-    line = tr("Overview", "{rule} on {date}, weighs {weight}; appeal until {until}")
-    return line.format(
+def _strike(strike: StrikeTold, account: Account) -> str:
+    weighs = tr("Overview", "weighs {weight}").format(weight=strike.weight)
+    if not strike.weight:
+        weighs = tr("Overview", "counts no longer")
+    appeal = tr("Overview", "appeal until {until}: {contact}")
+    if account.as_of_us >= strike.appeal_until_us:
+        appeal = tr("Overview", "the time to appeal ended on {until}")
+    contact = account.region.contact or tr("Overview", "to whoever invited you")
+    return tr("Overview", "{rule} on {date}, {weighs}; {appeal}").format(
         rule=strike.rule.replace("_", " "),
         date=_day(strike.at_us),
-        weight=strike.weight,
-        until=_day(strike.appeal_until_us),
+        weighs=weighs,
+        appeal=appeal.format(until=_day(strike.appeal_until_us), contact=contact),
     )
 
 
@@ -101,24 +109,38 @@ def _escrow(account: Account) -> str:
 
 
 def _balance(account: Account) -> str:
-    line = tr("Overview", "{balance}, escrow included; paid out from {minimum} on")
-    return line.format(balance=usd(account.balance), minimum=usd(account.minimum_payout))
+    line = tr("Overview", "{balance}, escrow included; paid out from {minimum} on; {paid} so far")
+    return line.format(
+        balance=usd(account.balance),
+        minimum=usd(account.minimum_payout),
+        paid=usd(account.paid_out),
+    )
 
 
 def _region(region: RegionTold) -> str:
-    parts = [region.name, region.status.replace("_", " "), region.contact]
+    parts = [region.name, region.status.replace("-", " "), region.contact]
     return " · ".join(part for part in parts if part)
 
 
 def _path(region: RegionTold) -> str:
     last = region.months[-1]
-    if last.active_hosts < region.active_hosts_needed:
+    if region.status == "suspended":
+        return tr("Overview", "suspended: the stewards decide when it is active again")
+    if region.status in _FEDERATED:
+        line = tr(
+            "Overview",
+            "federated: {hosts} active hosts and {revenue} last month; to become so took {needed} "
+            "and {revenue_needed}",
+        )
+    elif last.active_hosts < region.active_hosts_needed:
         line = tr("Overview", "{hosts} active hosts last month, {needed} make it a region")
         return line.format(hosts=last.active_hosts, needed=region.active_hosts_needed)
-    line = tr(
-        "Overview",
-        "to federation: {hosts} of {needed} active hosts, {revenue} of {revenue_needed} a month",
-    )
+    else:
+        line = tr(
+            "Overview",
+            "to federation: {hosts} of {needed} active hosts, {revenue} of {revenue_needed} a "
+            "month",
+        )
     return line.format(
         hosts=last.active_hosts,
         needed=region.federated_hosts_needed,

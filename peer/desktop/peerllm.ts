@@ -1076,7 +1076,39 @@
         <translation type="unfinished"></translation>
     </message>
     <message>
-        <source>{rule} on {date}, weighs {weight}; appeal until {until}</source>
+        <source>weighs {weight}</source>
+        <translation type="unfinished"></translation>
+    </message>
+    <message>
+        <source>counts no longer</source>
+        <translation type="unfinished"></translation>
+    </message>
+    <message>
+        <source>appeal until {until}: {contact}</source>
+        <translation type="unfinished"></translation>
+    </message>
+    <message>
+        <source>the time to appeal ended on {until}</source>
+        <translation type="unfinished"></translation>
+    </message>
+    <message>
+        <source>to whoever invited you</source>
+        <translation type="unfinished"></translation>
+    </message>
+    <message>
+        <source>{rule} on {date}, {weighs}; {appeal}</source>
+        <translation type="unfinished"></translation>
+    </message>
+    <message>
+        <source>{balance}, escrow included; paid out from {minimum} on; {paid} so far</source>
+        <translation type="unfinished"></translation>
+    </message>
+    <message>
+        <source>suspended: the stewards decide when it is active again</source>
+        <translation type="unfinished"></translation>
+    </message>
+    <message>
+        <source>federated: {hosts} active hosts and {revenue} last month; to become so took {needed} and {revenue_needed}</source>
         <translation type="unfinished"></translation>
     </message>
     <message>
@@ -1085,10 +1117,6 @@
     </message>
     <message>
         <source>{escrow}; {part} of it comes free on {date}</source>
-        <translation type="unfinished"></translation>
-    </message>
-    <message>
-        <source>{balance}, escrow included; paid out from {minimum} on</source>
         <translation type="unfinished"></translation>
     </message>
     <message>
@@ -1503,6 +1531,22 @@
     </message>
     <message>
         <source>{model} cannot be served</source>
+        <translation type="unfinished"></translation>
+    </message>
+    <message>
+        <source>A strike was recorded: {rule}</source>
+        <translation type="unfinished"></translation>
+    </message>
+    <message>
+        <source>The page Overview says what it weighs and until when to appeal.</source>
+        <translation type="unfinished"></translation>
+    </message>
+    <message>
+        <source>You were paid {amount}</source>
+        <translation type="unfinished"></translation>
+    </message>
+    <message>
+        <source>The page Activity checks the payout&apos;s proof.</source>
         <translation type="unfinished"></translation>
     </message>
     <message>

@@ -4,6 +4,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Final, Literal
 
+from peerllm.overlay.account_messages import Account
 from peerllm.overlay.messages import SeatPause
 from peerllm.peer.control_api import ModelStatus, Status
 from peerllm.peer.desktop.state import (
@@ -260,11 +261,30 @@ def notice(before: HostState | None, after: HostState, now_us: int) -> Notice | 
     if after.status.seat_pause is not None and before.status.seat_pause is None:
         shown = _paused_by_network(after.status.seat_pause)
         return Notice(shown.title, shown.detail)
+    if told := _account_notice(before.account, after.account):
+        return told
     were_well = {model.name for model in before.status.models if not _is_down(model)}
     for model in after.status.models:
         if _is_down(model) and model.name in were_well:
             title = tr("Tray", "{model} cannot be served").format(model=model.name)
             return Notice(title, sentence_of(model.engine.detail))
+    return None
+
+
+def _account_notice(before: Account | None, after: Account | None) -> Notice | None:
+    """A strike or a payout that was not there before."""
+    if before is None or after is None:
+        return None
+    # Newest first, and only the latest are told.
+    if after.strikes and after.strikes[0] not in before.strikes:
+        title = tr("Tray", "A strike was recorded: {rule}")
+        appeal = tr("Tray", "The page Overview says what it weighs and until when to appeal.")
+        return Notice(title.format(rule=after.strikes[0].rule.replace("_", " ")), appeal)
+    if after.payouts and after.payouts[0] not in before.payouts:
+        title = tr("Tray", "You were paid {amount}")
+        proof = tr("Tray", "The page Activity checks the payout's proof.")
+        paid = amount(after.payouts[0].amount / 1e9, "USD")
+        return Notice(title.format(amount=paid), proof)
     return None
 
 

@@ -4,11 +4,12 @@ from typing import Any
 import msgspec
 import pytest
 
-from peerllm.overlay.account_messages import StrikeTold
+from peerllm.overlay.account_messages import PaidOut, StrikeTold
 from peerllm.peer.desktop.account_view import account_facts, earned, payout_lines
 from peerllm.peer.desktop.money import PowerSettings
 from peerllm.peer.desktop.overview_view import overview
-from tests.peer.desktop.samples import DAY_US, NOW, REGION, TODAY_US, account, month, seen
+from peerllm.peer.desktop.presentation import Notice, notice
+from tests.peer.desktop.samples import DAY_US, NOW, NOW_US, REGION, TODAY_US, account, month, seen
 
 
 def facts(**changes: Any) -> dict[str, str]:
@@ -40,7 +41,11 @@ def test_the_overview_tells_the_account_instead_of_an_estimate() -> None:
         ({"trusted": True}, "Trust", "trusted: earnings are yours at once"),
         ({}, "In escrow", "1.20 USD; 0.4000 USD of it comes free on 2026-11-25"),
         ({"in_escrow": 0}, "In escrow", "nothing"),
-        ({}, "Balance", "2.50 USD, escrow included; paid out from 10.00 USD on"),
+        (
+            {},
+            "Balance",
+            "2.50 USD, escrow included; paid out from 10.00 USD on; 6.50 USD so far",
+        ),
         ({}, "Strikes", "none"),
         ({}, "Region", "north · region · north@example.org"),
         ({}, "Its path", "to federation: 12 of 50 active hosts, 40.00 USD of 5000.00 USD a month"),
@@ -58,12 +63,48 @@ def test_a_strike_names_its_rule_its_weight_and_the_way_to_appeal() -> None:
     told = facts(strikes=[strike])["Strikes"]
     assert told.splitlines() == [
         "they weigh 2 of the 6 that suspend a host",
-        "false receipt on 2026-11-22, weighs 2; appeal until 2026-12-06",
+        "false receipt on 2026-11-22, weighs 2; appeal until 2026-12-06: north@example.org",
     ]
+    old = msgspec.structs.replace(strike, appeal_until_us=NOW_US, weight=0)
+    assert facts(strikes=[old])["Strikes"].splitlines()[1] == (
+        "false receipt on 2026-11-22, counts no longer; the time to appeal ended on 2026-11-22"
+    )
+    nobody = msgspec.structs.replace(REGION, contact="")
+    assert "2026-12-06: to whoever invited you" in facts(strikes=[strike], region=nobody)["Strikes"]
 
 
 def test_a_young_region_says_what_it_takes_to_become_one() -> None:
     young = msgspec.structs.replace(REGION, status="", months=[month(3, 0)])
     assert facts(region=young)["Its path"] == "3 active hosts last month, 10 make it a region"
+    federated = msgspec.structs.replace(REGION, status="under-notice")
+    assert facts(region=federated)["Region"] == "north · under notice · north@example.org"
+    assert facts(region=federated)["Its path"].startswith(
+        "federated: 12 active hosts and 40.00 USD"
+    )
+    suspended = msgspec.structs.replace(REGION, status="suspended")
+    assert facts(region=suspended)["Its path"].startswith("suspended: the stewards decide")
     unknown = msgspec.structs.replace(REGION, months=[])
     assert "Its path" not in facts(region=unknown)
+
+
+def test_a_new_strike_and_a_new_payout_are_notified_once() -> None:
+    strike = StrikeTold(
+        rule="false_receipt", at_us=TODAY_US, appeal_until_us=TODAY_US + DAY_US, weight=2
+    )
+    paid = PaidOut(batch="2026-11", at_us=TODAY_US, amount=12_000_000_000)
+
+    def told(before: dict[str, Any] | None, **after: Any) -> Notice | None:
+        first = replace(seen(), account=None if before is None else account(**before))
+        return notice(first, replace(seen(), account=account(**after)), NOW_US)
+
+    struck = told({}, strikes=[strike])
+    assert struck is not None
+    assert struck.title == "A strike was recorded: false receipt"
+    rich = told({}, payouts=[paid, *account().payouts])
+    assert rich is not None
+    assert rich.title == "You were paid 12.00 USD"
+    # Known already, or the first that is told of a long past.
+    assert told({"strikes": [strike]}, strikes=[strike]) is None
+    assert told(None, strikes=[strike], payouts=[paid]) is None
+    # The oldest of a full list fell out of it.
+    assert told({"payouts": [paid, *account().payouts]}, payouts=[paid]) is None
