@@ -36,6 +36,7 @@ from peerllm.safety.evaluation_rows import (
 from peerllm.safety.identifiers import IdentifierFinder
 from peerllm.safety.judge import SafetyThresholds, shipped_gates
 from peerllm.safety.own_terms import OwnTerms, own_terms
+from peerllm.safety.readable import readable
 from peerllm.safety.vault import Vault
 
 safety_app = typer.Typer(
@@ -113,7 +114,7 @@ def check(
         )
     else:
         typer.echo(removed)
-        typer.echo(_sentence(judgement), err=True)
+        typer.echo(_sentence(judgement, written), err=True)
     if not judgement.allowed:
         raise typer.Exit(REFUSED)
 
@@ -160,7 +161,7 @@ def explain(text: Text = "-", charter: CharterFolder = None, as_json: AsJson = F
             for category, score in sorted(judgement.scores.items(), key=lambda one: -one[1])
         ],
     )
-    typer.echo(_sentence(judgement))
+    typer.echo(_sentence(judgement, written))
 
 
 @evaluate_app.command()
@@ -303,8 +304,11 @@ def _judge(charter: Path | None) -> ExplainingJudge:
             state_directory=None,
             now=datetime.now(UTC),
         ).standard
+    bands = standard.bands_milli or {}
     thresholds = SafetyThresholds(
-        version=standard.version, thresholds_milli=standard.thresholds_milli
+        version=standard.version,
+        thresholds_milli=standard.thresholds_milli,
+        bands_milli={name: (band.from_milli, band.certain_milli) for name, band in bands.items()},
     )
     return ExplainingJudge(thresholds, shipped_gates())
 
@@ -312,19 +316,25 @@ def _judge(charter: Path | None) -> ExplainingJudge:
 def _verdict_of(judgement: Judgement) -> dict[str, object]:
     return {
         "allowed": judgement.allowed,
+        "uncertain": judgement.uncertain,
         "category": judgement.category,
         "score_milli": judgement.score_milli,
         "standard_version": judgement.standard_version,
     }
 
 
-def _sentence(judgement: Judgement) -> str:
+def _sentence(judgement: Judgement, text: str) -> str:
     verdict = "Allowed" if judgement.allowed else "Refused, nothing leaves"
     nearest = judgement.category.replace("_", " ") or "no category judged"
-    return (
-        f"{verdict}: {nearest}, score {judgement.score_milli / 1_000:.3f},"
+    said = (
+        f"{verdict}: nearest is {nearest}, score {judgement.score_milli / 1_000:.3f},"
         f" under standard {judgement.standard_version}."
     )
+    if judgement.uncertain:
+        said += " Uncertain: a stronger judge decides where the operator has one."
+    if not readable(text):
+        said += " The gate reads English; this it hardly reads."
+    return said
 
 
 def _masking(found: bool, placeholders: int) -> str:

@@ -172,6 +172,7 @@ class Judgement:
     standard_version: int
     scores: Mapping[str, float]
     severity: float
+    uncertain: bool = False
 
 
 class _Kept:
@@ -213,6 +214,7 @@ class ExplainingJudge:
             standard_version=verdict.standard_version,
             scores=scores,
             severity=max(used_up, default=0.0),
+            uncertain=verdict.uncertain,
         )
 
 

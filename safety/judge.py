@@ -1,11 +1,12 @@
 """Whether a text may pass under the safety standard in force."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from types import MappingProxyType
 from typing import Final, Protocol
 
 from peerllm.safety.local_gate import LocalGate
+from peerllm.safety.readable import readable
 
 # What the shipped gate was calibrated to: it refuses fewer than one ordinary text in fifty.
 CALIBRATED_MILLI: Final = 500
@@ -96,6 +97,7 @@ class Gate(Protocol):
 class Judge:
     """Applies one standard to the scores of its gates; where they disagree, the stricter counts.
 
+    Under a standard with uncertain bands, what the gates let pass and hardly read is uncertain.
     One judge may be used by several threads at once.
     """
 
@@ -123,7 +125,11 @@ class Judge:
         for gate in self._gates:
             for category, score in gate.scores(text).items():
                 scores[category] = max(scores.get(category, 0), round(1_000 * score))
-        return self._standard.verdict(scores)
+        verdict = self._standard.verdict(scores)
+        # Uncertain of nothing in particular: whichever stronger judge there is decides.
+        if verdict.allowed and self._standard.bands_milli and not readable(text):
+            return replace(verdict, uncertain=True)
+        return verdict
 
 
 def load_judge(standard: SafetyThresholds, *, more_gates: Sequence[Gate] = ()) -> Judge:
