@@ -4,6 +4,7 @@ import typer
 
 from peerllm.charter.log_operator_commands import append, checkpoint, init
 from peerllm.charter.log_reader_commands import entries, prove, verify
+from peerllm.charter.log_strike_command import strike
 from peerllm.charter.log_witness_commands import witness
 
 log_app = typer.Typer(
@@ -14,5 +15,5 @@ log_app = typer.Typer(
     # Keeps the lines of the examples as they are.
     rich_markup_mode=None,
 )
-for command in (init, append, checkpoint, verify, prove, witness, entries):
+for command in (init, append, checkpoint, verify, prove, witness, entries, strike):
     log_app.command()(command)

@@ -49,7 +49,7 @@ from peerllm.charter.log_tiles import (
     tile_name,
     unpack_entries,
 )
-from peerllm.charter.merkle import EMPTY_ROOT
+from peerllm.charter.merkle import EMPTY_ROOT, leaf_hash
 from peerllm.crypto.identity import Identity
 
 PUBLIC: Final = "public"
@@ -135,6 +135,23 @@ class LogWriter:
             sync_folders(path.parent)
             self.size = taken.stop
         return taken
+
+    def missing(self, entries: Sequence[Entry]) -> list[Entry]:
+        """Return those of these entries that are neither published nor pending, in order.
+
+        Raises Malformed for one that could not be taken down, AlteredLog when files are damaged.
+        """
+        wanted = {leaf_hash(write_entry(entry)): entry for entry in entries}
+        files = LogFiles(self._public, self.published.checkpoint.size)
+        for index in range(-(-files.size // TILE_WIDTH)):
+            for known in files.tile(0, index):
+                wanted.pop(known, None)
+        after = files.size
+        for start, count, path in self._batches():
+            for raw in _pending_entries(start, count, path, after=after):
+                wanted.pop(leaf_hash(raw), None)
+            after = start + count
+        return list(wanted.values())
 
     def publish(self, identity: Identity) -> SignedCheckpoint:
         """Publish what is pending under a new signed checkpoint, and return it.

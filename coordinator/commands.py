@@ -14,8 +14,10 @@ from peerllm.charter.errors import CharterError
 from peerllm.coordinator.accounts import Tier, check_price_tier
 from peerllm.coordinator.errors import CoordinatorError
 from peerllm.coordinator.events import CoordinatorEvent
+from peerllm.coordinator.public_event_commands import register_public_events
 from peerllm.coordinator.service import CoordinatorSettings, now_us, run_coordinator
 from peerllm.coordinator.storage_file import StorageFile
+from peerllm.coordinator.strike_commands import register_strike_commands
 from peerllm.crypto.errors import CryptoError
 from peerllm.crypto.identity import Identity
 from peerllm.overlay.errors import OverlayError
@@ -30,6 +32,8 @@ coordinator_app = typer.Typer(
     help="Run a coordinator and keep its customers, keys and seats.",
     no_args_is_help=True,
 )
+register_strike_commands(coordinator_app)
+register_public_events(coordinator_app)
 
 Data = Annotated[Path, typer.Option("--data-directory", help="Folder of the coordinator's state.")]
 _NANO_PER_USD = 1_000_000_000

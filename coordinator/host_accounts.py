@@ -14,9 +14,9 @@ from peerllm.charter.region_rules import last_full_months, month_bounds
 from peerllm.coordinator.accounts import Strike
 from peerllm.coordinator.errors import StorageError
 from peerllm.coordinator.host_statement import HostStatement
-from peerllm.coordinator.payout import DAY_US
 from peerllm.coordinator.region_figures import open_region_ledger
 from peerllm.coordinator.storage_file import StorageFile
+from peerllm.coordinator.strike_rules import appeal_until_us, weight_of
 from peerllm.overlay.account_messages import (
     MAXIMUM_MONTHS,
     MAXIMUM_PAYOUTS,
@@ -180,12 +180,11 @@ def account_of(
 
 
 def _strike_told(strike: Strike, policy: StrikePolicy, now_us: int) -> StrikeTold:
-    counts = now_us < strike.recorded_at_us + policy.counted_days * DAY_US
     return StrikeTold(
         rule=_ascii(strike.rule, _WORD_CHARACTERS),
         at_us=strike.recorded_at_us,
-        appeal_until_us=strike.recorded_at_us + policy.appeal_days * DAY_US,
-        weight=policy.weights.get(strike.rule, 0) if counts else 0,
+        appeal_until_us=appeal_until_us(strike, policy),
+        weight=weight_of(strike, policy, now_us),
     )
 
 

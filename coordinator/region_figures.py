@@ -273,7 +273,7 @@ class RegionLedger:
             begins,
             ends,
         ):
-            receipt = _read(host, raw)
+            receipt = read_receipt(host, raw)
             if receipt.outcome != "complete":
                 continue
             if self._seats.region_of(host, recorded_at_us) != region:
@@ -306,7 +306,8 @@ def open_region_ledger(
         database.close()
 
 
-def _read(host: str, raw: bytes) -> Receipt:
+def read_receipt(host: str, raw: bytes) -> Receipt:
+    """The receipt in signed bytes that the database keeps; raises StorageError."""
     blob = read_blob(raw)
     try:
         if blob is not None:

@@ -55,8 +55,8 @@ class EarnedDay(msgspec.Struct, frozen=True, kw_only=True):
 class StrikeTold(msgspec.Struct, frozen=True, kw_only=True):
     """A strike: the rule that was broken, when it was recorded, until when to appeal.
 
-    `weight` is what it still counts for; 0 when it is too old, or the charter no longer has the
-    rule.
+    `weight` is what it still counts for; 0 when it was withdrawn, is too old, or the charter no
+    longer has the rule.
     """
 
     rule: Word

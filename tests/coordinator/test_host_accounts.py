@@ -119,6 +119,9 @@ async def test_strikes_are_told_with_the_time_to_appeal(region: Region) -> None:
     with StorageFile(region.path, clock=region.clock) as storage:
         storage.record_strike(BOB, "wrong_model")
     assert [strike.weight for strike in (await told(region, BOB)).strikes] == [2, 3]
+    with StorageFile(region.path, clock=region.clock) as storage:
+        storage.withdraw_strike(storage.strikes(BOB)[0].number, "appeal_granted")
+    assert [strike.weight for strike in (await told(region, BOB)).strikes] == [2, 0]
 
 
 async def test_the_region_is_told_with_its_full_months_and_the_thresholds(region: Region) -> None:

@@ -1,0 +1,340 @@
+"""`peerllm coordinator strike`, `strikes`, `withdraw-strike`: violations shown, and appeals."""
+
+import hashlib
+import json
+import re
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Annotated, Final
+
+import typer
+from rich.table import Table
+
+from peerllm.charter.command_options import EXIT_CODES, AsJson, RootFile, chosen_root, console
+from peerllm.charter.errors import CharterError
+from peerllm.charter.folder import read_file
+from peerllm.charter.promises import StrikePolicy
+from peerllm.charter.store import load_charter
+from peerllm.charter.strike_record import StrikeOpening, write_opening
+from peerllm.coordinator.accounts import Strike, StrikeKnown, StrikeWithdrawn
+from peerllm.coordinator.errors import CoordinatorError, StorageError
+from peerllm.coordinator.storage_file import StorageFile, wall_clock_us
+from peerllm.coordinator.storage_schema import DATABASE_FILE
+from peerllm.coordinator.strike_rules import (
+    Suspension,
+    appeal_until_us,
+    opening,
+    suspension,
+    weight_of,
+    withdrawal_opening,
+)
+from peerllm.crypto.errors import CryptoError
+from peerllm.crypto.keyfiles import create_private_file
+from peerllm.privacy.endings import clear_endings
+
+Data = Annotated[Path, typer.Option("--data-directory", help="Folder of the coordinator's state.")]
+CharterFolder = Annotated[
+    Path, typer.Option("--charter-directory", help="Folder of the signed charter.")
+]
+Out = Annotated[
+    Path | None,
+    typer.Option("--out", help="Folder for the files to hand to the host; each is private."),
+]
+# A stream's records and a full report fit; what is larger belongs into an archive of its own.
+_MAXIMUM_EVIDENCE_BYTES: Final = 64 * 1024 * 1024
+_DISPATCH: Final = re.compile(r"[0-9a-f]{32}")
+_REASON: Final = re.compile(r"[a-z][a-z0-9_-]{0,63}")
+_EXPECTED: Final = (CoordinatorError, CharterError, CryptoError)
+
+
+class StrikeRefusedError(CoordinatorError):
+    """What was given makes no strike, or there is no such strike to withdraw."""
+
+
+def register_strike_commands(app: typer.Typer) -> None:
+    """Add these commands to `peerllm coordinator`."""
+    app.command(epilog=EXIT_CODES)(strike)
+    app.command(epilog=EXIT_CODES)(strikes)
+    app.command("withdraw-strike", epilog=EXIT_CODES)(withdraw)
+
+
+def strike(
+    peer_id: Annotated[str, typer.Argument(metavar="PEER", help="Peer id of the host.")],
+    rule: Annotated[str, typer.Option("--rule", help="One of the charter's strike rules.")],
+    data_directory: Data,
+    charter_directory: CharterFolder,
+    evidence: Annotated[
+        Path | None,
+        typer.Option("--evidence", help="File that shows the violation; only its SHA-256 is kept."),
+    ] = None,
+    dispatch: Annotated[
+        str | None,
+        typer.Option("--dispatch", help="Dispatch whose receipt shows it, 32 hexadecimal digits."),
+    ] = None,
+    out: Out = None,
+    root: RootFile = None,
+    as_json: AsJson = False,
+) -> None:
+    """Record that a host broke a rule of the charter; never for underperformance.
+
+    Strikes of enough weight suspend the host within seconds. With --out, strike-NUMBER.json is
+    written: the record and salt that open the strike's commitment in the public log. Hand it to the
+    host, and keep the evidence until the time for an appeal is over.
+
+    \b
+    Examples:
+      peerllm coordinator strike 12D3Koo... --rule wrong_model --evidence report.json \\
+        --out strikes --data-directory coordinator --charter-directory public
+      peerllm coordinator strike 12D3Koo... --rule forged_receipt --dispatch 5f0c... \\
+        --data-directory coordinator --charter-directory public
+    """
+    if evidence is None and dispatch is None:
+        raise typer.BadParameter("a strike needs --evidence or --dispatch")
+    with clear_endings(*_EXPECTED):
+        policy = _policy(charter_directory, root)
+        if rule not in policy.weights:
+            raise StrikeRefusedError(
+                f"{rule[:80]!r} is no strike rule of the charter; its rules are"
+                f" {', '.join(sorted(policy.weights))}"
+            )
+        with _storage(data_directory, write=True) as storage:
+            if not (storage.knows_host(peer_id) or storage.strikes(peer_id)):
+                raise StrikeRefusedError(
+                    f"{peer_id[:60]!r} holds no seat here and never earned anything"
+                )
+            dispatch_id = None if dispatch is None else _dispatch_id(dispatch)
+            receipt = None if dispatch_id is None else _receipt(storage, peer_id, dispatch_id)
+            made = storage.record_strike(
+                peer_id,
+                rule,
+                dispatch_id=dispatch_id,
+                evidence_sha256=hashlib.sha256(
+                    _evidence(evidence) if evidence is not None else receipt or b""
+                ).digest(),
+            )
+            if isinstance(made, StrikeKnown):
+                raise StrikeRefusedError(
+                    f"this evidence is strike {made.number} by the same rule already; it counts"
+                    " once"
+                )
+            files = _hand_out([made], out)
+            _show(storage.strikes(peer_id), made.number, policy, files, as_json=as_json)
+
+
+def strikes(
+    data_directory: Data,
+    peer_id: Annotated[str | None, typer.Argument(metavar="[PEER]")] = None,
+    charter_directory: Annotated[
+        Path | None,
+        typer.Option(help="Folder of the signed charter: shows what each strike weighs now."),
+    ] = None,
+    out: Out = None,
+    root: RootFile = None,
+    as_json: AsJson = False,
+) -> None:
+    """List strikes, a host's or all, the withdrawn ones too.
+
+    \b
+    Examples:
+      peerllm coordinator strikes --data-directory coordinator --charter-directory public
+      peerllm coordinator strikes 12D3Koo... --out strikes --data-directory coordinator
+    """
+    with clear_endings(*_EXPECTED):
+        policy = None if charter_directory is None else _policy(charter_directory, root)
+        with _storage(data_directory) as storage:
+            if peer_id is not None and not (
+                storage.knows_host(peer_id) or storage.strikes(peer_id)
+            ):
+                raise StrikeRefusedError(
+                    f"{peer_id[:60]!r} holds no seat here and never earned anything"
+                )
+            found = storage.strikes(peer_id)
+        files = _hand_out(found, out)
+        _show(found, None, policy, files, as_json=as_json)
+
+
+def withdraw(
+    number: Annotated[int, typer.Argument(min=1, help="Number of the strike.")],
+    reason: Annotated[str, typer.Option("--reason", help="A word: appeal_granted, mistaken, ...")],
+    data_directory: Data,
+    out: Out = None,
+    as_json: AsJson = False,
+) -> None:
+    """Take a strike back for good, as when an appeal is granted. It stays listed.
+
+    With --out, strike-NUMBER.withdrawn.json is written for the host, too.
+
+    \b
+    Example:
+      peerllm coordinator withdraw-strike 7 --reason appeal_granted --out strikes \\
+        --data-directory coordinator
+    """
+    with clear_endings(*_EXPECTED):
+        if _REASON.fullmatch(reason) is None:
+            raise StrikeRefusedError(
+                f"{reason[:80]!r} is no reason: it is one word of up to 64 of a-z 0-9 _ -, such as"
+                " appeal_granted"
+            )
+        with _storage(data_directory, write=True) as storage:
+            taken = storage.withdraw_strike(number, reason)
+            if taken is None:
+                raise StrikeRefusedError(f"there is no strike {number}")
+            if isinstance(taken, StrikeWithdrawn):
+                raise StrikeRefusedError(
+                    f"strike {number} was withdrawn on {_moment(taken.withdrawn_at_us)} UTC"
+                )
+        _show([taken], None, None, _hand_out([taken], out), as_json=as_json)
+
+
+def _policy(folder: Path, root: Path | None) -> StrikePolicy:
+    return load_charter(
+        folder,
+        trusted_root=chosen_root(folder, root),
+        state_directory=None,
+        now=datetime.now(UTC),
+    ).terms.strikes
+
+
+@contextmanager
+def _storage(data_directory: Path, *, write: bool = False) -> Iterator[StorageFile]:
+    database = data_directory / DATABASE_FILE
+    if not database.is_file():
+        raise StorageError(f"there is no coordinator's database {database}")
+    with StorageFile(database, read_only=not write) as storage:
+        yield storage
+
+
+def _dispatch_id(text: str) -> bytes:
+    if _DISPATCH.fullmatch(text) is None:
+        raise StrikeRefusedError(
+            f"a dispatch is 32 hexadecimal digits in small letters, not {text[:80]!r}"
+        )
+    return bytes.fromhex(text)
+
+
+def _receipt(storage: StorageFile, peer_id: str, dispatch_id: bytes) -> bytes:
+    raw = storage.receipt(peer_id, dispatch_id)
+    if raw is None:
+        raise StrikeRefusedError(
+            f"{peer_id[:60]} handed in no receipt for dispatch {dispatch_id.hex()}; give --evidence"
+        )
+    return raw
+
+
+def _evidence(path: Path) -> bytes:
+    raw = read_file(path, _MAXIMUM_EVIDENCE_BYTES + 1)
+    if not raw or len(raw) > _MAXIMUM_EVIDENCE_BYTES:
+        raise StrikeRefusedError(
+            f"{path} has {'no bytes' if not raw else 'too many bytes'}: evidence has 1 to"
+            f" {_MAXIMUM_EVIDENCE_BYTES}"
+        )
+    return raw
+
+
+def _hand_out(found: list[Strike] | tuple[Strike, ...], out: Path | None) -> list[Path]:
+    """Write what opens the commitments; a file that is there already stays as it is."""
+    if out is None:
+        return []
+    files: dict[Path, StrikeOpening] = {}
+    for one in found:
+        files[out / f"strike-{one.number}.json"] = opening(one)
+        withdrawn = withdrawal_opening(one)
+        if withdrawn is not None:
+            files[out / f"strike-{one.number}.withdrawn.json"] = withdrawn
+    for path, content in files.items():
+        raw = write_opening(content)
+        try:
+            create_private_file(path, raw)
+        except FileExistsError:
+            if read_file(path, len(raw) + 1) != raw:
+                raise StrikeRefusedError(
+                    f"{path} holds something else: take another --out folder"
+                ) from None
+    return list(files)
+
+
+def _show(
+    found: list[Strike] | tuple[Strike, ...],
+    new: int | None,
+    policy: StrikePolicy | None,
+    files: list[Path],
+    *,
+    as_json: bool,
+) -> None:
+    now_us = wall_clock_us()
+    suspended = {} if policy is None else _suspended(found, policy, now_us)
+    if as_json:
+        shown = {
+            "recorded": new,
+            "strikes": [_plain(one, policy, now_us) for one in found],
+            "suspended": [
+                {"host": host, "since_us": state.since_us, "until_us": state.until_us}
+                for host, state in suspended.items()
+            ],
+            "files": [str(path) for path in files],
+        }
+        typer.echo(json.dumps(shown, indent=2))
+        return
+    console().print(_table(found, policy, now_us))
+    for host, state in suspended.items():
+        typer.echo(
+            f"Suspended: {host} until {_moment(state.until_us)} UTC; its strikes weigh"
+            f" {state.weight}. It keeps its seat; an appeal that is granted ends this sooner."
+        )
+    for path in files:
+        typer.echo(f"For the host alone: {path}")
+
+
+def _suspended(
+    found: list[Strike] | tuple[Strike, ...], policy: StrikePolicy, now_us: int
+) -> dict[str, Suspension]:
+    states = {
+        host: suspension([one for one in found if one.peer_id == host], policy, now_us)
+        for host in sorted({one.peer_id for one in found})
+    }
+    return {host: state for host, state in states.items() if state is not None}
+
+
+def _plain(one: Strike, policy: StrikePolicy | None, now_us: int) -> dict[str, object]:
+    return {
+        "number": one.number,
+        "host": one.peer_id,
+        "region": one.region,
+        "rule": one.rule,
+        "at_us": one.recorded_at_us,
+        "dispatch": None if one.dispatch_id is None else one.dispatch_id.hex(),
+        "evidence_sha256": None if one.evidence_sha256 is None else one.evidence_sha256.hex(),
+        "commitment": opening(one).commitment,
+        "withdrawn_at_us": one.withdrawn_at_us,
+        "withdrawal": one.withdrawal,
+        "weight": None if policy is None else weight_of(one, policy, now_us),
+        "appeal_until_us": None if policy is None else appeal_until_us(one, policy),
+    }
+
+
+def _table(
+    found: list[Strike] | tuple[Strike, ...], policy: StrikePolicy | None, now_us: int
+) -> Table:
+    table = Table()
+    for column in ("Strike", "Host", "Rule", "Recorded (UTC)", "Weighs", "Appeal until", "State"):
+        table.add_column(column, overflow="fold")
+    for one in found:
+        state = "stands"
+        if one.withdrawn_at_us is not None:
+            state = f"withdrawn {_moment(one.withdrawn_at_us)} ({one.withdrawal})"
+        table.add_row(
+            str(one.number),
+            one.peer_id,
+            one.rule,
+            _moment(one.recorded_at_us),
+            "" if policy is None else str(weight_of(one, policy, now_us)),
+            "" if policy is None else _moment(appeal_until_us(one, policy)),
+            state,
+        )
+    return table
+
+
+def _moment(at_us: int) -> str:
+    return f"{datetime.fromtimestamp(at_us / 1e6, UTC):%Y-%m-%d %H:%M}"
