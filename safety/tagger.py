@@ -72,6 +72,8 @@ def _trimmed(text: str, found: Identifier) -> Identifier:
 def _names_nobody(text: str, found: Identifier) -> bool:
     value, score = text[found.start : found.end], found.score
     words = _NAME.findall(value.casefold())
+    if found.kind == "ADDRESS" and _is_a_sentence(value):
+        return True
     if all(word in word_list("no_identifiers") or word in word_list("not_names") for word in words):
         return True
     if score < _DOUBTFUL and len(words) == 1 and words[0] in word_list("english_words"):
@@ -83,6 +85,16 @@ def _names_nobody(text: str, found: Identifier) -> bool:
     if told and not value.islower():
         return False
     return score < _certainty_in_lower_case(words) and (value.islower() or _is_common(words))
+
+
+def _is_a_sentence(value: str) -> bool:
+    """Whether it runs on in small letters and without a number, as addresses do not.
+
+    Sentences in languages that the model never learnt look like streets to it.
+    """
+    words = _NAME.findall(value)
+    capitals = sum(word[0].isupper() for word in words)
+    return 2 * capitals < len(words) and not any(map(str.isdigit, value))
 
 
 def _certainty_in_lower_case(words: Sequence[str]) -> float:

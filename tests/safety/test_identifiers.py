@@ -260,3 +260,14 @@ def test_a_part_of_a_full_name_is_found_elsewhere() -> None:
     text = "Mr. Joaquin Almeida was admitted. Almeida has a history of hypertension."
     found = [text[one.start : one.end] for one in find_identifiers(text)]
     assert found == ["Mr. Joaquin Almeida", "Almeida"]
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "Wie baue ich ein Regal für meine Bücher zu Hause?",
+        "Wat is de hoofdstad van mijn land?",
+    ],
+)
+def test_a_sentence_in_another_language_is_no_address(text: str) -> None:
+    assert "ADDRESS" not in {found.kind for found in find_identifiers(text)}
