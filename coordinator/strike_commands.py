@@ -93,6 +93,7 @@ def strike(
     if evidence is None and dispatch is None:
         raise typer.BadParameter("a strike needs --evidence or --dispatch")
     with clear_endings(*_EXPECTED):
+        _make_folder(out)
         policy = _policy(charter_directory, root)
         if rule not in policy.weights:
             raise StrikeRefusedError(
@@ -119,7 +120,7 @@ def strike(
                     f"this evidence is strike {made.number} by the same rule already; it counts"
                     " once"
                 )
-            files = _hand_out([made], out)
+            files = _hand_out_changed(made, out)
             _show(storage.strikes(peer_id), made.number, policy, files, as_json=as_json)
 
 
@@ -177,6 +178,7 @@ def withdraw(
                 f"{reason[:80]!r} is no reason: it is one word of up to 64 of a-z 0-9 _ -, such as"
                 " appeal_granted"
             )
+        _make_folder(out)
         with _storage(data_directory, write=True) as storage:
             taken = storage.withdraw_strike(number, reason)
             if taken is None:
@@ -185,7 +187,7 @@ def withdraw(
                 raise StrikeRefusedError(
                     f"strike {number} was withdrawn on {_moment(taken.withdrawn_at_us)} UTC"
                 )
-        _show([taken], None, None, _hand_out([taken], out), as_json=as_json)
+        _show([taken], None, None, _hand_out_changed(taken, out), as_json=as_json)
 
 
 def _policy(folder: Path, root: Path | None) -> StrikePolicy:
@@ -231,6 +233,23 @@ def _evidence(path: Path) -> bytes:
             f" {_MAXIMUM_EVIDENCE_BYTES}"
         )
     return raw
+
+
+def _make_folder(out: Path | None) -> None:
+    """Refuse a folder that cannot be, before anything is recorded."""
+    if out is not None:
+        out.mkdir(parents=True, exist_ok=True, mode=0o700)
+
+
+def _hand_out_changed(changed: Strike, out: Path | None) -> list[Path]:
+    try:
+        return _hand_out([changed], out)
+    except (CoordinatorError, CharterError, OSError) as error:
+        done = "recorded" if changed.withdrawn_at_us is None else "withdrawn"
+        raise StrikeRefusedError(
+            f"strike {changed.number} is {done}, but its file was not written ({error}); write it"
+            " with `peerllm coordinator strikes --out`"
+        ) from error
 
 
 def _hand_out(found: list[Strike] | tuple[Strike, ...], out: Path | None) -> list[Path]:

@@ -232,6 +232,8 @@ def test_what_makes_no_strike_is_refused_with_a_sentence(charter: Path, tmp_path
     assert "32 hexadecimal" in _refused(*command, "--dispatch=5")
     assert "no receipt" in _refused(*command, f"--dispatch={'0' * 32}")
     _refused(*command, status=2)
+    assert "report" in _refused(*command, "--evidence", report, "--out", report / "below")
+    assert json.loads(_run("strikes", "--json", books).stdout)["strikes"] == []
     assert _run(*command, "--evidence", report).exit_code == 0
     assert "strike 1 by the same rule already" in _refused(*command, "--evidence", report)
     assert "holds no seat" in _refused("strikes", OWN, books)
@@ -241,6 +243,8 @@ def test_what_makes_no_strike_is_refused_with_a_sentence(charter: Path, tmp_path
     taken.mkdir()
     (taken / "strike-1.json").write_bytes(b"half")
     assert "something else" in _refused("strikes", "--out", taken, books)
+    late = _refused("withdraw-strike", 1, "--reason=mistaken", "--out", taken, books)
+    assert "strike 1 is withdrawn, but its file was not written" in late
     period = ("--since=2026-01-01", "--until=2026-02-01", books)
     _refused("public-events", *period, status=2)
     assert "no log" in _refused("public-events", *period, "--log", tmp_path / "nowhere")
