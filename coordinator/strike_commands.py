@@ -1,7 +1,6 @@
 """`peerllm coordinator strike`, `strikes`, `withdraw-strike`: violations shown, and appeals."""
 
 import hashlib
-import json
 import re
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -10,9 +9,8 @@ from pathlib import Path
 from typing import Annotated, Final
 
 import typer
-from rich.table import Table
 
-from peerllm.charter.command_options import EXIT_CODES, AsJson, RootFile, chosen_root, console
+from peerllm.charter.command_options import EXIT_CODES, AsJson, RootFile, chosen_root
 from peerllm.charter.errors import CharterError
 from peerllm.charter.folder import read_file
 from peerllm.charter.promises import StrikePolicy
@@ -20,16 +18,10 @@ from peerllm.charter.store import load_charter
 from peerllm.charter.strike_record import StrikeOpening, write_opening
 from peerllm.coordinator.accounts import Strike, StrikeKnown, StrikeWithdrawn
 from peerllm.coordinator.errors import CoordinatorError, StorageError
-from peerllm.coordinator.storage_file import StorageFile, wall_clock_us
+from peerllm.coordinator.storage_file import StorageFile
 from peerllm.coordinator.storage_schema import DATABASE_FILE
-from peerllm.coordinator.strike_rules import (
-    Suspension,
-    appeal_until_us,
-    opening,
-    suspension,
-    weight_of,
-    withdrawal_opening,
-)
+from peerllm.coordinator.strike_presentation import moment, show_strikes
+from peerllm.coordinator.strike_rules import opening, withdrawal_opening
 from peerllm.crypto.errors import CryptoError
 from peerllm.crypto.keyfiles import create_private_file
 from peerllm.privacy.endings import clear_endings
@@ -121,7 +113,7 @@ def strike(
                     " once"
                 )
             files = _hand_out_changed(made, out)
-            _show(storage.strikes(peer_id), made.number, policy, files, as_json=as_json)
+            show_strikes(storage.strikes(peer_id), made.number, policy, files, as_json=as_json)
 
 
 def strikes(
@@ -153,7 +145,7 @@ def strikes(
                 )
             found = storage.strikes(peer_id)
         files = _hand_out(found, out)
-        _show(found, None, policy, files, as_json=as_json)
+        show_strikes(found, None, policy, files, as_json=as_json)
 
 
 def withdraw(
@@ -185,9 +177,9 @@ def withdraw(
                 raise StrikeRefusedError(f"there is no strike {number}")
             if isinstance(taken, StrikeWithdrawn):
                 raise StrikeRefusedError(
-                    f"strike {number} was withdrawn on {_moment(taken.withdrawn_at_us)} UTC"
+                    f"strike {number} was withdrawn on {moment(taken.withdrawn_at_us)} UTC"
                 )
-        _show([taken], None, None, _hand_out_changed(taken, out), as_json=as_json)
+        show_strikes([taken], None, None, _hand_out_changed(taken, out), as_json=as_json)
 
 
 def _policy(folder: Path, root: Path | None) -> StrikePolicy:
@@ -272,88 +264,3 @@ def _hand_out(found: list[Strike] | tuple[Strike, ...], out: Path | None) -> lis
                     f"{path} holds something else: take another --out folder"
                 ) from None
     return list(files)
-
-
-def _show(
-    found: list[Strike] | tuple[Strike, ...],
-    new: int | None,
-    policy: StrikePolicy | None,
-    files: list[Path],
-    *,
-    as_json: bool,
-) -> None:
-    now_us = wall_clock_us()
-    suspended = {} if policy is None else _suspended(found, policy, now_us)
-    if as_json:
-        shown = {
-            "recorded": new,
-            "strikes": [_plain(one, policy, now_us) for one in found],
-            "suspended": [
-                {"host": host, "since_us": state.since_us, "until_us": state.until_us}
-                for host, state in suspended.items()
-            ],
-            "files": [str(path) for path in files],
-        }
-        typer.echo(json.dumps(shown, indent=2))
-        return
-    console().print(_table(found, policy, now_us))
-    for host, state in suspended.items():
-        typer.echo(
-            f"Suspended: {host} until {_moment(state.until_us)} UTC; its strikes weigh"
-            f" {state.weight}. It keeps its seat; an appeal that is granted ends this sooner."
-        )
-    for path in files:
-        typer.echo(f"For the host alone: {path}")
-
-
-def _suspended(
-    found: list[Strike] | tuple[Strike, ...], policy: StrikePolicy, now_us: int
-) -> dict[str, Suspension]:
-    states = {
-        host: suspension([one for one in found if one.peer_id == host], policy, now_us)
-        for host in sorted({one.peer_id for one in found})
-    }
-    return {host: state for host, state in states.items() if state is not None}
-
-
-def _plain(one: Strike, policy: StrikePolicy | None, now_us: int) -> dict[str, object]:
-    return {
-        "number": one.number,
-        "host": one.peer_id,
-        "region": one.region,
-        "rule": one.rule,
-        "at_us": one.recorded_at_us,
-        "dispatch": None if one.dispatch_id is None else one.dispatch_id.hex(),
-        "evidence_sha256": None if one.evidence_sha256 is None else one.evidence_sha256.hex(),
-        "commitment": opening(one).commitment,
-        "withdrawn_at_us": one.withdrawn_at_us,
-        "withdrawal": one.withdrawal,
-        "weight": None if policy is None else weight_of(one, policy, now_us),
-        "appeal_until_us": None if policy is None else appeal_until_us(one, policy),
-    }
-
-
-def _table(
-    found: list[Strike] | tuple[Strike, ...], policy: StrikePolicy | None, now_us: int
-) -> Table:
-    table = Table()
-    for column in ("Strike", "Host", "Rule", "Recorded (UTC)", "Weighs", "Appeal until", "State"):
-        table.add_column(column, overflow="fold")
-    for one in found:
-        state = "stands"
-        if one.withdrawn_at_us is not None:
-            state = f"withdrawn {_moment(one.withdrawn_at_us)} ({one.withdrawal})"
-        table.add_row(
-            str(one.number),
-            one.peer_id,
-            one.rule,
-            _moment(one.recorded_at_us),
-            "" if policy is None else str(weight_of(one, policy, now_us)),
-            "" if policy is None else _moment(appeal_until_us(one, policy)),
-            state,
-        )
-    return table
-
-
-def _moment(at_us: int) -> str:
-    return f"{datetime.fromtimestamp(at_us / 1e6, UTC):%Y-%m-%d %H:%M}"
