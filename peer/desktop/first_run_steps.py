@@ -75,6 +75,8 @@ class Invitation(Step):
         with contextlib.suppress(PeerError, OSError):
             kept = read_state(desk.data_directory / SETTINGS_FILE, HostSettings)
             self.coordinator.setText(kept.coordinator if kept else "")
+            # An address is told by how it begins.
+            self.coordinator.setCursorPosition(0)
         body.addLayout(field(tr("First run", "The network's address"), self.coordinator))
         body.addWidget(label(tr("First run", "Your host ID"), "heading"))
         self.host_id = label("…")

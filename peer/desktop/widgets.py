@@ -3,11 +3,12 @@
 from collections.abc import Callable
 from typing import Literal
 
-from PySide6.QtCore import QRectF, QSize, Qt
-from PySide6.QtGui import QColor, QPainter, QPaintEvent
+from PySide6.QtCore import QPointF, QRectF, QSize, Qt
+from PySide6.QtGui import QColor, QPainter, QPaintEvent, QPen
 from PySide6.QtWidgets import (
     QApplication,
     QCheckBox,
+    QComboBox,
     QFrame,
     QHBoxLayout,
     QLabel,
@@ -197,6 +198,29 @@ class Switch(QCheckBox):
         painter.setPen(QColor(colours.text if self.isEnabled() else colours.muted))
         text = QRectF(50, 0, self.width() - 50, self.height())
         painter.drawText(text, Qt.AlignmentFlag.AlignVCenter, self.text())
+        painter.end()
+
+
+class Choice(QComboBox):
+    """A list to choose from, with the chevron that tells it from a field to type in."""
+
+    def __init__(self, palette: Callable[[], Palette]) -> None:
+        super().__init__()
+        self._palette = palette
+        self.setCursor(Qt.CursorShape.PointingHandCursor)
+
+    def paintEvent(self, event: QPaintEvent) -> None:  # noqa: N802 - Qt's name
+        """Draw the chevron over what Qt draws."""
+        super().paintEvent(event)
+        painter = QPainter(self)
+        painter.setRenderHint(QPainter.RenderHint.Antialiasing)
+        pen = QPen(QColor(self._palette().muted), 1.6)
+        pen.setCapStyle(Qt.PenCapStyle.RoundCap)
+        painter.setPen(pen)
+        right, middle = self.width() - 14.0, self.height() / 2
+        tip = QPointF(right - 4, middle + 2)
+        painter.drawLine(QPointF(right - 8, middle - 2), tip)
+        painter.drawLine(tip, QPointF(right, middle - 2))
         painter.end()
 
 

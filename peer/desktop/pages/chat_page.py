@@ -7,7 +7,6 @@ from PySide6.QtCore import QEvent, QObject, Qt, QTimer
 from PySide6.QtGui import QKeyEvent, QShowEvent
 from PySide6.QtNetwork import QNetworkAccessManager
 from PySide6.QtWidgets import (
-    QComboBox,
     QFrame,
     QHBoxLayout,
     QLabel,
@@ -22,7 +21,7 @@ from peerllm.peer.desktop.desk import Desk
 from peerllm.peer.desktop.settings import network_address
 from peerllm.peer.desktop.state import MAXIMUM_ANSWER_BYTES, HostSeen, HostState, parsed
 from peerllm.peer.desktop.strings import tr
-from peerllm.peer.desktop.widgets import button, clear, label, row
+from peerllm.peer.desktop.widgets import Choice, button, clear, label, row
 from peerllm.peer.local_chat import ChatTurnGiven
 
 # As one message of the control API may have.
@@ -55,7 +54,7 @@ class ChatPage(QWidget):
         body = QVBoxLayout(self)
         body.setContentsMargins(32, 28, 32, 20)
         body.setSpacing(12)
-        self.who = QComboBox()
+        self.who = Choice(self._desk.palette)
         self.who.setAccessibleName(tr("Chat", "Who answers"))
         self.who.setMinimumWidth(300)
         self.fresh_button = button(tr("Chat", "New conversation"), "plain", self.begin_anew)

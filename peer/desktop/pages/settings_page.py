@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Final
 
 import msgspec
-from PySide6.QtWidgets import QComboBox, QFileDialog, QLabel, QLineEdit
+from PySide6.QtWidgets import QFileDialog, QLabel, QLineEdit
 
 from peerllm.peer.desktop.desk import Desk
 from peerllm.peer.desktop.front_door import front_door
@@ -23,6 +23,7 @@ from peerllm.peer.desktop.state import HostSeen, HostState
 from peerllm.peer.desktop.strings import tr
 from peerllm.peer.desktop.widgets import (
     Card,
+    Choice,
     Page,
     Switch,
     button,
@@ -202,7 +203,7 @@ class SettingsPage(Page):
 
     def _window(self) -> Card:
         card = Card(tr("Settings", "Window"))
-        self.theme = QComboBox()
+        self.theme = Choice(self._desk.palette)
         self.theme.addItems(
             [
                 tr("Settings", "As the system"),
