@@ -140,7 +140,7 @@ def month(hosts: int, revenue: int) -> MonthTold:
 
 REGION = RegionTold(
     name="north",
-    status="region",
+    status="active",
     contact="north@example.org",
     months=[month(12, 40_000_000_000)],
     active_hosts_needed=10,

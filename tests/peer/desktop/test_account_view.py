@@ -47,7 +47,7 @@ def test_the_overview_tells_the_account_instead_of_an_estimate() -> None:
             "2.50 USD, escrow included; paid out from 10.00 USD on; 6.50 USD so far",
         ),
         ({}, "Strikes", "none"),
-        ({}, "Region", "north · region · north@example.org"),
+        ({}, "Region", "north · active · north@example.org"),
         ({}, "Its path", "to federation: 12 of 50 active hosts, 40.00 USD of 5000.00 USD a month"),
         ({}, "All of this", "told by the coordinator, as of 2026-11-22 12:00 UTC"),
     ],

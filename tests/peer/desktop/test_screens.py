@@ -46,6 +46,8 @@ from peerllm.peer.receipt_book import Receipts
 from tests.peer.desktop.samples import ADDRESS, DIGEST, account, earnings, receipt, seen
 
 PAGES = ("overview", "models", "limits", "activity", "chat", "settings")
+# So high that the longest page needs no scroll bar.
+LONG_PAGE = 1_300
 
 
 @pytest.fixture(scope="module")
@@ -107,6 +109,11 @@ def test_every_page_is_drawn_whole(window: Window, until: Callable[..., None]) -
         check_whole(window)
         draw(window, f"{name}-{theme}")
     check_named(window)
+    window.resize(window.width(), LONG_PAGE)
+    for name in ("overview", "limits", "activity", "settings"):
+        window.show_page(PAGES.index(name))
+        settle(until)
+        draw(window, f"{name}-long-{theme}")
     window.resize(window.minimumSize())
     for place, name in enumerate(PAGES):
         window.show_page(place)
