@@ -1,4 +1,5 @@
 import _thread
+import signal
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -20,6 +21,8 @@ from peerllm.peer.model_fetch_api import FetchRequest, FetchStatus
 FETCHING = FetchStatus(
     state="fetching", wanted="tiny", name="tiny", file_bytes=100, done_bytes=40, holders=2
 )
+# More often than any test has its host asked.
+ENDLESS = 500
 STOPPED = msgspec.structs.replace(FETCHING, state="stopped")
 COMPLETE = FetchStatus(
     state="complete", wanted="tiny", name="tiny", digest="ab" * 32, path="/models/tiny.gguf"
@@ -45,6 +48,8 @@ def host(
             _thread.interrupt_main()
         asked.append(request)
         given = answers[min(len(asked), len(answers)) - 1]
+        if len(asked) > ENDLESS:
+            given = Fault(error="asked without end")
         if request.path == "/v1/fetch/stop":
             given = STOPPED
         return Response(409 if isinstance(given, Fault) else 200, given)
@@ -96,7 +101,17 @@ def test_why_it_failed_is_one_sentence(tmp_path: Path) -> None:
         assert fetch(tmp_path).stderr == "peerllm: other is being fetched\n"
 
 
-def test_an_interruption_stops_the_fetch_and_says_how_to_go_on(tmp_path: Path) -> None:
+@pytest.fixture
+def interruptible() -> Iterator[None]:
+    """Python's own answer to Ctrl-C, which a shell takes from what it starts in the background."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
+
+
+def test_an_interruption_stops_the_fetch_and_says_how_to_go_on(
+    tmp_path: Path, interruptible: None
+) -> None:
     with host(tmp_path, FETCHING, interrupt=True) as asked:
         done = fetch(tmp_path)
     assert (asked[-1].method, asked[-1].path) == ("POST", "/v1/fetch/stop")
