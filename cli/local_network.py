@@ -3,7 +3,6 @@
 import json
 import os
 import signal
-import socket
 import subprocess
 import sys
 from collections.abc import AsyncIterator, Callable
@@ -21,6 +20,7 @@ from peerllm.charter.errors import CharterError
 from peerllm.charter.founding import found_files
 from peerllm.charter.given_documents import first_files
 from peerllm.charter.store import founding_root, load_charter
+from peerllm.cli.free_ports import free_ports
 from peerllm.coordinator.service import CoordinatorSettings, now_us
 from peerllm.coordinator.storage_file import StorageFile
 from peerllm.crypto.identity import Identity
@@ -131,7 +131,7 @@ def prepare(root: Path, http_port: int) -> LocalNetwork:
     )
     settings.data_directory.mkdir(exist_ok=True, mode=0o700)
     coordinator = Identity.load_or_create(settings.identity_file).peer_id
-    overlay_port, *ports = _free_ports(HOSTS + 1)
+    overlay_port, *ports = free_ports(HOSTS + 1)
     hosts = tuple(_host_place(data, number, port) for number, port in enumerate(ports, start=1))
     storage = StorageFile(settings.database_file, clock=now_us)
     try:
@@ -186,18 +186,6 @@ def _issue_key(storage: StorageFile) -> str:
         if key.name == KEY_NAME and key.revoked_at_us is None:
             storage.revoke_api_key(key.key_id)
     return storage.create_api_key(account, KEY_NAME).plain
-
-
-def _free_ports(count: int) -> list[int]:
-    """Ports nobody listens on now. Somebody may take one before we do; starting then says so."""
-    probes = [socket.socket(socket.AF_INET, socket.SOCK_STREAM) for _ in range(count)]
-    try:
-        for probe in probes:
-            probe.bind(("127.0.0.1", 0))
-        return [probe.getsockname()[1] for probe in probes]
-    finally:
-        for probe in probes:
-            probe.close()
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -23,6 +23,7 @@ from peerllm.charter.defaults import (
 from peerllm.charter.documents import CharterTerms
 from peerllm.charter.errors import CharterError
 from peerllm.charter.store import found_network
+from peerllm.cli.free_ports import free_ports
 from peerllm.coordinator.commands import coordinator_app
 from peerllm.coordinator.price_list import price_list_of
 from peerllm.coordinator.seats_in_force import SeatsInForce
@@ -88,7 +89,7 @@ def test_a_coordinator_with_an_altered_charter_ends_with_one_sentence(tmp_path: 
     options = {
         "--data-directory": settings.data_directory,
         "--charter-directory": settings.charter_directory,
-        "--http-port": free_port(),
+        "--http-port": free_ports(1)[0],
     }
     done = subprocess.run(
         [sys.executable, "-m", "peerllm.cli", "coordinator", "run"]
@@ -103,13 +104,6 @@ def test_a_coordinator_with_an_altered_charter_ends_with_one_sentence(tmp_path: 
     assert "tariff.json" in done.stderr
 
 
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-        return port
-
-
 def test_a_taken_port_is_named() -> None:
     with socket.socket() as holder:
         holder.bind(("127.0.0.1", 0))
@@ -117,7 +111,7 @@ def test_a_taken_port_is_named() -> None:
         port = holder.getsockname()[1]
         with pytest.raises(PortInUseError, match=f"port {port} "):
             refuse_taken_port("127.0.0.1", port)
-    refuse_taken_port("127.0.0.1", free_port())
+    refuse_taken_port("127.0.0.1", free_ports(1)[0])
 
 
 def in_force(storage: Storage, maximum_per_operator: int) -> SeatsInForce:

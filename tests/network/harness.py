@@ -2,7 +2,6 @@
 
 import json
 import signal
-import socket
 import subprocess
 import sys
 import time
@@ -14,16 +13,11 @@ import httpx
 import openai
 import pytest
 
+from peerllm.cli.free_ports import free_ports
+
 MODEL = "smollm2-135m-instruct"
 READY_SECONDS = 180
 STOP_SECONDS = 40
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-        return port
 
 
 @dataclass(frozen=True)
@@ -99,7 +93,7 @@ def start_network(directory: Path) -> UpNetwork:
     output = directory / "terminal.txt"
     directory.mkdir(parents=True, exist_ok=True)
     with output.open("wb") as terminal:
-        options = [f"--port={free_port()}", f"--directory={directory / 'network'}"]
+        options = [f"--port={free_ports(1)[0]}", f"--directory={directory / 'network'}"]
         process = subprocess.Popen(
             [sys.executable, "-m", "peerllm.cli", "up", *options],
             stdout=terminal,

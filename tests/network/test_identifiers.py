@@ -14,8 +14,8 @@ from peerllm.charter.defaults import (
     first_terms,
 )
 from peerllm.charter.store import found_network
+from peerllm.cli.free_ports import free_ports
 from peerllm.peer.engine_protocol import GenerationTask
-from tests.network.harness import free_port
 from tests.network.tap import tapped_network
 
 IDENTIFIERS = ("Maria Gonzalez", "Gonzalez", "maria.gonzalez@example.org", "202-555-0173")
@@ -42,7 +42,7 @@ async def test_hosts_see_placeholders_and_the_customer_sees_originals(tmp_path: 
         now=datetime.now(UTC),
         expires=datetime.now(UTC) + timedelta(days=1),
     )
-    port = free_port()
+    port = free_ports(1)[0]
     network = tapped_network(
         tmp_path / "state", charter, bytes.fromhex(FIRST_MODEL_SHA256), port, recite
     )

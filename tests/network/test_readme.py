@@ -16,7 +16,8 @@ from pathlib import Path
 import httpx
 import pytest
 
-from tests.network.harness import MODEL, UpNetwork, free_port
+from peerllm.cli.free_ports import free_ports
+from tests.network.harness import MODEL, UpNetwork
 
 ROOT = Path(__file__).parents[2]
 READY_SECONDS = 90
@@ -100,7 +101,7 @@ def test_steward_operator_host_and_customer_build_a_network_by_hand(shell_folder
     assert added == ""
     assert MODEL in listed
     assert "best: " in measured
-    http_port, overlay_port = free_port(), free_port()
+    http_port, overlay_port = free_ports(2)
     *before, coordinate, recount = commands("Operator")
     printed = [run(command.replace("HOST-PEER-ID", host), shell_folder) for command in before]
     coordinator = printed[0].strip()

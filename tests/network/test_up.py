@@ -7,16 +7,17 @@ import stat
 from collections.abc import Callable
 from pathlib import Path
 
+from peerllm.cli.free_ports import free_ports
 from peerllm.peer.control_api import HostAccount
 from peerllm.peer.control_client import ControlClient
-from tests.network.harness import UpNetwork, free_port, run_peerllm, start_network, stop_network
+from tests.network.harness import UpNetwork, run_peerllm, start_network, stop_network
 
 
 def test_once_answers_a_real_question_and_ends(tmp_path: Path) -> None:
     done = run_peerllm(
         "up",
         "--once=Name three primary colours.",
-        f"--port={free_port()}",
+        f"--port={free_ports(1)[0]}",
         f"--directory={tmp_path / 'network'}",
     )
     assert done.returncode == 0, done.stderr
@@ -94,7 +95,7 @@ def test_a_start_that_was_killed_leaves_nothing_in_the_way(
 
 
 def test_a_network_is_not_started_twice(network: UpNetwork) -> None:
-    done = run_peerllm("up", f"--port={free_port()}", f"--directory={network.directory}")
+    done = run_peerllm("up", f"--port={free_ports(1)[0]}", f"--directory={network.directory}")
     assert done.returncode == 1
     assert "already runs" in done.stderr
     assert network.is_alive()

@@ -19,6 +19,7 @@ import psutil
 import pytest
 
 from peerllm.charter.defaults import FIRST_MODEL
+from peerllm.cli.free_ports import free_ports
 from peerllm.cli.local_network import LocalNetwork, prepare
 from peerllm.peer.benchmark import build
 from peerllm.peer.control_client import ControlClient, ControlError
@@ -45,13 +46,6 @@ READY_SECONDS = 90
 SECRET = "Say the word heliotrope."
 
 
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-        return port
-
-
 @dataclass(frozen=True)
 class Stage:
     """A coordinator, and a host's folder with a seat and nothing else in it."""
@@ -63,7 +57,7 @@ class Stage:
 @pytest.fixture(scope="module")
 def stage(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stage]:
     root = tmp_path_factory.mktemp("network")
-    network = prepare(root, free_port())
+    network = prepare(root, free_ports(1)[0])
     data = network.data_directory
     command = [sys.executable, "-m", "peerllm.cli", "coordinator", "run"]
     command += [f"--data-directory={data / 'coordinator'}", f"--http-port={network.http_port}"]
