@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 
-from tuf.api.metadata import (  # type: ignore[attr-defined]  # re-exported without saying so
+from tuf.api.metadata import (
     Metadata,
     Root,
     TargetFile,

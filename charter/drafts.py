@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Annotated, Final, TypeVar
 
 import msgspec
-from tuf.api.metadata import (  # type: ignore[attr-defined]  # re-exported without saying so
+from tuf.api.metadata import (
     TargetFile,
 )
 

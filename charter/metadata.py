@@ -9,12 +9,12 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import (
     Ed25519PrivateKey,
     Ed25519PublicKey,
 )
-from securesystemslib.signer import (  # type: ignore[attr-defined]  # re-exported tacitly
+from securesystemslib.signer import (
     CryptoSigner,
     Signature,
 )
 from tuf.api.exceptions import UnsignedMetadataError
-from tuf.api.metadata import (  # type: ignore[attr-defined]  # re-exported without saying so
+from tuf.api.metadata import (
     DelegatedRole,
     Delegations,
     Key,

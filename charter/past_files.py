@@ -8,11 +8,11 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from securesystemslib.exceptions import UnverifiedSignatureError
-from securesystemslib.signer import (  # type: ignore[attr-defined]  # re-exported tacitly
+from securesystemslib.signer import (
     Signature,
 )
 from tuf.api.exceptions import LengthOrHashMismatchError
-from tuf.api.metadata import (  # type: ignore[attr-defined]  # re-exported without saying so
+from tuf.api.metadata import (
     Key,
     Metadata,
     Root,

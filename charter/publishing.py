@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Final
 
 from tuf.api.exceptions import UnsignedMetadataError
-from tuf.api.metadata import (  # type: ignore[attr-defined]  # re-exported without saying so
+from tuf.api.metadata import (
     Metadata,
     Root,
     Snapshot,

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Final
 
 import msgspec
-from tuf.api.metadata import (  # type: ignore[attr-defined]  # re-exported without saying so
+from tuf.api.metadata import (
     Metadata,
     Root,
     Snapshot,

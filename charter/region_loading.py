@@ -7,7 +7,7 @@ charter is as good as before. A file that is not the one the operator published 
 from pathlib import Path
 
 from tuf.api.exceptions import ExpiredMetadataError, UnsignedMetadataError
-from tuf.api.metadata import (  # type: ignore[attr-defined]  # re-exported without saying so
+from tuf.api.metadata import (
     Snapshot,
 )
 from tuf.ngclient.updater import Updater

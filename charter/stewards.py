@@ -6,10 +6,10 @@ from typing import Annotated, Final, cast
 
 import msgspec
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
-from securesystemslib.signer import (  # type: ignore[attr-defined]  # re-exported tacitly
+from securesystemslib.signer import (
     SSlibKey,
 )
-from tuf.api.metadata import (  # type: ignore[attr-defined]  # re-exported without saying so
+from tuf.api.metadata import (
     Key,
     Role,
     Root,

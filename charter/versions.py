@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from tuf.api.exceptions import LengthOrHashMismatchError
-from tuf.api.metadata import (  # type: ignore[attr-defined]  # re-exported without saying so
+from tuf.api.metadata import (
     Metadata,
     Root,
     TargetFile,

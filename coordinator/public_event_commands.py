@@ -16,7 +16,7 @@ from peerllm.charter.log_entries import Entry, kind_of, write_entry
 from peerllm.charter.log_store import MAXIMUM_BATCH, open_log
 from peerllm.coordinator.errors import CoordinatorError, StorageError
 from peerllm.coordinator.public_event_rows import public_events
-from peerllm.coordinator.storage_file import wall_clock_us
+from peerllm.coordinator.storage_connection import wall_clock_us
 from peerllm.coordinator.storage_schema import DATABASE_FILE
 from peerllm.privacy.endings import clear_endings
 

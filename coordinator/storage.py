@@ -29,6 +29,7 @@ from peerllm.coordinator.accounts import (
     StrikeKnown,
     Tier,
 )
+from peerllm.coordinator.customer_storage import KeyOutcome
 from peerllm.coordinator.errors import StorageClosedError, StorageError
 from peerllm.coordinator.ledger import (
     AlreadyDeposited,
@@ -37,15 +38,10 @@ from peerllm.coordinator.ledger import (
     LedgerReport,
     Recovery,
 )
+from peerllm.coordinator.money_storage import PostOutcome, ReserveOutcome, VoidOutcome
 from peerllm.coordinator.settlement import Settlement
-from peerllm.coordinator.storage_file import (
-    KeyOutcome,
-    PostOutcome,
-    ReserveOutcome,
-    StorageFile,
-    VoidOutcome,
-    wall_clock_us,
-)
+from peerllm.coordinator.storage_connection import wall_clock_us
+from peerllm.coordinator.storage_file import StorageFile
 
 T = TypeVar("T")
 

@@ -10,7 +10,7 @@ from rich.table import Table
 from peerllm.charter.command_options import console
 from peerllm.charter.promises import StrikePolicy
 from peerllm.coordinator.accounts import Strike
-from peerllm.coordinator.storage_file import wall_clock_us
+from peerllm.coordinator.storage_connection import wall_clock_us
 from peerllm.coordinator.strike_rules import (
     Suspension,
     appeal_until_us,
