@@ -137,7 +137,8 @@ class Strike:
     """An evidenced rule violation; `rule` names the rule, never the content that broke it.
 
     `salt` makes its public commitment unguessable. One that was withdrawn, with the word that says
-    why, counts no more.
+    why, counts no more. An appeal succeeds by itself at `decide_by_us` unless it was dismissed
+    before; `withdrawal_written` is False while that has happened and the database does not say so.
     """
 
     peer_id: str
@@ -150,6 +151,12 @@ class Strike:
     salt: bytes = field(default=b"", repr=False)
     withdrawn_at_us: int | None = None
     withdrawal: str | None = None
+    recorded_by: str | None = None
+    appealed_at_us: int | None = None
+    decide_by_us: int | None = None
+    dismissed_at_us: int | None = None
+    dismissed_by: str | None = None
+    withdrawal_written: bool = True
 
 
 @dataclass(frozen=True, slots=True)

@@ -12,6 +12,7 @@ import typer
 
 from peerllm.charter.errors import CharterError
 from peerllm.coordinator.accounts import Tier, check_price_tier
+from peerllm.coordinator.appeal_commands import register_appeal_commands
 from peerllm.coordinator.errors import CoordinatorError
 from peerllm.coordinator.events import CoordinatorEvent
 from peerllm.coordinator.public_event_commands import register_public_events
@@ -33,6 +34,7 @@ coordinator_app = typer.Typer(
     no_args_is_help=True,
 )
 register_strike_commands(coordinator_app)
+register_appeal_commands(coordinator_app)
 register_public_events(coordinator_app)
 
 Data = Annotated[Path, typer.Option("--data-directory", help="Folder of the coordinator's state.")]

@@ -12,11 +12,12 @@ from peerllm.charter.promises import StrikePolicy
 from peerllm.charter.region_record import standing_of
 from peerllm.charter.region_rules import last_full_months, month_bounds
 from peerllm.coordinator.accounts import Strike
+from peerllm.coordinator.appeal_rules import appeal_until_us
 from peerllm.coordinator.errors import StorageError
 from peerllm.coordinator.host_statement import HostStatement
 from peerllm.coordinator.region_figures import open_region_ledger
 from peerllm.coordinator.storage_file import StorageFile
-from peerllm.coordinator.strike_rules import appeal_until_us, weight_of
+from peerllm.coordinator.strike_rules import weight_of
 from peerllm.overlay.account_messages import (
     MAXIMUM_MONTHS,
     MAXIMUM_PAYOUTS,
@@ -181,10 +182,13 @@ def account_of(
 
 def _strike_told(strike: Strike, policy: StrikePolicy, now_us: int) -> StrikeTold:
     return StrikeTold(
-        rule=_ascii(strike.rule, _WORD_CHARACTERS),
+        rule=printable(strike.rule, _WORD_CHARACTERS),
         at_us=strike.recorded_at_us,
         appeal_until_us=appeal_until_us(strike, policy),
         weight=weight_of(strike, policy, now_us),
+        decide_by_us=strike.decide_by_us,
+        dismissed_at_us=strike.dismissed_at_us,
+        withdrawn_at_us=strike.withdrawn_at_us,
     )
 
 
@@ -193,7 +197,7 @@ def _region_told(charter: Charter, region: str, months: list[MonthTold]) -> Regi
     return RegionTold(
         name=region,
         status="" if record is None else standing_of(record),
-        contact="" if record is None else _ascii(record.contact, _LINE_CHARACTERS),
+        contact="" if record is None else printable(record.contact, _LINE_CHARACTERS),
         months=months,
         active_hosts_needed=rule.active_hosts,
         federated_hosts_needed=rule.federated_hosts,
@@ -201,6 +205,6 @@ def _region_told(charter: Charter, region: str, months: list[MonthTold]) -> Regi
     )
 
 
-def _ascii(text: str, characters: int) -> str:
+def printable(text: str, characters: int) -> str:
     """Text as the messages take it: a host refuses what its terminal may not show."""
     return "".join(sign if " " <= sign <= "~" else "?" for sign in text[:characters])

@@ -21,7 +21,8 @@ class SeatsInForce:
 
     Beyond the charter's number of seats for a model an operator's newest ones do not count for it.
     A host that its strikes suspend keeps its seat and is paused until they weigh too little; no
-    other pause shortens that, nor does `resume` end it. `now_us` is the clock of the strikes.
+    other pause shortens that, nor does `resume` end it. `now_us` is the clock of the strikes. An
+    appeal whose time is over ends what its strike did, and is written down for good.
     """
 
     def __init__(
@@ -41,7 +42,10 @@ class SeatsInForce:
     async def refresh(self) -> None:
         """Read the seats anew."""
         strikes: defaultdict[str, list[Strike]] = defaultdict(list)
-        for strike in await self._storage.strikes():
+        known = await self._storage.strikes()
+        if not all(strike.withdrawal_written for strike in known):
+            await self._storage.write_due_appeals()
+        for strike in known:
             strikes[strike.peer_id].append(strike)
         held: Counter[tuple[str, bytes]] = Counter()
         current = {}

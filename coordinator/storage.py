@@ -204,6 +204,10 @@ class Storage:
             lambda file: file.record_strike(peer_id, rule, dispatch_id=dispatch_id)
         )
 
+    async def write_due_appeals(self) -> int:
+        """Write down that appeals which nobody decided in time have succeeded; how many."""
+        return await self._write(lambda file: file.write_due_appeals())
+
     async def strikes(self, peer_id: str | None = None) -> tuple[Strike, ...]:
         """A host's strikes, or everybody's; the withdrawn ones too."""
         return await self._read(lambda file: file.strikes(peer_id))

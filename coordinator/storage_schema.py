@@ -9,6 +9,7 @@ from typing import Final
 
 from sqlite_utils import Database
 
+from peerllm.coordinator.appeal_schema import APPEALS_VERSION
 from peerllm.coordinator.errors import StorageError, StorageVersionError
 from peerllm.coordinator.money_schema import MONEY_VERSION
 from peerllm.coordinator.strike_tables import STRIKES_VERSION
@@ -229,6 +230,7 @@ _MIGRATIONS: tuple[Sequence[str | Callable[[Database], None]], ...] = (
     _SEATS_VERSION,
     MONEY_VERSION,
     STRIKES_VERSION,
+    APPEALS_VERSION,
 )
 SCHEMA_VERSION = len(_MIGRATIONS)
 

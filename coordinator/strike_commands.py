@@ -1,5 +1,6 @@
-"""`peerllm coordinator strike`, `strikes`, `withdraw-strike`: violations shown, and appeals."""
+"""`peerllm coordinator strike`, `strikes`, `withdraw-strike`: violations shown, and taken back."""
 
+import getpass
 import hashlib
 import re
 from collections.abc import Iterator
@@ -16,7 +17,7 @@ from peerllm.charter.folder import read_file
 from peerllm.charter.promises import StrikePolicy
 from peerllm.charter.store import load_charter
 from peerllm.charter.strike_record import StrikeOpening, write_opening
-from peerllm.coordinator.accounts import Strike, StrikeKnown, StrikeWithdrawn
+from peerllm.coordinator.accounts import Strike, StrikeKnown, StrikeWithdrawn, check_label
 from peerllm.coordinator.errors import CoordinatorError, StorageError
 from peerllm.coordinator.storage_file import StorageFile
 from peerllm.coordinator.storage_schema import DATABASE_FILE
@@ -34,11 +35,15 @@ Out = Annotated[
     Path | None,
     typer.Option("--out", help="Folder for the files to hand to the host; each is private."),
 ]
+By = Annotated[
+    str | None,
+    typer.Option("--by", help="Who does this, by name; else the user this command runs as."),
+]
 # A stream's records and a full report fit; what is larger belongs into an archive of its own.
 _MAXIMUM_EVIDENCE_BYTES: Final = 64 * 1024 * 1024
 _DISPATCH: Final = re.compile(r"[0-9a-f]{32}")
 _REASON: Final = re.compile(r"[a-z][a-z0-9_-]{0,63}")
-_EXPECTED: Final = (CoordinatorError, CharterError, CryptoError)
+EXPECTED: Final = (CoordinatorError, CharterError, CryptoError)
 
 
 class StrikeRefusedError(CoordinatorError):
@@ -65,6 +70,7 @@ def strike(
         str | None,
         typer.Option("--dispatch", help="Dispatch whose receipt shows it, 32 hexadecimal digits."),
     ] = None,
+    by: By = None,
     out: Out = None,
     root: RootFile = None,
     as_json: AsJson = False,
@@ -73,7 +79,8 @@ def strike(
 
     Strikes of enough weight suspend the host within seconds. With --out, strike-NUMBER.json is
     written: the record and salt that open the strike's commitment in the public log. Hand it to the
-    host, and keep the evidence until the time for an appeal is over.
+    host, and keep the evidence until the time for an appeal is over. Who records a strike (--by)
+    cannot decide against the appeal.
 
     \b
     Examples:
@@ -84,15 +91,16 @@ def strike(
     """
     if evidence is None and dispatch is None:
         raise typer.BadParameter("a strike needs --evidence or --dispatch")
-    with clear_endings(*_EXPECTED):
+    with clear_endings(*EXPECTED):
+        recorder = person(by)
         _make_folder(out)
-        policy = _policy(charter_directory, root)
+        policy = strike_policy(charter_directory, root)
         if rule not in policy.weights:
             raise StrikeRefusedError(
                 f"{rule[:80]!r} is no strike rule of the charter; its rules are"
                 f" {', '.join(sorted(policy.weights))}"
             )
-        with _storage(data_directory, write=True) as storage:
+        with strike_books(data_directory, write=True) as storage:
             if not (storage.knows_host(peer_id) or storage.strikes(peer_id)):
                 raise StrikeRefusedError(
                     f"{peer_id[:60]!r} holds no seat here and never earned anything"
@@ -106,6 +114,7 @@ def strike(
                 evidence_sha256=hashlib.sha256(
                     _evidence(evidence) if evidence is not None else receipt or b""
                 ).digest(),
+                by=recorder,
             )
             if isinstance(made, StrikeKnown):
                 raise StrikeRefusedError(
@@ -134,9 +143,9 @@ def strikes(
       peerllm coordinator strikes --data-directory coordinator --charter-directory public
       peerllm coordinator strikes 12D3Koo... --out strikes --data-directory coordinator
     """
-    with clear_endings(*_EXPECTED):
-        policy = None if charter_directory is None else _policy(charter_directory, root)
-        with _storage(data_directory) as storage:
+    with clear_endings(*EXPECTED):
+        policy = None if charter_directory is None else strike_policy(charter_directory, root)
+        with strike_books(data_directory) as storage:
             if peer_id is not None and not (
                 storage.knows_host(peer_id) or storage.strikes(peer_id)
             ):
@@ -164,14 +173,14 @@ def withdraw(
       peerllm coordinator withdraw-strike 7 --reason appeal_granted --out strikes \\
         --data-directory coordinator
     """
-    with clear_endings(*_EXPECTED):
+    with clear_endings(*EXPECTED):
         if _REASON.fullmatch(reason) is None:
             raise StrikeRefusedError(
                 f"{reason[:80]!r} is no reason: it is one word of up to 64 of a-z 0-9 _ -, such as"
                 " appeal_granted"
             )
         _make_folder(out)
-        with _storage(data_directory, write=True) as storage:
+        with strike_books(data_directory, write=True) as storage:
             taken = storage.withdraw_strike(number, reason)
             if taken is None:
                 raise StrikeRefusedError(f"there is no strike {number}")
@@ -182,7 +191,18 @@ def withdraw(
         show_strikes([taken], None, None, _hand_out_changed(taken, out), as_json=as_json)
 
 
-def _policy(folder: Path, root: Path | None) -> StrikePolicy:
+def person(by: str | None) -> str:
+    """Who runs a command, by the name given or that of the system's user."""
+    if by is not None:
+        return check_label(by, "the name given by --by")
+    try:
+        return getpass.getuser()
+    except (KeyError, OSError) as error:
+        raise StrikeRefusedError("this system names no user: say who does this by --by") from error
+
+
+def strike_policy(folder: Path, root: Path | None) -> StrikePolicy:
+    """What the charter in force says of strikes."""
     return load_charter(
         folder,
         trusted_root=chosen_root(folder, root),
@@ -192,7 +212,8 @@ def _policy(folder: Path, root: Path | None) -> StrikePolicy:
 
 
 @contextmanager
-def _storage(data_directory: Path, *, write: bool = False) -> Iterator[StorageFile]:
+def strike_books(data_directory: Path, *, write: bool = False) -> Iterator[StorageFile]:
+    """The coordinator's database, which must be there."""
     database = data_directory / DATABASE_FILE
     if not database.is_file():
         raise StorageError(f"there is no coordinator's database {database}")

@@ -10,10 +10,10 @@ from rich.table import Table
 from peerllm.charter.command_options import console
 from peerllm.charter.promises import StrikePolicy
 from peerllm.coordinator.accounts import Strike
+from peerllm.coordinator.appeal_rules import appeal_until_us
 from peerllm.coordinator.storage_connection import wall_clock_us
 from peerllm.coordinator.strike_rules import (
     Suspension,
-    appeal_until_us,
     opening,
     suspension,
     weight_of,
@@ -75,6 +75,11 @@ def _plain(one: Strike, policy: StrikePolicy | None, now_us: int) -> dict[str, o
         "commitment": opening(one).commitment,
         "withdrawn_at_us": one.withdrawn_at_us,
         "withdrawal": one.withdrawal,
+        "recorded_by": one.recorded_by,
+        "appealed_at_us": one.appealed_at_us,
+        "decide_by_us": one.decide_by_us,
+        "dismissed_at_us": one.dismissed_at_us,
+        "dismissed_by": one.dismissed_by,
         "weight": None if policy is None else weight_of(one, policy, now_us),
         "appeal_until_us": None if policy is None else appeal_until_us(one, policy),
     }
@@ -87,9 +92,6 @@ def _table(
     for column in ("Strike", "Host", "Rule", "Recorded (UTC)", "Weighs", "Appeal until", "State"):
         table.add_column(column, overflow="fold")
     for one in found:
-        state = "stands"
-        if one.withdrawn_at_us is not None:
-            state = f"withdrawn {moment(one.withdrawn_at_us)} ({one.withdrawal})"
         table.add_row(
             str(one.number),
             one.peer_id,
@@ -97,9 +99,22 @@ def _table(
             moment(one.recorded_at_us),
             "" if policy is None else str(weight_of(one, policy, now_us)),
             "" if policy is None else moment(appeal_until_us(one, policy)),
-            state,
+            _state(one),
         )
     return table
+
+
+def _state(one: Strike) -> str:
+    if one.withdrawn_at_us is not None:
+        return f"withdrawn {moment(one.withdrawn_at_us)} ({one.withdrawal})"
+    if one.dismissed_at_us is not None:
+        return f"stands: appeal dismissed {moment(one.dismissed_at_us)} by {one.dismissed_by}"
+    if one.appealed_at_us is not None and one.decide_by_us is not None:
+        return (
+            f"appealed {moment(one.appealed_at_us)}; withdrawn by itself"
+            f" {moment(one.decide_by_us)} unless decided before"
+        )
+    return "stands"
 
 
 def moment(at_us: int) -> str:

@@ -33,11 +33,6 @@ def weight_of(strike: Strike, policy: StrikePolicy, now_us: int) -> int:
     return policy.weights.get(strike.rule, 0)
 
 
-def appeal_until_us(strike: Strike, policy: StrikePolicy) -> int:
-    """Until when its host may appeal against a strike."""
-    return strike.recorded_at_us + policy.appeal_days * DAY_US
-
-
 def suspension(strikes: Iterable[Strike], policy: StrikePolicy, now_us: int) -> Suspension | None:
     """The suspension that one host's strikes make, None while they weigh too little."""
     weighed = [(one, weight_of(one, policy, now_us)) for one in strikes]

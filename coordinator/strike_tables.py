@@ -1,6 +1,8 @@
-"""Strikes as the database keeps them: never deleted, changed only by being withdrawn once.
+"""Strikes as the database keeps them: never deleted; appealed, decided on and withdrawn once each.
 
-Nothing in the tables opens a transaction; the caller has.
+What is read is as of now: an appeal whose time is over has succeeded, also while that is not
+written. Every decision begins with writing it, so that none can come before it. Nothing in the
+tables opens a transaction; the caller has.
 """
 
 import secrets
@@ -10,12 +12,22 @@ from typing import Final
 from sqlite_utils import Database
 
 from peerllm.charter.log_entries import SALT_BYTES
+from peerllm.charter.promises import StrikePolicy
 from peerllm.coordinator.accounts import Strike, StrikeKnown, StrikeWithdrawn
+from peerllm.coordinator.appeal_rules import (
+    NOT_DECIDED,
+    AppealRefused,
+    DismissalRefused,
+    appealed,
+    as_of,
+    dismissed,
+)
 from peerllm.coordinator.ledger_tables import LedgerTables
 
 _COLUMNS = (
     "peer_id, rule, dispatch_id, recorded_at_us, strike, region, evidence_sha256, salt,"
-    " withdrawn_at_us, withdrawal"
+    " withdrawn_at_us, withdrawal, recorded_by, appealed_at_us, decide_by_us, dismissed_at_us,"
+    " dismissed_by"
 )
 
 
@@ -69,6 +81,7 @@ class StrikeTables:
         dispatch_id: bytes | None,
         evidence_sha256: bytes | None,
         random: Callable[[int], bytes],
+        by: str | None = None,
     ) -> Strike | StrikeKnown:
         """Write a strike, unless the same evidence was held against the host by this rule."""
         known = self._tables.row(
@@ -86,7 +99,7 @@ class StrikeTables:
         )
         self._tables.execute(
             "INSERT INTO strikes (peer_id, rule, dispatch_id, recorded_at_us, region,"
-            " evidence_sha256, salt) VALUES (?, ?, ?, ?, ?, ?, ?)",
+            " evidence_sha256, salt, recorded_by) VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
             peer_id,
             rule,
             dispatch_id,
@@ -94,6 +107,7 @@ class StrikeTables:
             "default" if region is None else region[0],
             evidence_sha256,
             random(SALT_BYTES),
+            by,
         )
         return self.strikes(peer_id)[-1]
 
@@ -104,11 +118,85 @@ class StrikeTables:
             " WHERE peer_id = COALESCE(?, peer_id) ORDER BY strike",
             peer_id,
         )
-        return tuple(Strike(*row) for row in rows)
+        now_us = self._clock()
+        return tuple(as_of(Strike(*row), now_us) for row in rows)
+
+    def write_due_appeals(self) -> int:
+        """Write down every appeal that has succeeded by its time; how many there were."""
+        return self._tables.execute(
+            "UPDATE strikes SET withdrawn_at_us = decide_by_us, withdrawal = ?"
+            " WHERE decide_by_us <= ? AND dismissed_at_us IS NULL AND withdrawn_at_us IS NULL",
+            NOT_DECIDED,
+            self._clock(),
+        )
+
+    def appeal(
+        self, number: int, policy: StrikePolicy, received_us: int | None
+    ) -> Strike | AppealRefused | None:
+        """Take an appeal down that came in now or at `received_us`; None without such a strike."""
+        self.write_due_appeals()
+        held = self._strike(number)
+        if held is None:
+            return None
+        now_us = self._clock()
+        found = appealed(
+            held,
+            policy,
+            # Not before the strike was recorded, even when the clock has been set back.
+            max(now_us, held.recorded_at_us) if received_us is None else received_us,
+            max(now_us, held.recorded_at_us),
+        )
+        if isinstance(found, AppealRefused):
+            return found
+        self._tables.execute(
+            "UPDATE strikes SET appealed_at_us = ?, decide_by_us = ? WHERE strike = ?",
+            found.appealed_at_us,
+            found.decide_by_us,
+            number,
+        )
+        self.write_due_appeals()
+        return self._strike(number)
+
+    def dismiss(self, number: int, by: str) -> Strike | DismissalRefused | None:
+        """Decide against an appeal in time; None if there is no such strike."""
+        self.write_due_appeals()
+        held = self._strike(number)
+        if held is None:
+            return None
+        found = dismissed(held, by, self._clock(), self._latest_us())
+        if isinstance(found, DismissalRefused):
+            return found
+        self._tables.execute(
+            "UPDATE strikes SET dismissed_at_us = ?, dismissed_by = ? WHERE strike = ?",
+            found.dismissed_at_us,
+            found.dismissed_by,
+            number,
+        )
+        return self._strike(number)
+
+    def _strike(self, number: int) -> Strike | None:
+        row = self._tables.row(
+            f"SELECT {_COLUMNS} FROM strikes WHERE strike = ?",  # noqa: S608 - a constant
+            number,
+        )
+        return None if row is None else as_of(Strike(*row), self._clock())
+
+    def _latest_us(self) -> int:
+        """The newest moment that money or a strike was written at."""
+        ((latest,),) = self._tables.rows(
+            "SELECT MAX("
+            "COALESCE((SELECT recorded_at_us FROM transfers ORDER BY sequence DESC LIMIT 1), 0),"
+            " COALESCE((SELECT MAX(recorded_at_us) FROM strikes), 0),"
+            " COALESCE((SELECT MAX(appealed_at_us) FROM strikes), 0),"
+            " COALESCE((SELECT MAX(dismissed_at_us) FROM strikes), 0))"
+        )
+        found: int = latest
+        return found
 
     def withdraw(self, number: int, reason: str) -> Strike | StrikeWithdrawn | None:
         """Let a strike count no more; StrikeWithdrawn if it was before, None if there is none."""
-        held = next((one for one in self.strikes(None) if one.number == number), None)
+        self.write_due_appeals()
+        held = self._strike(number)
         if held is None:
             return None
         if held.withdrawn_at_us is not None:
@@ -120,7 +208,7 @@ class StrikeTables:
             reason,
             number,
         )
-        return next(one for one in self.strikes(held.peer_id) if one.number == number)
+        return self._strike(number)
 
     def receipt(self, peer_id: str, dispatch_id: bytes) -> bytes | None:
         """The signed receipt that a host handed in for a dispatch, as it came."""

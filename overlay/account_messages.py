@@ -56,13 +56,17 @@ class StrikeTold(msgspec.Struct, frozen=True, kw_only=True):
     """A strike: the rule that was broken, when it was recorded, until when to appeal.
 
     `weight` is what it still counts for; 0 when it was withdrawn, is too old, or the charter no
-    longer has the rule.
+    longer has the rule. An appeal that was taken down succeeds by itself at `decide_by_us`, unless
+    it was dismissed before.
     """
 
     rule: Word
     at_us: Date
     appeal_until_us: Date
     weight: Count
+    decide_by_us: Date | None = None
+    dismissed_at_us: Date | None = None
+    withdrawn_at_us: Date | None = None
 
 
 class MonthTold(msgspec.Struct, frozen=True, kw_only=True):

@@ -73,8 +73,14 @@ def trusted(account: Account) -> str:
 
 
 def appeal(strike: StrikeTold, region: RegionTold, now_us: int) -> str:
-    """What a strike still counts for, and how long and where one may appeal."""
+    """What a strike still counts for, how its appeal stands, or how long and where one may."""
     counts = f"counts {strike.weight}" if strike.weight else "counts no longer"
+    if strike.withdrawn_at_us is not None:
+        return f"{counts}; withdrawn {day(strike.withdrawn_at_us)}"
+    if strike.dismissed_at_us is not None:
+        return f"{counts}; appeal dismissed {day(strike.dismissed_at_us)}"
+    if strike.decide_by_us is not None:
+        return f"{counts}; appealed: withdrawn by itself {day(strike.decide_by_us)} if not decided"
     if now_us >= strike.appeal_until_us:
         return f"{counts}; the time to appeal ended {day(strike.appeal_until_us)}"
     where = region.contact or "your coordinator"

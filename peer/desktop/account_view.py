@@ -84,15 +84,23 @@ def _strike(strike: StrikeTold, account: Account) -> str:
     weighs = tr("Overview", "weighs {weight}").format(weight=strike.weight)
     if not strike.weight:
         weighs = tr("Overview", "counts no longer")
-    appeal = tr("Overview", "appeal until {until}: {contact}")
-    if account.as_of_us >= strike.appeal_until_us:
+    until_us, appeal = strike.appeal_until_us, tr("Overview", "appeal until {until}: {contact}")
+    if strike.withdrawn_at_us is not None:
+        until_us, appeal = strike.withdrawn_at_us, tr("Overview", "withdrawn on {until}")
+    elif strike.dismissed_at_us is not None:
+        until_us = strike.dismissed_at_us
+        appeal = tr("Overview", "the appeal was dismissed on {until}")
+    elif strike.decide_by_us is not None:
+        until_us = strike.decide_by_us
+        appeal = tr("Overview", "appealed: withdrawn by itself on {until} if nobody decides")
+    elif account.as_of_us >= strike.appeal_until_us:
         appeal = tr("Overview", "the time to appeal ended on {until}")
     contact = account.region.contact or tr("Overview", "to whoever invited you")
     return tr("Overview", "{rule} on {date}, {weighs}; {appeal}").format(
         rule=strike.rule.replace("_", " "),
         date=_day(strike.at_us),
         weighs=weighs,
-        appeal=appeal.format(until=_day(strike.appeal_until_us), contact=contact),
+        appeal=appeal.format(until=_day(until_us), contact=contact),
     )
 
 

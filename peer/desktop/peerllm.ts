@@ -1088,6 +1088,18 @@
         <translation type="unfinished"></translation>
     </message>
     <message>
+        <source>withdrawn on {until}</source>
+        <translation type="unfinished"></translation>
+    </message>
+    <message>
+        <source>the appeal was dismissed on {until}</source>
+        <translation type="unfinished"></translation>
+    </message>
+    <message>
+        <source>appealed: withdrawn by itself on {until} if nobody decides</source>
+        <translation type="unfinished"></translation>
+    </message>
+    <message>
         <source>the time to appeal ended on {until}</source>
         <translation type="unfinished"></translation>
     </message>

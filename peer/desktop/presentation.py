@@ -275,8 +275,9 @@ def _account_notice(before: Account | None, after: Account | None) -> Notice | N
     """A strike or a payout that was not there before."""
     if before is None or after is None:
         return None
-    # Newest first, and only the latest are told.
-    if after.strikes and after.strikes[0] not in before.strikes:
+    # Newest first, and only the latest are told. What becomes of a strike makes no new one of it.
+    known = {(strike.rule, strike.at_us) for strike in before.strikes}
+    if after.strikes and (after.strikes[0].rule, after.strikes[0].at_us) not in known:
         title = tr("Tray", "A strike was recorded: {rule}")
         appeal = tr("Tray", "The page Overview says what it weighs and until when to appeal.")
         return Notice(title.format(rule=after.strikes[0].rule.replace("_", " ")), appeal)

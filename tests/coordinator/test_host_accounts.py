@@ -121,7 +121,20 @@ async def test_strikes_are_told_with_the_time_to_appeal(region: Region) -> None:
     assert [strike.weight for strike in (await told(region, BOB)).strikes] == [2, 3]
     with StorageFile(region.path, clock=region.clock) as storage:
         storage.withdraw_strike(storage.strikes(BOB)[0].number, "appeal_granted")
-    assert [strike.weight for strike in (await told(region, BOB)).strikes] == [2, 0]
+    last, first = (await told(region, BOB)).strikes
+    assert (last.weight, first.weight) == (2, 0)
+    # The clock was set back since it was recorded.
+    assert first.withdrawn_at_us == first.at_us
+    with StorageFile(region.path, clock=region.clock) as storage:
+        storage.appeal_strike(storage.strikes(BOB)[1].number, TERMS.strikes)
+    by_itself = region.clock.now + 14 * DAY_US
+    region.clock.now = by_itself - 1
+    (last, _) = (await told(region, BOB)).strikes
+    assert (last.weight, last.decide_by_us, last.withdrawn_at_us) == (2, by_itself, None)
+    region.clock.now = by_itself
+    # Granted, though nothing has written it down yet.
+    (last, _) = (await told(region, BOB)).strikes
+    assert (last.weight, last.withdrawn_at_us) == (0, by_itself)
 
 
 async def test_the_region_is_told_with_its_full_months_and_the_thresholds(region: Region) -> None:

@@ -313,4 +313,6 @@ def test_no_column_could_hold_what_a_customer_wrote(path: Path, storage: Storage
         ("strikes", "evidence_sha256"),
         ("strikes", "salt"),
         ("strikes", "withdrawal"),
+        ("strikes", "recorded_by"),
+        ("strikes", "dismissed_by"),
     }

@@ -12,12 +12,12 @@ from peerllm.charter.default_terms import first_terms
 from peerllm.charter.seat_rules import DAY_US
 from peerllm.charter.strike_record import opening_of, strike_entry
 from peerllm.coordinator.accounts import SeatPause, Strike, StrikeKnown, StrikeWithdrawn
+from peerllm.coordinator.appeal_rules import appeal_until_us
 from peerllm.coordinator.seats_in_force import SeatsInForce
 from peerllm.coordinator.storage import open_storage
 from peerllm.coordinator.storage_file import StorageFile
 from peerllm.coordinator.strike_rules import (
     Suspension,
-    appeal_until_us,
     opening,
     suspension,
     weight_of,

@@ -64,6 +64,22 @@ def test_an_appeal_that_is_too_late_and_a_strike_that_counts_no_longer_are_said_
 
 
 @pytest.mark.parametrize(
+    ("fields", "said"),
+    [
+        ({}, "counts 1; appealed: withdrawn by itself 2023-11-24 if not decided"),
+        ({"dismissed_at_us": AS_OF_US}, "counts 1; appeal dismissed 2023-11-14"),
+        ({"withdrawn_at_us": AS_OF_US, "weight": 0}, "counts no longer; withdrawn 2023-11-14"),
+    ],
+)
+def test_how_an_appeal_stands_is_said(fields: dict[str, int], said: str) -> None:
+    decide_by_us = AS_OF_US + 10 * DAY_US
+    strike = msgspec.structs.replace(
+        ACCOUNT.strikes[0], **({"decide_by_us": decide_by_us} | fields)
+    )
+    assert said in shown(msgspec.structs.replace(ACCOUNT, strikes=[strike]))
+
+
+@pytest.mark.parametrize(
     ("days_later", "today", "month"),
     [(0, USD // 4, 2 * USD + USD // 4), (1, 0, 2 * USD + USD // 4), (30, 0, 0)],
 )

@@ -70,6 +70,13 @@ def test_a_strike_names_its_rule_its_weight_and_the_way_to_appeal() -> None:
         "false receipt on 2026-11-22, counts no longer; the time to appeal ended on 2026-11-22"
     )
     nobody = msgspec.structs.replace(REGION, contact="")
+    for fields, said in (
+        ({"decide_by_us": TODAY_US + 20 * DAY_US}, "appealed: withdrawn by itself on 2026-12-12"),
+        ({"dismissed_at_us": TODAY_US + DAY_US}, "the appeal was dismissed on 2026-11-23"),
+        ({"withdrawn_at_us": TODAY_US + DAY_US}, "withdrawn on 2026-11-23"),
+    ):
+        appealed = msgspec.structs.replace(strike, **({"decide_by_us": TODAY_US} | fields))
+        assert said in facts(strikes=[appealed])["Strikes"]
     assert "2026-12-06: to whoever invited you" in facts(strikes=[strike], region=nobody)["Strikes"]
 
 
@@ -105,6 +112,8 @@ def test_a_new_strike_and_a_new_payout_are_notified_once() -> None:
     assert rich.title == "You were paid 12.00 USD"
     # Known already, or the first that is told of a long past.
     assert told({"strikes": [strike]}, strikes=[strike]) is None
+    withdrawn = msgspec.structs.replace(strike, weight=0, withdrawn_at_us=TODAY_US + 1)
+    assert told({"strikes": [strike]}, strikes=[withdrawn]) is None
     assert told(None, strikes=[strike], payouts=[paid]) is None
     # The oldest of a full list fell out of it.
     assert told({"payouts": [paid, *account().payouts]}, payouts=[paid]) is None
