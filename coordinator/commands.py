@@ -15,6 +15,7 @@ from peerllm.coordinator.accounts import Tier, check_price_tier
 from peerllm.coordinator.appeal_commands import register_appeal_commands
 from peerllm.coordinator.errors import CoordinatorError
 from peerllm.coordinator.events import CoordinatorEvent
+from peerllm.coordinator.invite_commands import register_invite
 from peerllm.coordinator.public_event_commands import register_public_events
 from peerllm.coordinator.service import CoordinatorSettings, now_us, run_coordinator
 from peerllm.coordinator.storage_file import StorageFile
@@ -36,6 +37,7 @@ coordinator_app = typer.Typer(
 register_strike_commands(coordinator_app)
 register_appeal_commands(coordinator_app)
 register_public_events(coordinator_app)
+register_invite(coordinator_app)
 
 Data = Annotated[Path, typer.Option("--data-directory", help="Folder of the coordinator's state.")]
 _NANO_PER_USD = 1_000_000_000

@@ -74,6 +74,10 @@ class SeatStorage(StorageConnection):
         """Who is in line for a region's seats, first in line first."""
         return self._read(lambda: self._seats.waiting(region))
 
+    def all_waiting(self) -> tuple[WaitingHost, ...]:
+        """Who is in line in any region, first in line first."""
+        return self._read(self._seats.all_waiting)
+
     def join_line(self, peer_id: str, operator: str, region: str, digests: Iterable[bytes]) -> int:
         """Put a host in line, once a model; the number of models it was not in line for yet."""
         ledger.host_account(peer_id)

@@ -157,6 +157,16 @@ class SeatTables:
             )
         )
 
+    def all_waiting(self) -> tuple[WaitingHost, ...]:
+        """Who waits or has an offer in any region, first in line first."""
+        return tuple(
+            WaitingHost(*row)
+            for row in self._tables.rows(
+                f"SELECT {_WAITING} FROM waiting_list"  # noqa: S608 - a constant
+                " WHERE ended_at_us IS NULL ORDER BY position"
+            )
+        )
+
     def join_line(self, peer_id: str, operator: str, region: str, digests: Iterable[bytes]) -> int:
         """For how many models the host is in line now that was not before."""
         return sum(

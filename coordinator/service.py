@@ -15,6 +15,7 @@ from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
+from functools import partial
 from itertools import count
 from pathlib import Path
 
@@ -24,9 +25,11 @@ from peerllm.charter.documents import SafetyStandard
 from peerllm.charter.loading import Charter
 from peerllm.charter.store import founding_root, load_charter
 from peerllm.coordinator.application import create_application
+from peerllm.coordinator.catalogue_answers import CatalogueAnswers
 from peerllm.coordinator.dispatch import Dispatcher
 from peerllm.coordinator.errors import CoordinatorError
 from peerllm.coordinator.events import CoordinatorEvent
+from peerllm.coordinator.guests import Guests
 from peerllm.coordinator.host_accounts import HostAccounts
 from peerllm.coordinator.host_sessions import HostSessions
 from peerllm.coordinator.house import House, Terms
@@ -45,8 +48,10 @@ from peerllm.coordinator.statement import Statements
 from peerllm.coordinator.storage import open_storage
 from peerllm.coordinator.storage_schema import DATABASE_FILE
 from peerllm.crypto.identity import Identity
+from peerllm.overlay.catalogue_exchange import answer_catalogue
+from peerllm.overlay.catalogue_messages import CATALOGUE_PROTOCOL
 from peerllm.overlay.messages import SESSION_PROTOCOL
-from peerllm.overlay.node import open_node
+from peerllm.overlay.node import Stream, open_node
 from peerllm.privacy.event_log import EventLog
 from peerllm.safety.identifiers import IdentifierFinder
 from peerllm.safety.judge import Judge, SafetyThresholds, shipped_gates
@@ -185,6 +190,13 @@ async def _run_alone(settings: CoordinatorSettings, log: EventLog[CoordinatorEve
         accounts = HostAccounts(
             settings.database_file, charter, clock=trio.current_time, now_us=now_us
         )
+        answers = CatalogueAnswers(
+            settings.database_file,
+            charter,
+            models.values(),
+            clock=trio.current_time,
+            now_us=now_us,
+        )
         sessions = HostSessions(
             registry,
             introductions=introductions,
@@ -203,12 +215,13 @@ async def _run_alone(settings: CoordinatorSettings, log: EventLog[CoordinatorEve
             seats.strike_policy = newer.terms.strikes
             introductions.serve(after.models.values())
             accounts.charter = newer
+            answers.serve(newer, after.models.values())
             return after
 
         looks = Looks(lambda: read_charter(settings), rehouse)
         async with trio.open_nursery() as nursery:
             nursery.start_soon(keep_in_force, in_force, charter, looks, log)
-            await _serve(settings, identity, in_force, sessions, seats, log)
+            await _serve(settings, identity, in_force, sessions, answers, seats, log)
             nursery.cancel_scope.cancel()
 
 
@@ -260,17 +273,32 @@ async def _serve(
     identity: Identity,
     in_force: HouseInForce,
     sessions: HostSessions,
+    answers: CatalogueAnswers,
     seats: SeatsInForce,
     log: EventLog[CoordinatorEvent],
 ) -> None:
+    guests = Guests(sessions.admits, trio.current_time)
+
+    def admits(peer_id: str) -> bool:
+        return sessions.admits(peer_id) or guests.admits(peer_id)
+
+    async def serve_session(stream: Stream) -> None:
+        await guests.attend(stream.peer_id, partial(sessions.serve, stream))
+
+    async def tell_catalogue(stream: Stream) -> None:
+        answer = partial(answers.answer, stream.peer_id)
+        await guests.attend(stream.peer_id, partial(answer_catalogue, stream, answer))
+
     stopping = trio.Event()
     listen = f"/ip4/{settings.overlay_address}/tcp/{settings.overlay_port}"
     application = create_application(in_force, log, new_request_id)
     async with (
-        open_node(identity, listen=listen, admits=sessions.admits) as node,
+        open_node(identity, listen=listen, admits=admits) as node,
         trio.open_nursery() as nursery,
     ):
-        node.serve(SESSION_PROTOCOL, sessions.serve)
+        node.serve(SESSION_PROTOCOL, serve_session)
+        node.serve(CATALOGUE_PROTOCOL, tell_catalogue)
+        nursery.start_soon(guests.see_out, node)
         nursery.start_soon(seats.keep_fresh, node, sessions.reseat)
         async with trio.open_nursery() as http:
             bound = await http.start(
