@@ -9,12 +9,12 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from hashlib import sha256
 from itertools import chain
-from typing import Literal, cast
+from typing import Final, Literal, cast
 
 import msgspec
 from sqlite_utils import Database
 
-ChainKind = Literal["opening", "deposit", "charge", "receipts", "payout"]
+ChainKind = Literal["opening", "deposit", "charge", "receipts", "payout", "void"]
 Row = Sequence[object]
 
 # What of each table a link binds, in this order. A receipt goes in by the digest of its bytes.
@@ -34,6 +34,14 @@ _OLD_RESERVATIONS = (
     " WHERE state = 'posted' ORDER BY reservation_id"
 )
 _OLD_RECEIPTS = f"SELECT {RECEIPT_COLUMNS} FROM receipts ORDER BY host, dispatch_id"  # noqa: S608
+
+_VOIDS = (
+    f"SELECT {RESERVATION_COLUMNS} FROM reservations"  # noqa: S608
+    " WHERE state = 'voided' ORDER BY reservation_id"
+)
+# What a link over many voids is named by, instead of one reservation.
+OLDER_VOIDS: Final = "older"
+RECOVERY_VOIDS: Final = "recovery"
 
 _encode = msgspec.msgpack.Encoder().encode
 
@@ -73,4 +81,19 @@ def open_chain(database: Database) -> None:
     database.execute(
         "INSERT INTO chain (entry, kind, subject, digest) VALUES (0, 'opening', '', ?)",
         (link(b"", "opening", "", rows),),
+    )
+
+
+def bind_older_voids(database: Database) -> None:
+    """Write a link over the voids of before they were bound, if any; for its migration only."""
+    rows = database.execute(_VOIDS).fetchall()
+    if not rows:
+        return
+    entry, previous = database.execute(
+        "SELECT entry, digest FROM chain ORDER BY entry DESC LIMIT 1"
+    ).fetchone()
+    database.execute("UPDATE reservations SET entry = ? WHERE state = 'voided'", (entry + 1,))
+    database.execute(
+        "INSERT INTO chain (entry, kind, subject, digest) VALUES (?, 'void', ?, ?)",
+        (entry + 1, OLDER_VOIDS, link(previous, "void", OLDER_VOIDS, rows)),
     )

@@ -28,7 +28,7 @@ _ROWS: Final[tuple[tuple[str, Callable[[Row], Row]], ...]] = (
     ),
     (
         f"SELECT COALESCE(entry, 0), {RESERVATION_COLUMNS} FROM reservations"  # noqa: S608
-        " WHERE state = 'posted' ORDER BY 1, reservation_id",
+        " WHERE state <> 'open' ORDER BY 1, reservation_id",
         tuple,
     ),
     (

@@ -15,6 +15,7 @@ from peerllm.coordinator.accounts import (
     SignedReceipt,
 )
 from peerllm.coordinator.chain import (
+    RECOVERY_VOIDS,
     RESERVATION_COLUMNS,
     ChainKind,
     NewLink,
@@ -202,30 +203,42 @@ class LedgerTables:
                 charge,
                 reservation.key_id,
             )
-        (row,) = self.rows(
-            f"SELECT {RESERVATION_COLUMNS} FROM reservations WHERE reservation_id = ?",  # noqa: S608
-            reservation.reservation_id,
-        )
-        return row
+        return self._reservation_row(reservation.reservation_id)
 
     def void_reservation(self, reservation: Reservation) -> None:
-        """Void an open reservation."""
-        self.execute(
-            "UPDATE reservations SET state = 'voided', closed_at_us = ? WHERE reservation_id = ?",
-            self._clock(),
-            reservation.reservation_id,
-        )
+        """Void an open reservation, with its link."""
+        self._void(reservation.reservation_id, [reservation.reservation_id])
 
     def void_open_reservations(self) -> tuple[int, int]:
-        """How many there were, and the sum they held."""
-        voided, released = self.rows(
-            "SELECT COUNT(*), COALESCE(SUM(amount), 0) FROM reservations WHERE state = 'open'"
-        )[0]
-        self.execute(
-            "UPDATE reservations SET state = 'voided', closed_at_us = ? WHERE state = 'open'",
-            self._clock(),
+        """How many there were, and the sum they held; one link binds them all."""
+        found = self.rows(
+            "SELECT reservation_id, amount FROM reservations WHERE state = 'open'"
+            " ORDER BY reservation_id"
         )
-        return voided, released
+        if found:
+            self._void(RECOVERY_VOIDS, [name for name, _ in found])
+        return len(found), sum(amount for _, amount in found)
+
+    def _void(self, subject: str, reservation_ids: Iterable[str]) -> None:
+        new, bound = self.new_link("void", subject), []
+        for reservation_id in reservation_ids:
+            self.execute(
+                "UPDATE reservations SET state = 'voided', closed_at_us = ?, entry = ?"
+                " WHERE reservation_id = ?",
+                self._clock(),
+                new.entry,
+                reservation_id,
+            )
+            bound.append(self._reservation_row(reservation_id))
+        self.insert_link(new, bound)
+
+    def _reservation_row(self, reservation_id: str) -> Row:
+        """A reservation as a link binds it."""
+        (row,) = self.rows(
+            f"SELECT {RESERVATION_COLUMNS} FROM reservations WHERE reservation_id = ?",  # noqa: S608
+            reservation_id,
+        )
+        return row
 
     # Keys
 

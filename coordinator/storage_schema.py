@@ -13,6 +13,7 @@ from peerllm.coordinator.appeal_schema import APPEALS_VERSION
 from peerllm.coordinator.errors import StorageError, StorageVersionError
 from peerllm.coordinator.money_schema import MONEY_VERSION
 from peerllm.coordinator.strike_tables import STRIKES_VERSION
+from peerllm.coordinator.void_schema import VOIDS_VERSION
 
 # The database's name in the folder of a coordinator's state.
 DATABASE_FILE: Final = "coordinator.sqlite"
@@ -231,6 +232,7 @@ _MIGRATIONS: tuple[Sequence[str | Callable[[Database], None]], ...] = (
     MONEY_VERSION,
     STRIKES_VERSION,
     APPEALS_VERSION,
+    VOIDS_VERSION,
 )
 SCHEMA_VERSION = len(_MIGRATIONS)
 

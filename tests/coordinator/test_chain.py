@@ -8,9 +8,11 @@ from pathlib import Path
 import pytest
 from sqlite_utils import Database
 
+from peerllm.coordinator import storage_schema
 from peerllm.coordinator.accounts import SignedReceipt
 from peerllm.coordinator.chain import link
 from peerllm.coordinator.errors import StorageVersionError
+from peerllm.coordinator.ledger import Recovery
 from peerllm.coordinator.ledger_audit import audit
 from peerllm.coordinator.settlement import ChunkWork, HostWork, Settlement, Shares, settle
 from peerllm.coordinator.storage_file import StorageFile
@@ -32,6 +34,8 @@ def fill(storage: StorageFile, start: int) -> None:
     storage.create_customer("ada")
     storage.deposit(ADA, 10**9, f"wire-{start}", tax=190, fee=29)
     settle_one(storage, start + 1)
+    storage.reserve(f"given up {start}", ADA, 700, key_id=None)
+    storage.void(f"given up {start}")
     storage.record_receipts([SignedReceipt("late", start.to_bytes(16), b"late")])
 
 
@@ -101,7 +105,9 @@ def test_every_value_of_every_row_is_bound(path: Path, table: str) -> None:
             ((value,),) = database.execute(f"SELECT {name} FROM {table} WHERE {where}", key)
             statement = f"UPDATE {table} SET {name} = ? WHERE {where}"
             if name != "key_id":
-                assert faults_after(database, statement, (altered(value), *key)), (name, key)
+                # A void has no charge.
+                other = 1 if value is None and name == "charge" else altered(value)
+                assert faults_after(database, statement, (other, *key)), (name, key)
                 tried += 1
     assert tried >= 7
     assert faults(path) == ""
@@ -166,6 +172,72 @@ def test_a_ledger_from_before_the_chain_is_bound_by_its_opening(path: Path, tmp_
         fill(storage, 10)
         report = storage.ledger_check()
         assert report.faults == ()
-        assert report.chain_entries == 3
+        # The void of before, then four of the filling.
+        assert report.chain_entries == 5
+    by_hand(old).execute("UPDATE reservations SET amount = 1 WHERE state = 'voided'")
+    assert "link 1 of the hash chain (void older) does not bind" in faults(old)
     by_hand(old).execute("UPDATE transfers SET recorded_at_us = 7 WHERE sequence = 5")
     assert "link 0 of the hash chain (opening ) does not bind" in faults(old)
+
+
+def test_what_a_recovery_voids_is_bound_by_one_link(path: Path) -> None:
+    with StorageFile(path, clock=lambda: 1_000) as storage:
+        before = storage.ledger_check().chain_entries
+        for name in ("ö", "a", "z", "B"):
+            storage.reserve(name, ADA, 10, key_id=None)
+        storage.reserve("another", ADA, 10, key_id=None)
+        storage.void("another")
+        assert storage.recover() == Recovery(4, 40)
+        assert storage.recover() == Recovery(0, 0)
+        report = storage.ledger_check()
+    assert (report.faults, report.chain_entries) == ((), before + 2)
+    database = by_hand(path)
+    for change in (
+        "state = 'open', closed_at_us = NULL WHERE reservation_id = 'z'",
+        "state = 'posted', charge = 0 WHERE reservation_id = 'z'",
+        "entry = entry - 1 WHERE reservation_id = 'z'",
+        "entry = NULL WHERE reservation_id = 'z'",
+        "amount = amount + 1 WHERE reservation_id = 'z'",
+        "key_id = 'k' WHERE reservation_id = 'z'",
+    ):
+        assert faults_after(database, f"UPDATE reservations SET {change}", ())
+
+
+def test_a_chain_of_before_is_carried_over_as_it_was(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A database of the fifth version, which voided without links: its links stay to the byte."""
+    path = tmp_path / "old.sqlite"
+    with monkeypatch.context() as older:
+        older.setattr(storage_schema, "_MIGRATIONS", storage_schema._MIGRATIONS[:5])
+        older.setattr(storage_schema, "SCHEMA_VERSION", 5)
+        with StorageFile(path, clock=lambda: 1_000) as storage:
+            storage.create_customer("ada")
+            storage.deposit(ADA, 10**9, "wire")
+            settle_one(storage, 1)
+            storage.reserve("given up", ADA, 700, key_id=None)
+            storage.reserve("open", ADA, 700, key_id=None)
+    plain = sqlite3.connect(path, isolation_level=None)
+    plain.execute(
+        "UPDATE reservations SET state = 'voided', closed_at_us = 9"
+        " WHERE reservation_id = 'given up'"
+    )
+    links = "SELECT entry, kind, subject, digest FROM chain ORDER BY entry"
+    before = plain.execute(links).fetchall()
+    with StorageFile(path, clock=lambda: 2_000) as storage:
+        assert storage.ledger_check().chain_entries == len(before)
+        settle_one(storage, 7)
+        storage.void("open")
+        assert storage.ledger_check().faults == ()
+    assert plain.execute(links).fetchall()[: len(before)] == before
+    for change in (
+        "UPDATE chain SET digest = zeroblob(32)",
+        "DELETE FROM chain",
+        "UPDATE reservations SET amount = 1",
+        "INSERT INTO chain VALUES (99, 'other', '', zeroblob(32))",
+    ):
+        with pytest.raises(sqlite3.IntegrityError):
+            plain.execute(change)
+    plain.close()
+    by_hand(path).execute("UPDATE reservations SET amount = 1 WHERE reservation_id = 'given up'")
+    assert "(void older) does not bind its rows" in faults(path)
