@@ -23,6 +23,7 @@ from peerllm.peer.errors import ConfigurationError, PeerError
 from peerllm.peer.events import HostEvent
 from peerllm.peer.host_settings import HostSettings, lasting, save_settings
 from peerllm.peer.recent_log import RecentLog
+from peerllm.peer.seat_commands import seat_app
 from peerllm.peer.service import now_us, run_host
 from peerllm.peer.setup_commands import setup_app
 from peerllm.privacy.endings import clear_endings
@@ -40,6 +41,7 @@ host_app = typer.Typer(
 
 host_app.add_typer(control_app)
 host_app.add_typer(setup_app)
+host_app.add_typer(seat_app)
 
 DataDirectory = Annotated[
     Path, typer.Option("--data-directory", help="Folder of the host's key and state.")

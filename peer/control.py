@@ -8,12 +8,26 @@ from typing import Final, TypeVar
 import msgspec
 import trio
 
+from peerllm.overlay.catalogue_messages import (
+    CatalogueAsked,
+    CatalogueQuestion,
+    LineLeft,
+    OfferTaken,
+)
 from peerllm.peer.configuration import MAXIMUM_MODELS
-from peerllm.peer.control_api import DrainRequest, Fault, LogLines, ModelRequest, PauseRequest
+from peerllm.peer.control_api import (
+    DrainRequest,
+    Fault,
+    LogLines,
+    ModelRequest,
+    PauseRequest,
+    RegionRequest,
+)
 from peerllm.peer.control_server import Event, Request, Response, Stream
 from peerllm.peer.control_status import (
     ControlledHost,
     account_of,
+    catalogue_of,
     status_of,
     status_of_model,
 )
@@ -42,6 +56,8 @@ class HostControl:
         match request.method, request.path:
             case _, "/v1/fetch" | "/v1/fetch/stop":
                 return self._fetch(request)
+            case "POST", "/v1/catalogue/look" | "/v1/seat/take" | "/v1/line/leave":
+                return await self._ask_network(request)
             case "GET", _:
                 shown = self._shown(request.path)
                 return _not_there(request) if shown is None else Response(200, shown)
@@ -65,6 +81,8 @@ class HostControl:
                 return host.earnings.earnings
             case "/v1/account":
                 return account_of(host)
+            case "/v1/catalogue":
+                return catalogue_of(host)
             case "/v1/receipts":
                 return host.receipts.receipts
             case "/v1/log":
@@ -93,6 +111,18 @@ class HostControl:
                 host.drain(0)
                 return Response(200, status_of(host))
         return _not_there(request)
+
+    async def _ask_network(self, request: Request) -> Response:
+        question: CatalogueQuestion = CatalogueAsked()
+        if request.path != "/v1/catalogue/look":
+            asked = _body(request, RegionRequest)
+            if isinstance(asked, Response):
+                return asked
+            takes = request.path == "/v1/seat/take"
+            question = (OfferTaken if takes else LineLeft)(region=asked.region)
+        if refusal := await self._host.catalogue.ask(question):
+            return Response(409, Fault(error=refusal))
+        return Response(200, catalogue_of(self._host))
 
     async def _pause(self, request: Request) -> Response:
         pause = _body(request, PauseRequest)

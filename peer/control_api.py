@@ -16,6 +16,10 @@ can read. A change within version 1 only adds fields.
     GET, POST /v1/fetch, POST /v1/fetch/stop   a model from other hosts, see model_fetch_api
     GET  /v1/earnings      Earnings
     GET  /v1/account       HostAccount         what the coordinator last said of this host's account
+    GET  /v1/catalogue     HostCatalogue       the network's models and this host's place in line
+    POST /v1/catalogue/look                    ask the coordinator again: HostCatalogue
+    POST /v1/seat/take     {"region": "name"}  take the seats offered there: HostCatalogue
+    POST /v1/line/leave    {"region": "name"}  give up the places in line there: HostCatalogue
     GET  /v1/receipts      Receipts            the last ones signed, newest first
     POST /v1/chat          ask a model of this host, see local_chat: server-sent events
     GET  /v1/log           {"lines": [...]}    the last events, oldest first
@@ -28,7 +32,8 @@ from typing import Annotated, Final, Literal
 import msgspec
 from msgspec import Meta
 
-from peerllm.overlay.account_messages import Account
+from peerllm.overlay.account_messages import Account, Word
+from peerllm.overlay.catalogue_messages import Catalogue
 from peerllm.overlay.messages import SeatPause
 from peerllm.peer.limits import LONGEST_PAUSE_SECONDS, HoldReason, Limits
 
@@ -124,6 +129,8 @@ class Status(msgspec.Struct, frozen=True, kw_only=True):
     limits: Limits
     # When the coordinator last told this host's account, by this host's clock; 0 if it never did.
     account_told_at_us: int = 0
+    # The same of the network's models.
+    catalogue_told_at_us: int = 0
 
 
 class HostAccount(msgspec.Struct, frozen=True, kw_only=True):
@@ -135,6 +142,22 @@ class HostAccount(msgspec.Struct, frozen=True, kw_only=True):
 
     told_at_us: int = 0
     account: Account | None = None
+
+
+class HostCatalogue(msgspec.Struct, frozen=True, kw_only=True):
+    """The network's models in its coordinator's words; told at `told_at_us` by this host's clock.
+
+    None while it is not known: never reached since the start, or a coordinator that does not tell.
+    """
+
+    told_at_us: int = 0
+    catalogue: Catalogue | None = None
+
+
+class RegionRequest(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """A region in which this host is in line."""
+
+    region: Word
 
 
 class PauseRequest(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):

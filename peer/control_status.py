@@ -9,6 +9,7 @@ from peerllm.peer.catalogue import WantedModel
 from peerllm.peer.control_api import (
     EngineStatus,
     HostAccount,
+    HostCatalogue,
     ModelStatus,
     Status,
     WorkStatus,
@@ -25,6 +26,7 @@ from peerllm.peer.generation import (
 )
 from peerllm.peer.limit_keeper import LimitKeeper
 from peerllm.peer.model_exchange import ModelExchange
+from peerllm.peer.network_catalogue import NetworkCatalogue
 from peerllm.peer.pooled_model import ModelAway, ModelInLine, PooledModel
 from peerllm.peer.receipt_book import ReceiptBook
 from peerllm.peer.recent_log import RecentLog
@@ -42,6 +44,7 @@ class ControlledHost:
     earnings: EarningsBook
     receipts: ReceiptBook
     exchange: ModelExchange
+    catalogue: NetworkCatalogue
     meter: Meter
     log: RecentLog
     broadcast: Broadcast
@@ -86,6 +89,7 @@ def status_of(host: ControlledHost) -> Status:
         ),
         limits=host.limits.limits,
         account_told_at_us=daemon.account.told_at_us if daemon.account else 0,
+        catalogue_told_at_us=host.catalogue.told.told_at_us if host.catalogue.told else 0,
     )
 
 
@@ -95,6 +99,14 @@ def account_of(host: ControlledHost) -> HostAccount:
     if told is None:
         return HostAccount()
     return HostAccount(told_at_us=told.told_at_us, account=told.account)
+
+
+def catalogue_of(host: ControlledHost) -> HostCatalogue:
+    """What the coordinator last said of its models."""
+    told = host.catalogue.told
+    if told is None:
+        return HostCatalogue()
+    return HostCatalogue(told_at_us=told.told_at_us, catalogue=told.catalogue)
 
 
 def _state(

@@ -53,7 +53,7 @@ def examine(data_directory: Path) -> Iterator[Finding]:
     settings = _settings(data_directory)
     checks: tuple[Callable[[], Finding], ...] = (
         _python,
-        _library,
+        library_finding,
         lambda: _directory(data_directory),
         lambda: _identity(data_directory),
         lambda: _state(data_directory),
@@ -72,8 +72,11 @@ def _python() -> Finding:
     return Finding("Python", well, found if well else f"{found}: 3.11 or newer is needed")
 
 
-def _library() -> Finding:
-    """Loaded in a process of its own: one for another processor ends it at once."""
+def library_finding() -> Finding:
+    """Whether the inference library runs here.
+
+    Loaded in a process of its own: one for another processor ends it at once.
+    """
     subject = "inference library"
     command = [sys.executable, "-P", "-c", _LIBRARY_CHECK]
     try:

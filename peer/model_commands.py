@@ -11,6 +11,7 @@ from rich.table import Table
 
 from peerllm.peer.benchmark import measure
 from peerllm.peer.catalogue import CatalogueModel, LocalCatalogue
+from peerllm.peer.catalogue_commands import catalogue_app
 from peerllm.peer.configuration import MAXIMUM_SLOTS, MAXIMUM_THREADS
 from peerllm.peer.control_client import ControlClient, ControlError
 from peerllm.peer.errors import ConfigurationError, ModelError, PeerError
@@ -32,6 +33,7 @@ model_app = typer.Typer(
 )
 model_app.add_typer(load_app)
 model_app.add_typer(fetch_app)
+model_app.add_typer(catalogue_app)
 
 DataDirectory = Annotated[
     Path, typer.Option("--data-directory", help="Folder of the host's key and state.")

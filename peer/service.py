@@ -14,6 +14,7 @@ import trio
 
 from peerllm.crypto.identity import Identity
 from peerllm.crypto.receipt import Receipt
+from peerllm.overlay.catalogue_messages import CATALOGUE_PROTOCOL
 from peerllm.overlay.framing import ByteStream
 from peerllm.overlay.messages import SESSION_PROTOCOL
 from peerllm.overlay.model_messages import MODEL_PROTOCOL
@@ -40,6 +41,7 @@ from peerllm.peer.limit_keeper import LimitKeeper
 from peerllm.peer.limits import Conditions, HoldReason, Limits
 from peerllm.peer.model_exchange import ExchangeParts, ModelExchange
 from peerllm.peer.model_files import DiskModelFiles
+from peerllm.peer.network_catalogue import NetworkCatalogue
 from peerllm.peer.pool_parts import PoolParts
 from peerllm.peer.pooled_model import ModelAway, ModelInLine, ModelState, PooledModel
 from peerllm.peer.receipt_book import ReceiptBook
@@ -130,6 +132,10 @@ async def _serve(
             stream = await node.dial(configuration.coordinator, SESSION_PROTOCOL)
             return MeteredStream(stream, meter)
 
+        async def dial_catalogue() -> MeteredStream:
+            stream = await node.dial(configuration.coordinator, CATALOGUE_PROTOCOL)
+            return MeteredStream(stream, meter)
+
         async def dial_holder(address: str) -> ByteStream:
             return await node.dial(address, MODEL_PROTOCOL)
 
@@ -172,6 +178,11 @@ async def _serve(
                 on_account=watch.account_told,
             )
         )
+
+        def catalogue_told() -> None:
+            control.changed()
+
+        catalogue = NetworkCatalogue(dial_catalogue, now_us=now_us, on_change=catalogue_told)
         control = HostControl(
             ControlledHost(
                 daemon=daemon,
@@ -181,6 +192,7 @@ async def _serve(
                 earnings=book,
                 receipts=receipts,
                 exchange=exchange,
+                catalogue=catalogue,
                 meter=meter,
                 log=recent,
                 broadcast=broadcast,
@@ -205,6 +217,7 @@ async def _serve(
             nursery.start_soon(book.run)
             nursery.start_soon(receipts.run)
             nursery.start_soon(exchange.run, daemon)
+            nursery.start_soon(catalogue.run)
             nursery.start_soon(keeper.run)
             # What was limited when the host last ran is limited from its first hello on.
             await keeper.look_now()
