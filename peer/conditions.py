@@ -27,19 +27,24 @@ class MachineWatch:
         *,
         monotonic: Callable[[], float] = time.monotonic,
         local_now: Callable[[], datetime] = datetime.now,
+        boot_us: Callable[[], int | None] | None = None,
     ) -> None:
         self._own_processes = own_processes
         self._monotonic = monotonic
         self._local_now = local_now
+        self._boot_us = boot_us or _boot_us
         self._quiet = QuietClock()
 
     def read(self, limits: Limits) -> Conditions:
         """The machine now. Takes about a millisecond; may block on odd hardware."""
+        # A computer that travels gets another time zone while the host runs.
+        getattr(time, "tzset", lambda: None)()
         now = self._local_now()
         return Conditions(
             weekday=now.weekday(),
             minute=now.hour * 60 + now.minute,
             now_us=int(now.timestamp() * 1_000_000),
+            boot_us=self._boot_us(),
             on_battery=None if limits.on_battery else _on_battery(),
             idle_seconds=self._idle_seconds() if limits.idle_minutes else None,
             memory_bytes=self._memory_bytes() if limits.memory_cap_bytes else None,
@@ -87,6 +92,12 @@ class QuietClock:
                 self._quiet_since = now
             self._before = (now, busy, own)
         return now - self._quiet_since
+
+
+def _boot_us() -> int | None:
+    # Linux alone has one that is known to count sleep as well.
+    clock = getattr(time, "CLOCK_BOOTTIME", None)
+    return None if clock is None else time.clock_gettime_ns(clock) // 1000
 
 
 def _on_battery() -> bool | None:

@@ -36,6 +36,7 @@ from peerllm.overlay.account_messages import Account, Word
 from peerllm.overlay.catalogue_messages import Catalogue
 from peerllm.overlay.messages import SeatPause
 from peerllm.peer.limits import LONGEST_PAUSE_SECONDS, HoldReason, Limits
+from peerllm.peer.senses import Senses
 
 API_VERSION: Final = 1
 CONTROL_FILE: Final = "control.json"
@@ -127,6 +128,8 @@ class Status(msgspec.Struct, frozen=True, kw_only=True):
     engine: EngineStatus
     work: WorkStatus
     limits: Limits
+    # What this machine tells, for limits that need it; None from a host of an earlier release.
+    senses: Senses | None = None
     # When the coordinator last told this host's account, by this host's clock; 0 if it never did.
     account_told_at_us: int = 0
     # The same of the network's models.

@@ -200,6 +200,12 @@ def limits(
     ] = None,
     idle_minutes: Annotated[int | None, typer.Option(help="Others must be quiet so long.")] = None,
     on_battery: Annotated[bool | None, typer.Option(help="Serve on battery as well.")] = None,
+    on_metered: Annotated[
+        bool | None, typer.Option(help="Serve on a network paid for by the byte as well.")
+    ] = None,
+    beside_full_screen: Annotated[
+        bool | None, typer.Option(help="Serve while a program in front fills the screen as well.")
+    ] = None,
     threads: Annotated[int | None, typer.Option(help="Of the engine; 0 as started.")] = None,
     nice: Annotated[int | None, typer.Option(help="0 to 19; 19 stands back furthest.")] = None,
     memory_cap_mb: Annotated[int | None, typer.Option(help="0 is no cap.")] = None,
@@ -214,6 +220,8 @@ def limits(
         given: dict[str, object] = {
             "idle_minutes": idle_minutes,
             "on_battery": on_battery,
+            "on_metered": on_metered,
+            "beside_full_screen": beside_full_screen,
             "share_models": share_models,
             "threads": threads,
             "nice": nice,
@@ -309,6 +317,8 @@ def _print_limits(found: Limits) -> None:
         ("schedule", describe_schedule(found.schedule)),
         ("idle", found.idle_minutes and f"others quiet for {found.idle_minutes} minutes"),
         ("battery", "serve" if found.on_battery else "do not serve"),
+        ("metered network", "serve" if found.on_metered else "do not serve"),
+        ("full-screen program", "serve" if found.beside_full_screen else "do not serve"),
         ("threads", found.threads),
         ("nice", found.nice),
         ("memory", found.memory_cap_bytes and f"{found.memory_cap_bytes // _MEGABYTE} MB"),

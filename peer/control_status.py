@@ -30,6 +30,7 @@ from peerllm.peer.network_catalogue import NetworkCatalogue
 from peerllm.peer.pooled_model import ModelAway, ModelInLine, PooledModel
 from peerllm.peer.receipt_book import ReceiptBook
 from peerllm.peer.recent_log import RecentLog
+from peerllm.peer.senses import Senses
 
 
 @dataclass(frozen=True)
@@ -41,6 +42,7 @@ class ControlledHost:
     # A model of the catalogue, or a file. Raises `PeerError`.
     find_model: Callable[[str], WantedModel]
     limits: LimitKeeper
+    senses: Callable[[], Senses]
     earnings: EarningsBook
     receipts: ReceiptBook
     exchange: ModelExchange
@@ -67,7 +69,7 @@ def status_of(host: ControlledHost) -> Status:
         started_at_us=host.started_at_us,
         connected=daemon.is_connected,
         state=_state(host),
-        holds=sorted(host.limits.holds),
+        holds=sorted(host.limits.holds | ({"sleep"} if daemon.is_resting else set())),
         seat_pause=daemon.seat_pause,
         models=models,
         model=first.name,
@@ -88,6 +90,7 @@ def status_of(host: ControlledHost) -> Status:
             receipts_signed=daemon.tally["receipts"],
         ),
         limits=host.limits.limits,
+        senses=host.senses(),
         account_told_at_us=daemon.account.told_at_us if daemon.account else 0,
         catalogue_told_at_us=host.catalogue.told.told_at_us if host.catalogue.told else 0,
     )
@@ -114,6 +117,8 @@ def _state(
 ) -> Literal["serving", "holding", "draining", "waiting"]:
     if host.daemon.is_draining:
         return "draining"
+    if host.daemon.is_resting:
+        return "holding"
     takes_work = any(model.takes_work for model in host.pool.models)
     if not host.daemon.is_connected or not takes_work:
         return "waiting"

@@ -88,6 +88,9 @@ class HostDaemon:
         self._conversation: Conversation | None = None
         self._draining = False
         self._stopped = trio.Event()
+        # Set unless the computer is about to sleep, or sleeps.
+        self._awake = trio.Event()
+        self._awake.set()
         # Chunks by outcome, tokens and receipts since the start.
         self.tally: Counter[str] = Counter()
         # Kept in memory only, the latest one; None until one was told.
@@ -117,16 +120,38 @@ class HostDaemon:
     async def drain(self, seconds: float) -> None:
         """Take no new work, let running answers end within `seconds`, then stop."""
         self._draining = True
+        if self._conversation is not None:
+            self._parts.log.event("draining", running=self._conversation.running)
+        await self._leave(seconds, "stopping")
+        self._stopped.set()
+
+    async def rest(self, seconds: float) -> None:
+        """Take no new work, let running answers end within `seconds`, and stay away until `wake`.
+
+        Cancelled, it leaves at once.
+        """
+        self._awake = trio.Event()
+        self._parts.log.event("going_to_sleep", running=self.running)
+        await self._leave(seconds, "going to sleep")
+
+    def wake(self) -> None:
+        """Come back after a rest."""
+        if not self._awake.is_set():
+            self._parts.log.event("awake")
+            self._awake.set()
+
+    async def _leave(self, seconds: float, reason: str) -> None:
         conversation = self._conversation
-        if conversation is not None:
-            self._parts.log.event("draining", running=conversation.running)
-            conversation.announce()
+        if conversation is None:
+            return
+        conversation.announce()
+        try:
             with trio.move_on_after(seconds):
                 await conversation.idle()
-            conversation.close("stopping")
-            with trio.move_on_after(_FAREWELL_SECONDS):
-                await conversation.over.wait()
-        self._stopped.set()
+        finally:
+            conversation.close(reason)
+        with trio.move_on_after(_FAREWELL_SECONDS):
+            await conversation.over.wait()
 
     @property
     def is_connected(self) -> bool:
@@ -147,6 +172,11 @@ class HostDaemon:
     def is_draining(self) -> bool:
         """Whether the daemon has been asked to stop."""
         return self._draining
+
+    @property
+    def is_resting(self) -> bool:
+        """Whether it stays away because the computer sleeps, or is about to."""
+        return not self._awake.is_set()
 
     def stop(self) -> None:
         """Stop now, whatever is running."""
@@ -177,7 +207,7 @@ class HostDaemon:
 
     def free_slots(self, digest: bytes) -> int:
         """How many more chunks of a model would be taken now."""
-        if self._draining or self._parts.holding():
+        if self._draining or self.is_resting or self._parts.holding():
             return 0
         return self._parts.models.free_slots(digest)
 
@@ -236,6 +266,9 @@ class HostDaemon:
         attempt = 0
         while True:
             await self._parts.models.wait_offer()
+            if self.is_resting:
+                await self._awake.wait()
+                attempt = 0
             began = trio.current_time()
             try:
                 stream = await self._parts.dial()
@@ -252,6 +285,9 @@ class HostDaemon:
         async with trio.open_nursery() as nursery:
             conversation = Conversation(self, stream, nursery)
             self._conversation = conversation
+            if self.is_resting:
+                # Reached it just before the computer sleeps.
+                conversation.close("going to sleep")
             nursery.start_soon(conversation.expect_welcome)
             nursery.start_soon(conversation.keep_asking_account)
             try:

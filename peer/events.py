@@ -22,6 +22,8 @@ HostEvent = Literal[
     "draining",
     "holding",
     "resumed",
+    "going_to_sleep",
+    "awake",
     "seat_paused",
     "seat_resumed",
     "control_open",

@@ -10,7 +10,18 @@ from typing import Annotated, Final, Literal
 import msgspec
 from msgspec import Meta
 
-HoldReason = Literal["paused", "schedule", "owner_active", "battery", "memory", "temperature"]
+HoldReason = Literal[
+    "paused",
+    "schedule",
+    "owner_active",
+    "battery",
+    "metered",
+    "full_screen",
+    "memory",
+    "temperature",
+    # No limit: the computer is about to sleep.
+    "sleep",
+]
 
 # Beyond it a clock is wrong.
 YEAR_2100_US: Final = 4_102_444_800_000_000
@@ -22,6 +33,8 @@ _SMALLER_SHARE: Final = 0.95
 _DAY_MINUTES: Final = 24 * 60
 # A clock that was set back must not turn an hour's pause into a year's.
 LONGEST_PAUSE_SECONDS: Final = 24 * 3600
+# Less is a clock that is being kept right, not one that was set.
+CLOCK_SET_US: Final = 5_000_000
 
 Minute = Annotated[int, Meta(ge=0, le=_DAY_MINUTES)]
 
@@ -47,6 +60,10 @@ class Limits(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     # Serve only once other programs have been quiet for so long.
     idle_minutes: Annotated[int, Meta(ge=0, le=_DAY_MINUTES)] = 0
     on_battery: bool = True
+    # On a network that is paid for by the byte, as a telephone's hotspot.
+    on_metered: bool = True
+    # While the program in front fills the screen: a film, a game, a talk.
+    beside_full_screen: bool = True
     # Of the engine.
     threads: Annotated[int, Meta(ge=0, le=256)] = 0
     nice: Annotated[int, Meta(ge=0, le=19)] = 0
@@ -65,9 +82,9 @@ class Limits(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
             )
 
 
-# A host that nobody watches stays off the battery until told otherwise; one that runs in
-# a terminal does what it was started for.
-UNATTENDED: Final = Limits(on_battery=False)
+# A host that nobody watches stays off the battery, a network paid for by the byte and its
+# owner's films until told otherwise; one that runs in a terminal does what it was started for.
+UNATTENDED: Final = Limits(on_battery=False, on_metered=False, beside_full_screen=False)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -78,7 +95,11 @@ class Conditions:
     minute: int
     # Epoch microseconds.
     now_us: int = 0
+    # Microseconds of a clock that nobody sets, and that goes on while the machine sleeps.
+    boot_us: int | None = None
     on_battery: bool | None = None
+    on_metered: bool | None = None
+    full_screen: bool | None = None
     # How long other programs have been quiet.
     idle_seconds: float | None = None
     memory_bytes: int | None = None
@@ -103,6 +124,10 @@ def holds(
         reasons.add("owner_active")
     if now.on_battery and not limits.on_battery:
         reasons.add("battery")
+    if now.on_metered and not limits.on_metered:
+        reasons.add("metered")
+    if now.full_screen and not limits.beside_full_screen:
+        reasons.add("full_screen")
     memory: float = limits.memory_cap_bytes
     if _above(now.memory_bytes, memory * (_SMALLER_SHARE if "memory" in before else 1)):
         reasons.add("memory")
@@ -110,6 +135,14 @@ def holds(
     if _above(now.celsius, celsius and celsius - _COOLER_CELSIUS * ("temperature" in before)):
         reasons.add("temperature")
     return frozenset(reasons)
+
+
+def after_clock_was_set(limits: Limits, by_us: int) -> Limits:
+    """The limits once the clock has been set forward by so much: an hour stays an hour."""
+    if not limits.paused_until_us or abs(by_us) < CLOCK_SET_US:
+        return limits
+    until_us = min(max(limits.paused_until_us + by_us, 1), YEAR_2100_US)
+    return msgspec.structs.replace(limits, paused_until_us=until_us)
 
 
 def _within(window: ScheduleWindow, now: Conditions) -> bool:

@@ -21,7 +21,6 @@ from peerllm.overlay.model_messages import MODEL_PROTOCOL
 from peerllm.overlay.node import open_node
 from peerllm.peer.bandwidth import Meter, MeteredStream
 from peerllm.peer.catalogue import find_model
-from peerllm.peer.conditions import MachineWatch
 from peerllm.peer.configuration import MAXIMUM_SLOTS, HostConfiguration
 from peerllm.peer.control import HostControl
 from peerllm.peer.control_server import Broadcast, open_control
@@ -38,7 +37,7 @@ from peerllm.peer.generation import (
     EngineUnavailable,
 )
 from peerllm.peer.limit_keeper import LimitKeeper
-from peerllm.peer.limits import Conditions, HoldReason, Limits
+from peerllm.peer.limits import HoldReason
 from peerllm.peer.model_exchange import ExchangeParts, ModelExchange
 from peerllm.peer.model_files import DiskModelFiles
 from peerllm.peer.network_catalogue import NetworkCatalogue
@@ -46,6 +45,7 @@ from peerllm.peer.pool_parts import PoolParts
 from peerllm.peer.pooled_model import ModelAway, ModelInLine, ModelState, PooledModel
 from peerllm.peer.receipt_book import ReceiptBook
 from peerllm.peer.recent_log import RecentLog
+from peerllm.peer.surroundings import Surroundings
 from peerllm.privacy.event_log import EventLog
 
 # Percent between two lines of the log while a model loads.
@@ -175,7 +175,7 @@ async def _serve(
                 on_receipt=on_receipt,
                 sharing=exchange.sharing,
                 on_introduction=exchange.on_introduction,
-                on_account=watch.account_told,
+                on_account=watch.tell,
             )
         )
 
@@ -189,6 +189,7 @@ async def _serve(
                 pool=pool,
                 find_model=partial(find_model, configuration.data_directory),
                 limits=keeper,
+                senses=watch.surroundings.senses,
                 earnings=book,
                 receipts=receipts,
                 exchange=exchange,
@@ -219,6 +220,7 @@ async def _serve(
             nursery.start_soon(exchange.run, daemon)
             nursery.start_soon(catalogue.run)
             nursery.start_soon(keeper.run)
+            nursery.start_soon(watch.surroundings.run)
             # What was limited when the host last ran is limited from its first hello on.
             await keeper.look_now()
             await daemon.run()
@@ -230,11 +232,18 @@ class _Watch:
 
     def __init__(self, log: EventLog[HostEvent], limits_path: Path) -> None:
         self.log = log
-        self.keeper = LimitKeeper(limits_path, look=self._look, on_change=self._holds_changed)
+        self.surroundings = Surroundings(
+            self._processes, rest=self._rest, wake=self._wake, on_change=self.tell
+        )
+        self.keeper = LimitKeeper(
+            limits_path,
+            look=self.surroundings.look,
+            on_change=self._holds_changed,
+            on_limits=self.tell,
+        )
         self.pool: EnginePool | None = None
         self._daemon: HostDaemon | None = None
         self._control: HostControl | None = None
-        self._machine = MachineWatch(self._processes)
         # What was last logged of each model, and the percent when that was loading.
         self._logged: dict[str, ModelState] = {}
         self._percent: dict[str, int] = {}
@@ -243,9 +252,13 @@ class _Watch:
         """Name those who act on changes."""
         self._daemon, self._control = daemon, control
 
-    async def _look(self, limits: Limits) -> Conditions:
-        # In a thread: odd hardware answers slowly.
-        return await trio.to_thread.run_sync(self._machine.read, limits)
+    async def _rest(self, seconds: float) -> None:
+        if self._daemon is not None:
+            await self._daemon.rest(seconds)
+
+    def _wake(self) -> None:
+        if self._daemon is not None:
+            self._daemon.wake()
 
     def models_changed(self, model: PooledModel | None) -> None:
         """Log a model's new state and pass it on; None when only slots changed."""
@@ -254,11 +267,10 @@ class _Watch:
             self._log_state(model.name, model.shown_state, model)
         if self._daemon is not None:
             self._daemon.models_changed()
-        if self._control is not None:
-            self._control.changed()
+        self.tell()
 
-    def account_told(self) -> None:
-        """Pass on that the host's account is known anew."""
+    def tell(self) -> None:
+        """Have everybody who follows this host see how it is now."""
         if self._control is not None:
             self._control.changed()
 

@@ -7,6 +7,7 @@ import msgspec
 
 from peerllm.peer.desktop.strings import tr
 from peerllm.peer.limits import SLOWEST_BANDWIDTH, Limits, ScheduleWindow
+from peerllm.peer.senses import Blindness
 
 _DAYS: Final = 7
 _DAY_MINUTES: Final = 24 * 60
@@ -36,6 +37,8 @@ class LimitsForm:
     is_intricate: bool = False
     idle_minutes: int = 0
     on_battery: bool = False
+    on_metered: bool = False
+    beside_full_screen: bool = False
     threads: int = 0
     nice: int = 0
     memory_megabytes: int = 0
@@ -56,6 +59,8 @@ def form_of(limits: Limits) -> LimitsForm:
         is_intricate=any(len(found) > 1 for found in spans),
         idle_minutes=limits.idle_minutes,
         on_battery=limits.on_battery,
+        on_metered=limits.on_metered,
+        beside_full_screen=limits.beside_full_screen,
         threads=limits.threads,
         nice=limits.nice,
         # Rounded up, or a small cap would show as none.
@@ -86,6 +91,8 @@ def limits_of(form: LimitsForm, before: Limits) -> Limits | str:
         schedule=schedule,
         idle_minutes=form.idle_minutes,
         on_battery=form.on_battery,
+        on_metered=form.on_metered,
+        beside_full_screen=form.beside_full_screen,
         threads=form.threads,
         nice=form.nice,
         # What the form cannot show exactly stays as it was unless it was changed.
@@ -96,6 +103,36 @@ def limits_of(form: LimitsForm, before: Limits) -> Limits | str:
         ),
         share_models=form.share_models,
     )
+
+
+def blindness_sentence(blindness: Blindness) -> str:
+    """Why a limit cannot be kept on this computer, where it cannot; else nothing."""
+    return {
+        "": "",
+        "starting": "",
+        "platform": tr("Limits", "Not available on macOS and Windows yet."),
+        "no_system_bus": tr(
+            "Limits", "This computer does not tell: it has no message bus (D-Bus)."
+        ),
+        "no_network_manager": tr(
+            "Limits", "This computer does not tell: NetworkManager does not run."
+        ),
+        "no_login_manager": tr(
+            "Limits", "This computer does not tell: systemd-logind does not run."
+        ),
+        "no_display": tr(
+            "Limits",
+            "The host cannot see this screen: it was started outside the desktop, or the "
+            "display does not let it in. Stop it, and start it from this window.",
+        ),
+        "wayland": tr(
+            "Limits",
+            "This desktop (Wayland) does not tell programs of each other. It works on X11.",
+        ),
+        "no_window_manager": tr(
+            "Limits", "This desktop does not tell: no window manager runs that would say."
+        ),
+    }[blindness]
 
 
 def _kept(shown: int, before: int, unit: int) -> int:

@@ -471,6 +471,34 @@
         <translation type="unfinished"></translation>
     </message>
     <message>
+        <source>Not available on macOS and Windows yet.</source>
+        <translation type="unfinished"></translation>
+    </message>
+    <message>
+        <source>This computer does not tell: it has no message bus (D-Bus).</source>
+        <translation type="unfinished"></translation>
+    </message>
+    <message>
+        <source>This computer does not tell: NetworkManager does not run.</source>
+        <translation type="unfinished"></translation>
+    </message>
+    <message>
+        <source>This computer does not tell: systemd-logind does not run.</source>
+        <translation type="unfinished"></translation>
+    </message>
+    <message>
+        <source>The host cannot see this screen: it was started outside the desktop, or the display does not let it in. Stop it, and start it from this window.</source>
+        <translation type="unfinished"></translation>
+    </message>
+    <message>
+        <source>This desktop (Wayland) does not tell programs of each other. It works on X11.</source>
+        <translation type="unfinished"></translation>
+    </message>
+    <message>
+        <source>This desktop does not tell: no window manager runs that would say.</source>
+        <translation type="unfinished"></translation>
+    </message>
+    <message>
         <source>Limits</source>
         <translation type="unfinished"></translation>
     </message>
@@ -523,6 +551,14 @@
         <translation type="unfinished"></translation>
     </message>
     <message>
+        <source>Also on a network that is paid for by the byte</source>
+        <translation type="unfinished"></translation>
+    </message>
+    <message>
+        <source>Also while a program fills the screen</source>
+        <translation type="unfinished"></translation>
+    </message>
+    <message>
         <source>Only at certain hours</source>
         <translation type="unfinished"></translation>
     </message>
@@ -532,10 +568,6 @@
     </message>
     <message>
         <source>Your schedule has several spans a day, as written with peerllm host limits. It stays as it is; switch it off here to begin a new one.</source>
-        <translation type="unfinished"></translation>
-    </message>
-    <message>
-        <source>Pausing on a metered network or beside a full-screen program is not offered: this host cannot tell yet.</source>
         <translation type="unfinished"></translation>
     </message>
     <message>
@@ -639,6 +671,14 @@
         <translation type="unfinished"></translation>
     </message>
     <message>
+        <source>Before the computer sleeps, running answers are finished, for the few seconds that the system waits.</source>
+        <translation type="unfinished"></translation>
+    </message>
+    <message>
+        <source>When the computer sleeps, running answers are cut; other hosts take them over. {why}</source>
+        <translation type="unfinished"></translation>
+    </message>
+    <message>
         <source>The new limits are in force.</source>
         <translation type="unfinished"></translation>
     </message>
@@ -667,11 +707,23 @@
         <translation type="unfinished"></translation>
     </message>
     <message>
+        <source>The network is paid for by the byte.</source>
+        <translation type="unfinished"></translation>
+    </message>
+    <message>
+        <source>A program fills the screen.</source>
+        <translation type="unfinished"></translation>
+    </message>
+    <message>
         <source>It has reached the memory you allow.</source>
         <translation type="unfinished"></translation>
     </message>
     <message>
         <source>The computer is warmer than you allow.</source>
+        <translation type="unfinished"></translation>
+    </message>
+    <message>
+        <source>The computer is about to sleep.</source>
         <translation type="unfinished"></translation>
     </message>
 </context>

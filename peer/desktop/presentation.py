@@ -166,8 +166,11 @@ def hold_sentence(reason: HoldReason) -> str:
         "schedule": tr("Limits", "Your schedule has it rest now."),
         "owner_active": tr("Limits", "You are using the computer."),
         "battery": tr("Limits", "The computer runs on battery."),
+        "metered": tr("Limits", "The network is paid for by the byte."),
+        "full_screen": tr("Limits", "A program fills the screen."),
         "memory": tr("Limits", "It has reached the memory you allow."),
         "temperature": tr("Limits", "The computer is warmer than you allow."),
+        "sleep": tr("Limits", "The computer is about to sleep."),
     }[reason]
 
 

@@ -1,5 +1,8 @@
 import os
+import time
 from datetime import datetime
+
+import pytest
 
 from peerllm.peer.conditions import MachineWatch, QuietClock
 from peerllm.peer.limits import Limits
@@ -39,3 +42,28 @@ def test_a_restarted_engine_is_no_sign_of_use() -> None:
     clock = QuietClock()
     clock.idle_seconds(0, 0, 50, cores=2)
     assert clock.idle_seconds(10, 1, 0, cores=2) == 10
+
+
+@pytest.mark.skipif(not hasattr(time, "tzset"), reason="this platform has one time zone a process")
+def test_a_computer_that_travels_gets_its_new_time_zone(monkeypatch: pytest.MonkeyPatch) -> None:
+    watch = MachineWatch(list)
+    try:
+        read = []
+        for zone in ("XXX-3", "XXX+9"):
+            monkeypatch.setenv("TZ", zone)
+            read.append(watch.read(Limits()).minute)
+    finally:
+        monkeypatch.undo()
+        time.tzset()
+    # Half a day between them; a minute may have passed.
+    assert (read[0] - read[1]) % 1440 in {719, 720}
+
+
+def test_a_clock_that_nobody_sets_is_read_where_there_is_one() -> None:
+    first, second = (MachineWatch(list).read(Limits()).boot_us for _ in range(2))
+    if hasattr(time, "CLOCK_BOOTTIME"):
+        assert first is not None
+        assert second is not None
+        assert 0 < first <= second
+    else:
+        assert first is second is None

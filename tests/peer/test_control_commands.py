@@ -2,6 +2,7 @@ import json
 import os
 from pathlib import Path
 
+import msgspec
 import pytest
 from click.testing import Result
 from typer.testing import CliRunner
@@ -12,7 +13,7 @@ from peerllm.peer.benchmark import build
 from peerllm.peer.commands import host_app
 from peerllm.peer.control_commands import describe_pause
 from peerllm.peer.files import read_state
-from peerllm.peer.limits import Limits, ScheduleWindow
+from peerllm.peer.limits import UNATTENDED, Limits, ScheduleWindow
 from peerllm.peer.measurements import Measurement, Measurements
 from peerllm.peer.model_commands import model_app
 from peerllm.peer.models import EMBEDDED_MODEL, embedded_model_path
@@ -91,7 +92,8 @@ def test_a_host_in_the_background_lives_until_it_is_stopped(tmp_path: Path) -> N
     assert not (tmp_path / "control.json").exists()
     assert "since" not in command(tmp_path, "status").stdout
     # Paused stays paused, and the settings are remembered. Nobody watches this host.
-    assert read_state(tmp_path / "limits.json", Limits) == Limits(paused=True, on_battery=False)
+    unattended = msgspec.structs.replace(UNATTENDED, paused=True)
+    assert read_state(tmp_path / "limits.json", Limits) == unattended
     settings = json.loads((tmp_path / "host.json").read_text())
     assert settings["coordinator"] == COORDINATOR
     assert settings["models"] == [str(file)]

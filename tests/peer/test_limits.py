@@ -1,7 +1,15 @@
 import msgspec
 import pytest
 
-from peerllm.peer.limits import Conditions, HoldReason, Limits, ScheduleWindow, holds
+from peerllm.peer.limits import (
+    YEAR_2100_US,
+    Conditions,
+    HoldReason,
+    Limits,
+    ScheduleWindow,
+    after_clock_was_set,
+    holds,
+)
 
 # A Wednesday, 13:30.
 NOON = Conditions(weekday=2, minute=13 * 60 + 30)
@@ -33,6 +41,13 @@ def changed(**facts: float | bool | None) -> Conditions:
         (Limits(idle_minutes=2), changed(idle_seconds=120), set()),
         (Limits(on_battery=False), changed(on_battery=True), {"battery"}),
         (Limits(), changed(on_battery=True), set()),
+        (Limits(on_metered=False), changed(on_metered=True), {"metered"}),
+        (Limits(on_metered=False), changed(on_metered=False), set()),
+        (Limits(), changed(on_metered=True), set()),
+        (Limits(beside_full_screen=False), changed(full_screen=True), {"full_screen"}),
+        (Limits(beside_full_screen=False), changed(full_screen=False), set()),
+        (Limits(), changed(full_screen=True), set()),
+        (Limits(on_metered=False, beside_full_screen=False), NOON, set()),
         (Limits(memory_cap_bytes=100), changed(memory_bytes=101), {"memory"}),
         (Limits(memory_cap_bytes=100), changed(memory_bytes=100), set()),
         (Limits(maximum_celsius=80), changed(celsius=80.5), {"temperature"}),
@@ -88,3 +103,21 @@ def test_a_pause_for_a_while_ends_by_itself_even_if_the_clock_was_set_back(
     limits = Limits(paused_until_us=now_us + hours_left * HOUR_US)
     now = Conditions(weekday=0, minute=0, now_us=now_us)
     assert holds(limits, now) == (frozenset({"paused"}) if held else frozenset())
+
+
+@pytest.mark.parametrize(
+    ("by_us", "until_us"),
+    [
+        (HOUR_US, 9 * HOUR_US),
+        (-3 * HOUR_US, 5 * HOUR_US),
+        # A clock that is being kept right.
+        (4_000_000, 8 * HOUR_US),
+        # Nonsense stays within what can be kept, and is a pause that is over.
+        (-20 * HOUR_US, 1),
+        (10**18, YEAR_2100_US),
+    ],
+)
+def test_an_hour_stays_an_hour_when_the_clock_is_set(by_us: int, until_us: int) -> None:
+    paused = Limits(paused_until_us=8 * HOUR_US)
+    assert after_clock_was_set(paused, by_us) == Limits(paused_until_us=until_us)
+    assert after_clock_was_set(Limits(), by_us) == Limits()

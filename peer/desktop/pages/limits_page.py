@@ -4,10 +4,16 @@ from dataclasses import replace
 from typing import Final
 
 from PySide6.QtCore import QTime
-from PySide6.QtWidgets import QGridLayout, QSpinBox, QTimeEdit, QWidget
+from PySide6.QtWidgets import QGridLayout, QSpinBox, QTimeEdit, QVBoxLayout, QWidget
 
 from peerllm.peer.desktop.desk import Desk
-from peerllm.peer.desktop.limits_form import DayHours, LimitsForm, form_of, limits_of
+from peerllm.peer.desktop.limits_form import (
+    DayHours,
+    LimitsForm,
+    blindness_sentence,
+    form_of,
+    limits_of,
+)
 from peerllm.peer.desktop.presentation import hold_sentence
 from peerllm.peer.desktop.state import HostSeen, HostState
 from peerllm.peer.desktop.strings import tr
@@ -15,6 +21,7 @@ from peerllm.peer.desktop.widgets import Card, Page, Switch, button, field, labe
 from peerllm.peer.errors import PeerError
 from peerllm.peer.files import read_state, write_state
 from peerllm.peer.limits import UNATTENDED, Limits
+from peerllm.peer.senses import Senses
 
 _FIRST_IDLE_MINUTES: Final = 10
 
@@ -67,10 +74,27 @@ class LimitsPage(Page):
         self.idle_minutes = number_field(24 * 60, tr("Limits", "min"), tr("Limits", "off"))
         self.idle_minutes.setAccessibleName(tr("Limits", "Minutes the computer must be quiet"))
         self.on_battery = self._switch(tr("Limits", "Also on battery"))
+        self.on_metered = self._switch(
+            tr("Limits", "Also on a network that is paid for by the byte")
+        )
+        self.beside_full_screen = self._switch(
+            tr("Limits", "Also while a program fills the screen")
+        )
+        self.metered_note, self.full_screen_note = label("", "small"), label("", "small")
+        self.sleep_note = label("", "small")
         self.scheduled = self._switch(tr("Limits", "Only at certain hours"))
         quiet = label(tr("Limits", "quiet for"), "muted", wrap=False)
         card.body.addLayout(row(self.only_idle, None, quiet, self.idle_minutes))
         card.body.addWidget(self.on_battery)
+        for switch, why_not in (
+            (self.on_metered, self.metered_note),
+            (self.beside_full_screen, self.full_screen_note),
+        ):
+            both = QVBoxLayout()
+            both.setSpacing(4)
+            both.addWidget(switch)
+            both.addWidget(why_not)
+            card.body.addLayout(both)
         card.body.addWidget(self.scheduled)
         self.intricate = label(
             tr(
@@ -84,12 +108,7 @@ class LimitsPage(Page):
         card.body.addWidget(self._schedule())
         self.only_idle.toggled.connect(self._on_idle)
         self.idle_minutes.valueChanged.connect(self._on_edit)
-        unknown = tr(
-            "Limits",
-            "Pausing on a metered network or beside a full-screen program is not offered: this "
-            "host cannot tell yet.",
-        )
-        card.body.addWidget(label(unknown, "small"))
+        card.body.addWidget(self.sleep_note)
         return card
 
     def _schedule(self) -> QWidget:
@@ -180,6 +199,7 @@ class LimitsPage(Page):
         else:
             now = tr("Limits", "Nothing keeps it from working now.")
         self.now.setText(now)
+        self._show_senses(state.status.senses if isinstance(state, HostSeen) else None)
         limits = state.status.limits if isinstance(state, HostSeen) else self._kept()
         if limits is None or limits == self._limits:
             return
@@ -189,6 +209,27 @@ class LimitsPage(Page):
             self._on_edit()
         else:
             self._undo()
+
+    def _show_senses(self, senses: Senses | None) -> None:
+        """A limit that could not be kept is not offered."""
+        known = senses or Senses()
+        for switch, note, blindness in (
+            (self.on_metered, self.metered_note, known.metered),
+            (self.beside_full_screen, self.full_screen_note, known.full_screen),
+        ):
+            why_not = blindness_sentence(blindness)
+            switch.setEnabled(not why_not)
+            say(note, why_not)
+        finished = tr(
+            "Limits",
+            "Before the computer sleeps, running answers are finished, for the few seconds that "
+            "the system waits.",
+        )
+        cut = tr(
+            "Limits",
+            "When the computer sleeps, running answers are cut; other hosts take them over. {why}",
+        ).format(why=blindness_sentence(known.sleep))
+        say(self.sleep_note, finished if not known.sleep else cut if senses else "")
 
     def _kept(self) -> Limits | None:
         try:
@@ -209,6 +250,8 @@ class LimitsPage(Page):
             is_intricate=shown.is_intricate and self.scheduled.isChecked(),
             idle_minutes=self.idle_minutes.value() if self.only_idle.isChecked() else 0,
             on_battery=self.on_battery.isChecked(),
+            on_metered=self.on_metered.isChecked(),
+            beside_full_screen=self.beside_full_screen.isChecked(),
             threads=self.threads.value(),
             nice=self.nice.value(),
             memory_megabytes=self.memory.value(),
@@ -223,6 +266,8 @@ class LimitsPage(Page):
         self.idle_minutes.setValue(form.idle_minutes)
         self.idle_minutes.setEnabled(bool(form.idle_minutes))
         self.on_battery.setChecked(form.on_battery)
+        self.on_metered.setChecked(form.on_metered)
+        self.beside_full_screen.setChecked(form.beside_full_screen)
         self.scheduled.setChecked(form.scheduled)
         for (on, start, end), hours in zip(self.days, form.days, strict=True):
             on.setChecked(hours.on)

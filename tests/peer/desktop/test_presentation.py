@@ -73,6 +73,12 @@ REFUSED = Ending("refused_by_coordinator", "no_seat_for_this_host")
             "battery. You are using",
             "pause",
         ),
+        (
+            seen(state="holding", holds=["full_screen", "metered", "sleep"]),
+            "Standing back",
+            "fills the screen. The network is paid for by the byte. The computer is about to",
+            "pause",
+        ),
         (seen(ending=REFUSED, **OFF), "Waiting for a seat", "(no seat for this host)", "pause"),
         (seen(ending=Ending("unreachable"), **OFF), "No connection", "online", "pause"),
         (seen(ending=Ending(), **OFF), "Connecting", "Introducing", "pause"),
