@@ -16,6 +16,7 @@ from pathlib import Path
 from random import Random
 
 from peerllm.charter.defaults import first_terms
+from peerllm.charter.promises import PayoutRule
 from peerllm.coordinator.accounts import SignedReceipt
 from peerllm.coordinator.ledger import LedgerReport
 from peerllm.coordinator.payout import Payee
@@ -71,7 +72,7 @@ def fill(path: Path, requests: int, draw: Random) -> None:
         made = storage.payouts.pay(
             "first",
             rule=first_terms("bench").escrow,
-            minimum=10**9,
+            payout=PayoutRule(minimum_nano_usd=10**9),
             payer=Payee(name="Bench", account="0001"),
             random=secrets.token_bytes,
         )

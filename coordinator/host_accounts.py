@@ -15,6 +15,7 @@ from peerllm.coordinator.accounts import Strike
 from peerllm.coordinator.appeal_rules import appeal_until_us
 from peerllm.coordinator.errors import StorageError
 from peerllm.coordinator.host_statement import HostStatement
+from peerllm.coordinator.payout import PayoutDates
 from peerllm.coordinator.region_figures import open_region_ledger
 from peerllm.coordinator.storage_file import StorageFile
 from peerllm.coordinator.strike_rules import weight_of
@@ -102,10 +103,12 @@ class HostAccounts:
         with StorageFile(self._database, clock=lambda: now_us, read_only=True) as storage:
             statement = storage.host_statement(charter.terms.escrow, host)
             strikes = storage.strikes(host)
+            dates = storage.payouts.dates(charter.terms.escrow, charter.terms.payout, host)
         return account_of(
             charter,
             statement,
             strikes,
+            dates,
             region=_region_told(charter, region, self._months_told(charter, region, now_us)),
             now_us=now_us,
         )
@@ -145,11 +148,12 @@ def account_of(
     charter: Charter,
     statement: HostStatement,
     strikes: Sequence[Strike],
+    dates: PayoutDates,
     *,
     region: RegionTold,
     now_us: int,
 ) -> Account:
-    """What a host is told of its statement and its strikes, under this charter."""
+    """What a host is told of its statement, payouts' dates and strikes, under this charter."""
     terms, books, standing = charter.terms, statement.books, statement.standing
     return Account(
         as_of_us=now_us,
@@ -177,6 +181,8 @@ def account_of(
         ],
         suspension_weight=terms.strikes.suspension_weight,
         region=region,
+        payout_due_us=dates.due_us,
+        payout_overdue_since_us=dates.overdue_since_us,
     )
 
 

@@ -33,6 +33,7 @@ from peerllm.coordinator.ledger_presentation import (
     HostAccount,
     customer_table,
     customer_values,
+    day,
     host_table,
     host_values,
 )
@@ -105,7 +106,8 @@ def statement(
         standing = books.payouts.standing(terms.escrow, str(host))
         if standing is None:
             raise CoordinatorError(f"{host} has never earned anything here")
-        account = HostAccount(*standing, books.payouts_of(str(host)), terms.payout)
+        dates = books.payouts.dates(terms.escrow, terms.payout, str(host))
+        account = HostAccount(*standing, books.payouts_of(str(host)), terms.payout, dates)
         if as_json:
             _print_json(host_values(account))
         else:
@@ -149,10 +151,15 @@ def payout(
 
     Writes bank/BATCH.csv and bank/BATCH.xml (pain.001) for the bank, public/BATCH.json and
     public/BATCH.entry.json to publish: the second is for `peerllm log append`. A batch that was
-    made before is not paid again; its files are written again as they were.
+    made before is not paid again; its files are written again as they were. The next batch is
+    refused until the charter's days since the last one are over.
     """
     from peerllm.coordinator.payout_files import check_region, write_batch  # noqa: PLC0415
-    from peerllm.coordinator.payout_storage import NothingToPay, PayoutMade  # noqa: PLC0415
+    from peerllm.coordinator.payout_storage import (  # noqa: PLC0415
+        NothingToPay,
+        PayoutMade,
+        PayoutTooEarly,
+    )
 
     with _refusals():
         terms = _terms(charter_directory, root)
@@ -161,9 +168,15 @@ def payout(
             outcome = books.payouts.pay(
                 batch,
                 rule=terms.escrow,
-                minimum=terms.payout.minimum_nano_usd,
+                payout=terms.payout,
                 payer=Payee(name=payer_name, account=payer_account, agent=payer_agent),
                 random=secrets.token_bytes,
+            )
+        if isinstance(outcome, PayoutTooEarly):
+            raise CoordinatorError(
+                f"batch {outcome.last_batch} was drawn on {day(outcome.last_at_us)}, the charter"
+                f" pays every {terms.payout.every_days} days: the next one from"
+                f" {day(outcome.due_us)} (UTC) on"
             )
         unpaid = () if not isinstance(outcome, NothingToPay | PayoutMade) else outcome.unpaid
         made = None if isinstance(outcome, NothingToPay) else outcome.batch

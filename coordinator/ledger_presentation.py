@@ -9,7 +9,7 @@ from rich.table import Table
 from peerllm.charter.money_text import usd
 from peerllm.charter.promises import PayoutRule
 from peerllm.coordinator.ledger_statement import CustomerStatement, PayoutRow
-from peerllm.coordinator.payout import HostBooks, Standing
+from peerllm.coordinator.payout import HostBooks, PayoutDates, Standing
 
 
 @dataclass(frozen=True, slots=True)
@@ -20,6 +20,7 @@ class HostAccount:
     standing: Standing
     payouts: tuple[PayoutRow, ...]
     rule: PayoutRule
+    dates: PayoutDates
 
 
 def customer_values(found: CustomerStatement) -> dict[str, object]:
@@ -53,7 +54,7 @@ def customer_table(found: CustomerStatement) -> Table:
         f"{found.account}, tier {found.price_tier}",
         [
             *(
-                (f"Paid in {_day(line.recorded_at_us)}, {line.deposit_id}", usd(line.amount))
+                (f"Paid in {day(line.recorded_at_us)}, {line.deposit_id}", usd(line.amount))
                 for line in found.deposits
             ),
             ("Taxes paid with it", usd(sum(line.tax for line in found.deposits))),
@@ -84,6 +85,8 @@ def host_values(account: HostAccount) -> dict[str, object]:
         "receipts_missing": standing.receipts_missing,
         "minimum_payout_nano_usd": account.rule.minimum_nano_usd,
         "payout_every_days": account.rule.every_days,
+        "payout_due_at_us": account.dates.due_us,
+        "payout_overdue_since_us": account.dates.overdue_since_us,
         "payouts": [
             {"batch": row.batch, "at_us": row.recorded_at_us, "amount_nano_usd": row.amount}
             for row in account.payouts
@@ -99,7 +102,7 @@ def host_table(account: HostAccount) -> Table:
         [
             (f"Earned, with {books.receipts:,} receipts", usd(books.earned)),
             *(
-                (f"Paid out {_day(row.recorded_at_us)}, {row.batch}", usd(row.amount))
+                (f"Paid out {day(row.recorded_at_us)}, {row.batch}", usd(row.amount))
                 for row in account.payouts
             ),
             ("Balance", usd(books.balance)),
@@ -110,8 +113,16 @@ def host_table(account: HostAccount) -> Table:
                 "Paid out",
                 f"from {usd(account.rule.minimum_nano_usd)}, every {account.rule.every_days} days",
             ),
+            *_due_rows(account.dates),
         ],
     )
+
+
+def _due_rows(dates: PayoutDates) -> Iterator[tuple[str, str]]:
+    if dates.overdue_since_us is not None:
+        yield "Payout overdue", f"since {day(dates.overdue_since_us)}"
+    elif dates.due_us is not None:
+        yield "Next payout due", day(dates.due_us)
 
 
 def _escrow_rows(standing: Standing) -> Iterator[tuple[str, str]]:
@@ -119,10 +130,10 @@ def _escrow_rows(standing: Standing) -> Iterator[tuple[str, str]]:
         yield "Trusted", "yes: earnings rest no longer"
         return
     if standing.next_release_us is not None:
-        yield "Next release from escrow", _day(standing.next_release_us)
+        yield "Next release from escrow", day(standing.next_release_us)
     when = "a while after the first receipt"
     if standing.trusted_from_us is not None:
-        when = f"from {_day(standing.trusted_from_us)}"
+        when = f"from {day(standing.trusted_from_us)}"
     more = f", and {standing.receipts_missing:,} more receipts" if standing.receipts_missing else ""
     yield "Trusted", when + more
 
@@ -134,5 +145,6 @@ def _table(title: str, rows: list[tuple[str, str]]) -> Table:
     return table
 
 
-def _day(moment_us: int) -> str:
+def day(moment_us: int) -> str:
+    """A date in UTC."""
     return datetime.fromtimestamp(moment_us / 1_000_000, UTC).strftime("%Y-%m-%d")

@@ -58,6 +58,18 @@ class Standing:
     next_release_us: int | None
 
 
+@dataclass(frozen=True, slots=True)
+class PayoutDates:
+    """When a host's next payout is due, in epoch microseconds; None before anybody earned.
+
+    `overdue_since_us` is the first due day that passed without the host being paid what it could
+    have been; None while there is none.
+    """
+
+    due_us: int | None
+    overdue_since_us: int | None = None
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Payee:
     """Whom to pay for a host: a name, an account (IBAN or another) and the bank's BIC, if any."""
@@ -158,6 +170,19 @@ def standing(books: HostBooks, rule: EscrowRule, now_us: int) -> Standing:
         receipts_missing=missing,
         next_release_us=release,
     )
+
+
+def due_after(last_us: int, every_days: int, times: int = 1) -> int:
+    """The beginning of the UTC day on which a batch is due, so many intervals after `last_us`.
+
+    By days, so that a batch drawn every month at the same hour is not refused for a minute.
+    """
+    return (last_us // DAY_US + every_days * times) * DAY_US
+
+
+def due_days_passed(last_us: int, every_days: int, now_us: int) -> int:
+    """How many due days have passed in full since `last_us`."""
+    return max(0, (now_us // DAY_US - 1 - last_us // DAY_US) // every_days)
 
 
 def payable_cents(payable: int) -> int:

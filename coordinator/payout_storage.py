@@ -8,7 +8,7 @@ from typing import Final
 from sqlite_utils import Database
 
 from peerllm.charter.payout_proof import SALT_BYTES
-from peerllm.charter.promises import EscrowRule
+from peerllm.charter.promises import EscrowRule, PayoutRule
 from peerllm.coordinator import accounts, ledger
 from peerllm.coordinator.chain import Row
 from peerllm.coordinator.errors import LedgerError, NameRefusedError
@@ -18,13 +18,16 @@ from peerllm.coordinator.payout import (
     Batch,
     HostBooks,
     Payee,
+    PayoutDates,
     PayoutLine,
     Standing,
     Unpaid,
+    due_after,
     payable_cents,
     standing,
     unpaid_because,
 )
+from peerllm.coordinator.payout_dates import PAID, RECEIPTS, last_batch, payout_dates
 from peerllm.coordinator.storage_schema import io_errors, write_transaction
 
 # What a bank's message id may be, so that a batch has one name everywhere.
@@ -57,7 +60,16 @@ class NothingToPay:
     unpaid: tuple[tuple[str, Unpaid], ...]
 
 
-PayoutOutcome = PayoutMade | PayoutExists | NothingToPay
+@dataclass(frozen=True, slots=True)
+class PayoutTooEarly:
+    """The charter's interval since the last batch is not over; nothing was written."""
+
+    last_batch: str
+    last_at_us: int
+    due_us: int
+
+
+PayoutOutcome = PayoutMade | PayoutExists | NothingToPay | PayoutTooEarly
 
 
 class PayoutStorage:
@@ -103,9 +115,9 @@ class PayoutStorage:
             rows = self._tables.rows(_ONE_BOOK, cutoff, cutoff, ledger.host_account(host))
         for row in rows:
             account, earned, rested, oldest_resting = row
-            (paid,) = self._tables.rows(_PAID, account)[0]
+            (paid,) = self._tables.rows(PAID, account)[0]
             peer_id = account.removeprefix(ledger.HOST_PREFIX)
-            receipts, first = self._tables.rows(_RECEIPTS, peer_id)[0]
+            receipts, first = self._tables.rows(RECEIPTS, peer_id)[0]
             yield HostBooks(
                 host=peer_id,
                 earned=earned,
@@ -127,18 +139,26 @@ class PayoutStorage:
         batch: str,
         *,
         rule: EscrowRule,
-        minimum: int,
+        payout: PayoutRule,
         payer: Payee,
         random: Callable[[int], bytes],
     ) -> PayoutOutcome:
-        """Pay everybody who is due, in one transaction; a batch of this name is made once."""
+        """Pay everybody who is due, in one transaction; a batch of this name is made once.
+
+        No batch before the charter's interval since the last one is over, whatever its name.
+        """
         check_batch_name(batch)
         payer = check_payee(payer)
         with io_errors("a write to the database"), write_transaction(self._database):
             existing = self.batch(batch)
             if existing is not None:
                 return PayoutExists(existing)
-            return self._pay(batch, rule, minimum, payer, random)
+            last = last_batch(self._tables)
+            if last is not None:
+                due_us = due_after(last[1], payout.every_days)
+                if self._clock() < due_us:
+                    return PayoutTooEarly(*last, due_us)
+            return self._pay(batch, rule, payout.minimum_nano_usd, payer, random)
 
     def _pay(
         self,
@@ -187,6 +207,13 @@ class PayoutStorage:
         rows += self._insert(made, new.entry)
         self._tables.insert_link(new, rows)
         return PayoutMade(made, tuple(unpaid))
+
+    def dates(self, rule: EscrowRule, payout: PayoutRule, host: str) -> PayoutDates:
+        """When a host's next payout is due, and since when one is overdue."""
+        has_payee = self.payee(host) is not None
+        return payout_dates(
+            self._tables, rule, payout, host, now_us=self._clock(), has_payee=has_payee
+        )
 
     def _insert(self, made: Batch, entry: int) -> list[Row]:
         head = (
@@ -276,11 +303,6 @@ _ALL_BOOKS: Final = (
     f"{_BOOKS} WHERE credit_account GLOB 'hosts/*' AND credit_account <> ?"
     " GROUP BY credit_account ORDER BY credit_account"
 )
-_PAID: Final = "SELECT COALESCE(SUM(amount), 0) FROM transfers WHERE debit_account = ?"
-_RECEIPTS: Final = """
-    SELECT COUNT(*), MIN(recorded_at_us) FROM receipts JOIN reservations USING (reservation_id)
-    WHERE host = ? AND state = 'posted'
-"""
 
 
 def check_batch_name(batch: str) -> str:

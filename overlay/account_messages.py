@@ -100,7 +100,8 @@ class Account(msgspec.Struct, frozen=True, kw_only=True, tag="account"):
     the host is `trusted`. It is trusted from `trusted_from_us` on (None before its first settled
     receipt) if no receipts are missing then. `days` are the last ones with earnings, oldest
     first; payouts and strikes are the latest, newest first. Strikes that still count suspend a
-    host once they weigh `suspension_weight`.
+    host once they weigh `suspension_weight`. The next payout is due on the UTC day that begins at
+    `payout_due_us`; one that this host should have had is overdue since `payout_overdue_since_us`.
     """
 
     as_of_us: Date
@@ -119,6 +120,8 @@ class Account(msgspec.Struct, frozen=True, kw_only=True, tag="account"):
     strikes: Annotated[list[StrikeTold], Meta(max_length=MAXIMUM_STRIKES)]
     suspension_weight: Count
     region: RegionTold
+    payout_due_us: Date | None = None
+    payout_overdue_since_us: Date | None = None
 
 
 class AccountNotTold(msgspec.Struct, frozen=True, kw_only=True, tag="account_not_told"):

@@ -40,6 +40,10 @@ def _rows(account: Account, now_us: int) -> Iterator[tuple[str, str]]:
     yield "Trusted", trusted(account)
     rule = f"from {usd(account.minimum_payout)} on, every {account.payout_every_days} days"
     yield "Paid out", f"{usd(account.paid_out)}; {rule}"
+    if account.payout_overdue_since_us is not None:
+        yield "  overdue since", day(account.payout_overdue_since_us)
+    elif account.payout_due_us is not None:
+        yield "  next one due", day(account.payout_due_us)
     for payout in account.payouts:
         yield f"  {day(payout.at_us)}, {payout.batch}", usd(payout.amount)
     yield "Strikes", "" if account.strikes else "none"

@@ -118,11 +118,15 @@ def _escrow(account: Account) -> str:
 
 def _balance(account: Account) -> str:
     line = tr("Overview", "{balance}, escrow included; paid out from {minimum} on; {paid} so far")
-    return line.format(
+    told = line.format(
         balance=usd(account.balance),
         minimum=usd(account.minimum_payout),
         paid=usd(account.paid_out),
     )
+    if account.payout_overdue_since_us is None:
+        return told
+    overdue = tr("Overview", "A payout is overdue since {date}.")
+    return f"{told}\n{overdue.format(date=_day(account.payout_overdue_since_us))}"
 
 
 def _region(region: RegionTold) -> str:

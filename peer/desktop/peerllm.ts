@@ -1168,6 +1168,10 @@
         <translation type="unfinished"></translation>
     </message>
     <message>
+        <source>A payout is overdue since {date}.</source>
+        <translation type="unfinished"></translation>
+    </message>
+    <message>
         <source>suspended: the stewards decide when it is active again</source>
         <translation type="unfinished"></translation>
     </message>

@@ -68,7 +68,7 @@ async def test_a_host_is_told_what_it_earned_and_when_it_comes_free(region: Regi
         region.clock.now = START_US + 31 * DAY_US
         storage.payouts.set_payee(ADA, Payee(name="Ada", account="GB82WEST12345698765432"))
         paid = storage.payouts.pay(
-            "2026-10", rule=TERMS.escrow, minimum=20 * USD, payer=PAYER, random=bytes
+            "2026-10", rule=TERMS.escrow, payout=TERMS.payout, payer=PAYER, random=bytes
         )
         assert isinstance(paid, PayoutMade)
     account = await told(region, ADA)
@@ -81,6 +81,8 @@ async def test_a_host_is_told_what_it_earned_and_when_it_comes_free(region: Regi
     assert account.trusted_from_us == START_US + 90 * DAY_US + 7
     assert (account.trusted, account.receipts_missing) == (False, 997)
     assert (account.minimum_payout, account.payout_every_days) == (20 * USD, 30)
+    assert account.payout_due_us == START_US + 61 * DAY_US
+    assert account.payout_overdue_since_us is None
     # The first day lies 31 days back, and is told no more.
     assert account.days == [EarnedDay(begins_us=START_US + 5 * DAY_US, amount=57 * USD)]
     assert account.as_of_us == region.clock.now
@@ -90,6 +92,15 @@ async def test_a_host_is_told_what_it_earned_and_when_it_comes_free(region: Regi
     assert shown is not None
     assert (shown[0].balance, shown[1].resting) == (account.balance, account.in_escrow)
     assert shown[1].next_release_us == account.releases[0].at_us
+
+
+async def test_a_payout_that_is_overdue_is_told(region: Region) -> None:
+    with StorageFile(region.path, clock=region.clock) as storage:
+        region.work(storage, [ADA], 100 * USD)
+        storage.payouts.set_payee(ADA, Payee(name="Ada", account="GB82WEST12345698765432"))
+    region.clock.now = START_US + 61 * DAY_US
+    account = await told(region, ADA)
+    assert account.payout_due_us == account.payout_overdue_since_us == START_US + 30 * DAY_US
 
 
 async def test_one_that_never_earned_has_an_empty_account(region: Region) -> None:

@@ -96,10 +96,18 @@ def test_a_payout_its_statement_and_its_proof(run: Any, tmp_path: Path) -> None:
     assert first["unpaid"] == {"new": "in escrow"}
     shown = json.loads(run("statement", "old", "--json", charter=True).stdout)
     assert (shown["paid_nano_usd"], shown["balance_nano_usd"]) == (57 * USD, 0)
+    due = shown["payout_due_at_us"]
+    assert now_us() + 28 * DAY_US < due <= now_us() + 30 * DAY_US
+    assert (due % DAY_US, shown["payout_overdue_since_us"]) == (0, None)
+    early = run(*("payout", "2026-12"), *pay[2:], charter=True)
+    assert (early.exit_code, early.stdout) == (1, "")
+    assert f"the next one from {datetime.fromtimestamp(due / 1e6, UTC):%Y-%m-%d}" in early.stderr
     waits = json.loads(run("statement", "new", "--json", charter=True).stdout)
     assert waits["in_escrow_nano_usd"] == 57 * USD
     assert waits["next_release_at_us"] > now_us() + 28 * DAY_US
-    assert "Next release from escrow" in run("statement", "new", charter=True).stdout
+    text = run("statement", "new", charter=True).stdout
+    assert "Next release from escrow" in text
+    assert "Next payout due" in text
 
     proof = tmp_path / "proof.json"
     assert run("prove", "old", "--batch", "2026-11", "--out", proof).exit_code == 0

@@ -13,6 +13,7 @@ from peerllm.charter.defaults import first_terms
 from peerllm.charter.errors import Malformed
 from peerllm.charter.log_entries import PayoutBatch, read_entry
 from peerllm.charter.payout_proof import proof_holds, read_proof, write_proof
+from peerllm.charter.promises import PayoutRule
 from peerllm.coordinator.accounts import SignedReceipt
 from peerllm.coordinator.errors import NameRefusedError
 from peerllm.coordinator.ledger import Posted, host_account
@@ -26,7 +27,13 @@ from peerllm.coordinator.payout import (
     standing,
 )
 from peerllm.coordinator.payout_files import batch_csv, dollars_and_cents, write_batch
-from peerllm.coordinator.payout_storage import NothingToPay, PayoutExists, PayoutMade
+from peerllm.coordinator.payout_storage import (
+    NothingToPay,
+    PayoutExists,
+    PayoutMade,
+    PayoutOutcome,
+    PayoutTooEarly,
+)
 from peerllm.coordinator.settlement import ChunkWork, HostWork, Settlement, Shares, settle
 from peerllm.coordinator.storage_file import StorageFile
 
@@ -34,6 +41,7 @@ ADA = "customers/ada"
 RULE = msgspec.structs.replace(
     first_terms("home").escrow, hold_days=30, trusted_after_days=90, trusted_after_receipts=3
 )
+PAYOUT = PayoutRule(minimum_nano_usd=20 * 10**9, every_days=30)
 PAYER = Payee(name="PeerLLM e. V.", account="DE89 3704 0044 0532 0130 00", agent="COBADEFFXXX")
 PAYEE = Payee(name="Grace Hopper", account="GB82WEST12345698765432")
 USD = 10**9
@@ -75,8 +83,8 @@ def earn(storage: StorageFile, host: str, amount: int, number: int) -> None:
     assert isinstance(storage.post(name, settlement, [receipt]), Posted)
 
 
-def pay(storage: StorageFile, batch: str = "2026-11") -> PayoutMade | PayoutExists | NothingToPay:
-    return storage.payouts.pay(batch, rule=RULE, minimum=20 * USD, payer=PAYER, random=bytes)
+def pay(storage: StorageFile, batch: str = "2026-11") -> PayoutOutcome:
+    return storage.payouts.pay(batch, rule=RULE, payout=PAYOUT, payer=PAYER, random=bytes)
 
 
 def made(storage: StorageFile, batch: str = "2026-11") -> Batch:
@@ -125,6 +133,10 @@ def test_repeating_a_batch_pays_nothing_twice(storage: StorageFile, clock: Clock
     trusted(storage, clock, "h1", "h2")
     batch = made(storage)
     before = storage.chain_digest(storage.ledger_check().chain_entries)
+    assert pay(storage) == PayoutExists(batch)
+    early = pay(storage, "another")
+    assert isinstance(early, PayoutTooEarly)
+    clock.now = early.due_us
     assert pay(storage) == PayoutExists(batch)
     assert pay(storage, "another") == NothingToPay(
         (("h1", "below the minimum"), ("h2", "below the minimum"))

@@ -63,6 +63,13 @@ def test_an_appeal_that_is_too_late_and_a_strike_that_counts_no_longer_are_said_
     assert "counts no longer; the time to appeal ended 2023-12-11" in text
 
 
+def test_a_payout_is_due_or_overdue() -> None:
+    due = msgspec.structs.replace(ACCOUNT, payout_due_us=AS_OF_US)
+    assert "2023-11-14" in next(line for line in shown(due).splitlines() if "next one due" in line)
+    late = msgspec.structs.replace(due, payout_overdue_since_us=AS_OF_US - DAY_US)
+    assert "2023-11-13" in next(line for line in shown(late).splitlines() if "overdue" in line)
+
+
 @pytest.mark.parametrize(
     ("fields", "said"),
     [

@@ -56,6 +56,12 @@ def test_standing_is_told_in_words(changes: dict[str, Any], name: str, value: st
     assert facts(**changes)[name].startswith(value)
 
 
+def test_an_overdue_payout_is_said() -> None:
+    assert "overdue" not in facts(payout_due_us=TODAY_US)["Balance"]
+    late = facts(payout_overdue_since_us=TODAY_US)["Balance"]
+    assert late.endswith("A payout is overdue since 2026-11-22.")
+
+
 def test_a_strike_names_its_rule_its_weight_and_the_way_to_appeal() -> None:
     strike = StrikeTold(
         rule="false_receipt", at_us=TODAY_US, appeal_until_us=TODAY_US + 14 * DAY_US, weight=2
