@@ -1,4 +1,4 @@
-"""Computers without a seat that look in: few at once, and none for long."""
+"""Hosts in line for a seat that look in: few at once, and none for long."""
 
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
@@ -35,19 +35,29 @@ class _Visit:
 
 
 class Guests:
-    """Who is let in without a seat. `seated` says who needs no leave; `clock` gives seconds.
+    """Who is let in without a seat: whoever the operator has put in line, and nobody else.
 
-    Nobody tells when a connection ends, so a visit lasts `GUEST_SECONDS` whatever becomes of it:
-    whoever keeps asking over one connection is cut at its end like whoever says nothing.
+    `seated` says who needs no leave, `in_line` who has it; `clock` gives seconds. Nobody tells when
+    a connection ends, so a visit lasts `GUEST_SECONDS` whatever becomes of it: whoever keeps asking
+    over one connection is cut at its end like whoever says nothing.
     """
 
-    def __init__(self, seated: Callable[[str], bool], clock: Callable[[], float]) -> None:
+    def __init__(
+        self,
+        *,
+        seated: Callable[[str], bool],
+        in_line: Callable[[str], bool],
+        clock: Callable[[], float],
+    ) -> None:
         self._seated = seated
+        self._in_line = in_line
         self._clock = clock
         self._visits: dict[str, _Visit] = {}
 
     def admits(self, peer_id: str) -> bool:
-        """Whether there is room for one more; one that is here already keeps its time."""
+        """Whether it is in line and there is room; one that is here already keeps its time."""
+        if not self._in_line(peer_id):
+            return False
         if peer_id in self._visits:
             return True
         here = sum(visit.takes_room for visit in self._visits.values())

@@ -38,6 +38,7 @@ class SeatsInForce:
         self.maximum_per_operator = maximum_per_operator
         self.strike_policy = strike_policy
         self.current: Mapping[str, Seat] = {}
+        self.in_line: frozenset[str] = frozenset()
 
     async def refresh(self) -> None:
         """Read the seats anew."""
@@ -60,6 +61,7 @@ class SeatsInForce:
                 pause = self._pause(seat, strikes.get(seat.peer_id, []))
                 current[seat.peer_id] = replace(seat, digests=digests, pause=pause)
         self.current = current
+        self.in_line = frozenset(one.peer_id for one in await self._storage.all_waiting())
 
     def _pause(self, seat: Seat, strikes: list[Strike]) -> SeatPause | None:
         suspended = suspension(strikes, self.strike_policy, self._now_us())

@@ -277,7 +277,11 @@ async def _serve(
     seats: SeatsInForce,
     log: EventLog[CoordinatorEvent],
 ) -> None:
-    guests = Guests(sessions.admits, trio.current_time)
+    guests = Guests(
+        seated=sessions.admits,
+        in_line=lambda peer_id: peer_id in seats.in_line,
+        clock=trio.current_time,
+    )
 
     def admits(peer_id: str) -> bool:
         return sessions.admits(peer_id) or guests.admits(peer_id)

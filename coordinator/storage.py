@@ -28,6 +28,7 @@ from peerllm.coordinator.accounts import (
     Strike,
     StrikeKnown,
     Tier,
+    WaitingHost,
 )
 from peerllm.coordinator.customer_storage import KeyOutcome
 from peerllm.coordinator.errors import StorageClosedError, StorageError
@@ -195,6 +196,10 @@ class Storage:
     async def seats(self) -> tuple[Seat, ...]:
         """All seats."""
         return await self._read(lambda file: file.seats())
+
+    async def all_waiting(self) -> tuple[WaitingHost, ...]:
+        """Who waits for a seat or has an offer, in any region."""
+        return await self._read(lambda file: file.all_waiting())
 
     async def record_strike(
         self, peer_id: str, rule: str, *, dispatch_id: bytes | None = None

@@ -27,7 +27,17 @@ async def ask() -> None:
 
 
 def guests(*seated: str) -> Guests:
-    return Guests(lambda peer: peer in seated, trio.current_time)
+    return Guests(
+        seated=lambda peer: peer in seated,
+        in_line=lambda peer: peer != "stranger",
+        clock=trio.current_time,
+    )
+
+
+async def test_nobody_is_let_in_who_is_not_in_line() -> None:
+    found = guests()
+    assert found.admits("g1")
+    assert not found.admits("stranger")
 
 
 async def test_there_is_room_for_so_many_and_a_place_is_free_after_its_question(

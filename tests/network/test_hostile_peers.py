@@ -4,16 +4,22 @@ import json
 import secrets
 import socket
 from collections.abc import Iterator
+from contextlib import suppress
+from pathlib import Path
 
 import pytest
 import trio
 
 from peerllm.charter.defaults import FIRST_MODEL_SHA256
+from peerllm.coordinator.storage_file import StorageFile
+from peerllm.coordinator.storage_schema import DATABASE_FILE
 from peerllm.crypto.identity import Identity
+from peerllm.overlay.catalogue_exchange import ask_catalogue
+from peerllm.overlay.catalogue_messages import CATALOGUE_PROTOCOL, Catalogue, CatalogueAsked
 from peerllm.overlay.errors import DialError, StreamClosed
 from peerllm.overlay.framing import to_frame
 from peerllm.overlay.messages import SESSION_PROTOCOL
-from peerllm.overlay.node import open_node
+from peerllm.overlay.node import Node, open_node
 from tests.network.harness import MODEL, UpNetwork, run_peerllm
 
 # One more than libp2p's default would ever serve, and some.
@@ -23,6 +29,10 @@ CONNECTIONS = 300
 def address_of(network: UpNetwork) -> str:
     coordinator = network.up["coordinator"]
     return f"/ip4/127.0.0.1/tcp/{coordinator['port']}/p2p/{coordinator['peer_id']}"
+
+
+def database_of(network: UpNetwork) -> Path:
+    return network.data / "coordinator" / DATABASE_FILE
 
 
 def overlay_ports(network: UpNetwork) -> list[int]:
@@ -98,10 +108,49 @@ def test_plaintext_is_not_spoken(network: UpNetwork) -> None:
             assert b"plaintext" not in heard
 
 
-async def test_a_stranger_is_refused_by_its_proven_identity(network: UpNetwork) -> None:
+@pytest.mark.parametrize("protocol", [SESSION_PROTOCOL, CATALOGUE_PROTOCOL])
+async def test_a_stranger_is_refused_by_its_proven_identity(
+    network: UpNetwork, protocol: str
+) -> None:
     async with open_node(Identity.generate(), listen=None, admits=lambda _: False) as node:
         with pytest.raises(DialError):
-            await node.dial(address_of(network), SESSION_PROTOCOL)
+            await node.dial(address_of(network), protocol)
+
+
+async def test_who_is_in_line_is_told_its_place_and_given_no_work(network: UpNetwork) -> None:
+    identity = Identity.generate()
+    with StorageFile(database_of(network)) as storage:
+        storage.join_line(
+            identity.peer_id, "mallory", "default", [bytes.fromhex(FIRST_MODEL_SHA256)]
+        )
+    try:
+        async with open_node(identity, listen=None, admits=lambda _: False) as node:
+            told = await _told_when_known(node, network)
+            (place,) = told.places
+            assert (place.place, told.seat) == (1, None)
+            stream = await node.dial(address_of(network), SESSION_PROTOCOL)
+            await stream.write(to_frame(b"garbage"))
+            with trio.fail_after(20), suppress(StreamClosed):
+                while await stream.read(4096):
+                    pass
+    finally:
+        with StorageFile(database_of(network)) as storage:
+            storage.leave_line(identity.peer_id, "default")
+    assert all(event["host"] != identity.peer_id for event in events(network, "host_joined"))
+
+
+async def _told_when_known(node: Node, network: UpNetwork) -> Catalogue:
+    """Places in line take effect within two seconds."""
+    with trio.fail_after(20):
+        while True:
+            try:
+                stream = await node.dial(address_of(network), CATALOGUE_PROTOCOL)
+            except DialError:
+                await trio.sleep(0.2)
+                continue
+            told = await ask_catalogue(stream, CatalogueAsked())
+            assert isinstance(told, Catalogue)
+            return told
 
 
 async def test_garbage_frames_end_the_session_with_a_content_free_reason(
