@@ -1,6 +1,6 @@
 """What a steward does with a draft: propose, second, vote and sign, on files alone."""
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from datetime import datetime
 from pathlib import Path
 
@@ -18,7 +18,7 @@ from peerllm.charter.ballot_papers import (
     sign,
     strictest_rule,
 )
-from peerllm.charter.ballots import proposal_faults, second_faults
+from peerllm.charter.ballots import proposal_faults, second_faults, vote_faults
 from peerllm.charter.differences import (
     Difference,
     as_text,
@@ -41,6 +41,7 @@ from peerllm.charter.errors import BadSignature, Malformed, NotDecided, RolledBa
 from peerllm.charter.folder import put_file
 from peerllm.charter.metadata import moment_of, signature_of
 from peerllm.charter.spelling import spelling
+from peerllm.charter.steward_terms import binding_ends, dated
 from peerllm.charter.stewards import Signatories, Steward
 from peerllm.charter.versions import CharterVersion, digest, first_version
 from peerllm.crypto.identity import Identity
@@ -63,6 +64,7 @@ def begin_founding(
 
     Raises Malformed or MissingDocument for documents or stewards that no charter may have.
     """
+    signatories = dated(None, signatories, (), epoch_us(now))
     version = first_version(files, signatories, expires_at_us=epoch_us(expires), plan="")
     plan = Founding(
         network=version.documents.terms.network,
@@ -86,17 +88,22 @@ def propose(  # noqa: PLR0913 - all given by name
     now: datetime,
     expires: datetime,
     signatories: Signatories | None = None,
+    renewed: Collection[str] = (),
 ) -> Draft:
     """Write the draft of a change to the version in force; files that stay the same are left out.
 
-    Without files and signatories it renews the charter as it is. Raises a CharterError for a change
-    that could not be ratified and for a proposer who is no steward; nothing is written then.
+    Without files and signatories it renews the charter as it is. Of the signatories those who join
+    and those whose names are `renewed` begin a term now, all others' go on. Raises a CharterError
+    for a change that could not be ratified and for a proposer who is no steward or, unless the
+    proposal is a renewal of terms, one whose term has ended; nothing is written then.
     """
     _steward(base.signatories.stewards, key)
     changed = {name: raw for name, raw in new_files.items() if base.files.get(name) != raw}
     for name in changed:
         if kind_of(name) is None:
             raise Malformed(f"{name!r} is no file of a charter")
+    if signatories is not None:
+        signatories = dated(base.signatories, signatories, renewed, epoch_us(now))
     proposal = Proposal(
         network=base.documents.terms.network,
         summary=summary,
@@ -111,6 +118,9 @@ def propose(  # noqa: PLR0913 - all given by name
         expires_at_us=epoch_us(expires),
     )
     signed = sign(proposal, key)
+    ends = binding_ends(signed, base.signatories, base.documents.terms.leadership)
+    for fault in proposal_faults(signed, base.signatories.stewards, epoch_us(now), ends):
+        raise NotDecided(f"proposal: {fault}")
     version = planned_version(signed, base, None, changed)
     write_draft(folder, signed, base, changed, as_text(version_differences(base, version)))
     return read_draft(folder)
@@ -127,12 +137,13 @@ def second_draft(folder: Path, key: Identity, now: datetime) -> Draft:
     steward = _steward(draft.electorate, key)
     if draft.second is not None:
         raise NotDecided("the proposal has been seconded already; vote with: charter sign")
-    for fault in proposal_faults(plan, draft.electorate, epoch_us(now)):
+    ends = _ends(draft)
+    for fault in proposal_faults(plan, draft.electorate, epoch_us(now), ends):
         raise BadSignature(f"proposal: {fault}")
     second = sign(
         Second(proposal=draft.identity, steward=steward.public_key, at_us=epoch_us(now)), key
     )
-    for fault in second_faults(plan, second, draft.electorate, epoch_us(now)):
+    for fault in second_faults(plan, second, draft.electorate, epoch_us(now), ends):
         raise NotDecided(f"proposal: {fault}")
     # Notice is counted from the seconding, so a change may only now turn out to come too early.
     planned_version(plan, draft.base, second, draft.new_files)
@@ -225,14 +236,14 @@ def _cast(
     choice: Choice,
     now: datetime,
 ) -> None:
-    now_us = epoch_us(now)
-    for fault in proposal_faults(proposal, draft.electorate, now_us):
+    now_us, ends = epoch_us(now), _ends(draft)
+    for fault in proposal_faults(proposal, draft.electorate, now_us, ends):
         raise BadSignature(f"proposal: {fault}")
     if draft.second is None:
         raise NotDecided(
             "nobody has seconded the proposal yet; another steward must: charter second"
         )
-    for fault in second_faults(proposal, draft.second, draft.electorate, now_us):
+    for fault in second_faults(proposal, draft.second, draft.electorate, now_us, ends):
         raise BadSignature(f"proposal: {fault}")
     before = {vote.choice for vote in draft.votes if vote.steward == steward.public_key}
     if before == {choice}:
@@ -252,7 +263,14 @@ def _cast(
         choice=choice,
         at_us=now_us,
     )
-    put_file(draft.folder / VOTES / f"{steward.name}.json", spelling(sign(vote, key)))
+    signed = sign(vote, key)
+    for fault in vote_faults(proposal, draft.second, signed, draft.electorate, now_us, ends):
+        raise NotDecided(f"the vote would not count: {fault}")
+    put_file(draft.folder / VOTES / f"{steward.name}.json", spelling(signed))
+
+
+def _ends(draft: Draft) -> Mapping[str, int]:
+    return {} if draft.ballot is None else draft.ballot.term_ends
 
 
 def _voted_on(draft: Draft) -> Proposal:

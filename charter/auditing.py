@@ -22,12 +22,20 @@ from peerllm.charter.drafts import (
     read_paper,
     read_papers,
 )
-from peerllm.charter.errors import AlteredDocument, BadSignature, Malformed
+from peerllm.charter.errors import AlteredDocument, BadSignature, Malformed, TooFewSignatures
 from peerllm.charter.folder import METADATA, TARGETS, read_bounded
 from peerllm.charter.metadata import require_threshold, signatories_signing
 from peerllm.charter.past_files import check_past_files
 from peerllm.charter.publishing import hashed_name
-from peerllm.charter.ratifying import BALLOTS, TALLY, decided, require_passed, tally_paper
+from peerllm.charter.ratifying import (
+    BALLOTS,
+    TALLY,
+    decided,
+    require_passed,
+    signing_past_term,
+    tally_paper,
+)
+from peerllm.charter.steward_terms import binding_ends
 from peerllm.charter.versions import CharterVersion, read_version
 
 
@@ -108,14 +116,33 @@ def _amended(
         raise AlteredDocument("its proposal is not the one that its stewards signed")
     second = read_paper(folder / SECOND, Second)
     votes = read_papers(folder / VOTES, Vote)
-    ballot = Ballot(proposal, second, votes, base.signatories.stewards)
+    clause = base.documents.terms.leadership
+    ballot = Ballot(
+        proposal,
+        second,
+        votes,
+        base.signatories.stewards,
+        binding_ends(proposal, base.signatories, clause),
+    )
     require_passed(ballot, epoch_us(now), ever=True)
+    _require_signed_in_term(ballot, base, version)
     counted = decided(ballot)
     if read_bounded(folder / TALLY) != tally_paper(counted):
         raise AlteredDocument("its published tally is not what its votes add up to")
     changed = {name: version.files.get(name, b"") for name in proposal.changes}
     _require_same(planned_version(proposal, base, second, changed), version)
     return AuditedVersion(version, proposal, counted)
+
+
+def _require_signed_in_term(ballot: Ballot, base: CharterVersion, version: CharterVersion) -> None:
+    late = signing_past_term(ballot)
+    for raw in (version.root_raw, version.targets_raw) if late else ():
+        good = signatories_signing(raw, base.signatories) - late
+        if len(good) < base.signatories.threshold:
+            raise TooFewSignatures(
+                f"version {version.number} is signed by {len(good)} of the"
+                f" {base.signatories.threshold} stewards whose terms had not ended"
+            )
 
 
 def _require_same(planned: CharterVersion, version: CharterVersion) -> None:

@@ -6,7 +6,9 @@ The notice begins with the seconding and voting ends with the notice; the clock 
 
 import dataclasses
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from types import MappingProxyType
 from typing import Final, Literal
 
 from peerllm.charter.ballot_papers import (
@@ -27,17 +29,24 @@ from peerllm.charter.stewards import Steward
 SECOND_WITHIN_DAYS: Final = 30
 RATIFY_WITHIN_DAYS: Final = 90
 
+_NO_ENDS: Final[Mapping[str, int]] = MappingProxyType({})
+
 Outcome = Literal["unseconded", "open", "passed", "rejected", "no-quorum", "lapsed"]
 
 
 @dataclass(frozen=True, slots=True)
 class Ballot:
-    """A proposal with all that was cast on it; `stewards` are those who may vote."""
+    """A proposal with all that was cast on it; `stewards` are those who may vote.
+
+    `term_ends`: when the terms end, by public key, that bind here. What a steward does after the
+    end does not count; the seat goes on counting for the quorum.
+    """
 
     proposal: Proposal
     second: Second | None
     votes: tuple[Vote, ...]
     stewards: tuple[Steward, ...]
+    term_ends: Mapping[str, int] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,7 +78,12 @@ class Tally:
         return self.quorum_base - len(self.missing)
 
 
-def proposal_faults(proposal: Proposal, stewards: Sequence[Steward], now_us: int) -> Iterator[str]:
+def proposal_faults(
+    proposal: Proposal,
+    stewards: Sequence[Steward],
+    now_us: int,
+    term_ends: Mapping[str, int] = _NO_ENDS,
+) -> Iterator[str]:
     """Yield a sentence for each reason why a proposal may not be voted on."""
     if proposal.proposer not in {steward.public_key for steward in stewards}:
         yield "it was proposed by somebody who is no steward"
@@ -77,10 +91,15 @@ def proposal_faults(proposal: Proposal, stewards: Sequence[Steward], now_us: int
         yield "its proposer's signature is wrong: the proposal was altered"
     if proposal.proposed_at_us > now_us:
         yield "it was proposed in the future: this machine's clock or the proposer's is wrong"
+    yield from _term_faults("proposed", proposal.proposer, proposal.proposed_at_us, term_ends)
 
 
 def second_faults(
-    proposal: Proposal, second: Second, stewards: Sequence[Steward], now_us: int
+    proposal: Proposal,
+    second: Second,
+    stewards: Sequence[Steward],
+    now_us: int,
+    term_ends: Mapping[str, int] = _NO_ENDS,
 ) -> Iterator[str]:
     """Yield a sentence for each reason why a seconding does not count."""
     if second.proposal != proposal_id(proposal):
@@ -97,10 +116,16 @@ def second_faults(
         yield f"it was seconded more than {SECOND_WITHIN_DAYS} days after it was proposed"
     if second.at_us > now_us:
         yield "it was seconded in the future: this machine's clock or the seconder's is wrong"
+    yield from _term_faults("seconded", second.steward, second.at_us, term_ends)
 
 
 def vote_faults(
-    proposal: Proposal, second: Second, vote: Vote, stewards: Sequence[Steward], now_us: int
+    proposal: Proposal,
+    second: Second,
+    vote: Vote,
+    stewards: Sequence[Steward],
+    now_us: int,
+    term_ends: Mapping[str, int] = _NO_ENDS,
 ) -> Iterator[str]:
     """Yield a sentence for each reason why a vote does not count."""
     if vote.proposal != proposal_id(proposal) or vote.second != second_id(second):
@@ -115,6 +140,22 @@ def vote_faults(
         yield "it was cast after the vote had closed"
     if vote.at_us > now_us:
         yield "it was cast in the future: this machine's clock or the steward's is wrong"
+    yield from _term_faults("cast", vote.steward, vote.at_us, term_ends)
+
+
+def _term_faults(
+    done: str, steward: str, at_us: int, term_ends: Mapping[str, int]
+) -> Iterator[str]:
+    end_us = term_ends.get(steward)
+    if end_us is not None and at_us >= end_us:
+        yield (
+            f"it was {done} by a steward whose term had ended on {_day(end_us)}; until it is"
+            " renewed such a steward only takes part in renewing the terms (charter rotate --renew)"
+        )
+
+
+def _day(epoch_us: int) -> str:
+    return f"{datetime.fromtimestamp(epoch_us // 1_000_000, UTC):%Y-%m-%d}"
 
 
 def tally(ballot: Ballot, now_us: int) -> Tally:
@@ -124,7 +165,9 @@ def tally(ballot: Ballot, now_us: int) -> Tally:
     choices: dict[str, set[Choice]] = {}
     second = ballot.second
     if second is not None:
-        for fault in second_faults(ballot.proposal, second, ballot.stewards, now_us):
+        for fault in second_faults(
+            ballot.proposal, second, ballot.stewards, now_us, ballot.term_ends
+        ):
             refused.append(f"the seconding does not count: {fault}")
             second = None
     for vote in ballot.votes:
@@ -132,7 +175,11 @@ def tally(ballot: Ballot, now_us: int) -> Tally:
         if second is None:
             faults = ["the proposal was not seconded"]
         else:
-            faults = list(vote_faults(ballot.proposal, second, vote, ballot.stewards, now_us))
+            faults = list(
+                vote_faults(
+                    ballot.proposal, second, vote, ballot.stewards, now_us, ballot.term_ends
+                )
+            )
         if faults:
             refused.append(f"the vote of {who} does not count: {faults[0]}")
         else:

@@ -38,6 +38,7 @@ from peerllm.charter.presentation import (
     plain_charter,
 )
 from peerllm.charter.publishing import verified
+from peerllm.charter.steward_terms import term_notices
 from peerllm.charter.store import load_charter
 from peerllm.charter.versions import digest
 
@@ -96,6 +97,7 @@ def verify(
         trusted, now = chosen_root(folder, root), reckoned(at)
         charter = load_charter(folder, trusted_root=trusted, state_directory=state, now=now)
         past = audit(folder, charter.version, trusted, now)
+        terms = tuple(term_notices(charter.stewards, charter.term_ends_us, epoch_us(now)))
     if json:
         versions = [
             {
@@ -112,14 +114,15 @@ def verify(
                     "network": charter.terms.network,
                     "version": charter.version,
                     "expires_at": charter.expires_at.isoformat(),
-                    "notices": charter.notices,
+                    "notices": (*charter.notices, *terms),
+                    "term_ends_us": charter.term_ends_us,
                     "versions": versions,
                 }
             )
         )
         return
     typer.echo(charter_sentence(charter))
-    for notice in charter.notices:
+    for notice in (*charter.notices, *terms):
         typer.echo(f"Note: {notice}", err=True)
 
 

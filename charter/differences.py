@@ -1,6 +1,7 @@
 """What differs between two versions of a charter, field by field, for people and for machines."""
 
 from collections.abc import Iterator, Mapping
+from datetime import UTC, datetime
 
 import msgspec
 
@@ -41,6 +42,11 @@ def _by_name(signatories: Signatories) -> dict[str, object]:
         "threshold": signatories.threshold,
         "online_key": signatories.online_key,
         "stewards": {steward.name: steward for steward in signatories.stewards},
+        "term_from": {
+            steward.name: datetime.fromtimestamp(since_us // 1_000_000, UTC).isoformat()
+            for steward in signatories.stewards
+            if (since_us := signatories.terms_from_us.get(steward.public_key)) is not None
+        },
     }
 
 

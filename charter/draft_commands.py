@@ -36,6 +36,7 @@ from peerllm.charter.command_options import (
     reckoned,
     refusals,
 )
+from peerllm.charter.differences import visible
 from peerllm.charter.drafts import Draft, read_draft
 from peerllm.charter.errors import BadSignature, Malformed
 from peerllm.charter.folder import read_bounded
@@ -138,6 +139,10 @@ def rotate(
     add: Annotated[
         list[Path] | None, typer.Option("--add", help="Public key file of one who joins.")
     ] = None,
+    renew: Annotated[
+        list[str] | None,
+        typer.Option("--renew", help="Name of a steward who stays and begins another term."),
+    ] = None,
     online_key: Annotated[
         Path | None, typer.Option("--online-key", help="The operator's new public key file.")
     ] = None,
@@ -149,10 +154,11 @@ def rotate(
     at: At = None,
     json: AsJson = False,
 ) -> None:
-    """Propose other keys: replace a lost one by removing and adding the same steward.
+    """Propose other keys or new terms: a lost key by removing and adding the same steward.
 
-    Example: peerllm charter rotate public draft --key ada.key --remove ben --add ben.public.json
-    --summary "Ben lost his key"
+    Examples: peerllm charter rotate public draft --key ada.key --remove ben --add ben.public.json
+    --summary "Ben lost his key"; peerllm charter rotate public draft --key ada.key --renew ada
+    --renew ben --summary "Two more years"
     """
     with refusals():
         now = reckoned(at)
@@ -162,6 +168,7 @@ def rotate(
             draft,
             base=base,
             new_files={} if documents is None else given_files(documents),
+            renewed=_known(old.stewards, renew or []),
             signatories=Signatories(
                 stewards=_rotated(old.stewards, remove or [], add or []),
                 threshold=old.threshold if threshold is None else threshold,
@@ -330,15 +337,20 @@ def _require_root(draft: Draft, root: Path | None) -> None:
 def _rotated(
     stewards: tuple[Steward, ...], remove: list[str], add: list[Path]
 ) -> tuple[Steward, ...]:
-    unknown = set(remove) - {steward.name for steward in stewards}
-    if unknown:
-        raise Malformed(
-            f"no steward is called {', '.join(sorted(unknown))}; the stewards are"
-            f" {', '.join(steward.name for steward in stewards)}"
-        )
-    kept = [steward for steward in stewards if steward.name not in remove]
+    gone = _known(stewards, remove)
+    kept = [steward for steward in stewards if steward.name not in gone]
     joined = [*kept, *(read_public(path, Steward) for path in add)]
     return tuple(sorted(joined, key=lambda steward: steward.name))
+
+
+def _known(stewards: tuple[Steward, ...], names: list[str]) -> list[str]:
+    unknown = set(names) - {steward.name for steward in stewards}
+    if unknown:
+        raise Malformed(
+            f"no steward is called {', '.join(map(visible, sorted(unknown)))}; the stewards are"
+            f" {', '.join(steward.name for steward in stewards)}"
+        )
+    return names
 
 
 def _signed_names(draft: Draft) -> list[str]:

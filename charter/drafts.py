@@ -31,6 +31,7 @@ from peerllm.charter.spelling import (
     document_name,
     spelling,
 )
+from peerllm.charter.steward_terms import binding_ends, founding_term_faults
 from peerllm.charter.stewards import PublicKeyHex, Steward
 from peerllm.charter.versions import (
     CharterVersion,
@@ -98,7 +99,11 @@ class Draft:
         """The ballot on a proposal; a founding is signed by all and not voted on."""
         if isinstance(self.plan, Founding):
             return None
-        return Ballot(self.plan, self.second, self.votes, self.electorate)
+        ends: Mapping[str, int] = {}
+        if self.base is not None:
+            clause = self.base.documents.terms.leadership
+            ends = binding_ends(self.plan, self.base.signatories, clause)
+        return Ballot(self.plan, self.second, self.votes, self.electorate, ends)
 
 
 def plan_id(plan: Proposal | Founding) -> str:
@@ -146,6 +151,8 @@ def planned_version(
             version
         ):
             raise Malformed("the documents are not those of the founding; get the draft again")
+        for fault in founding_term_faults(plan):
+            raise Malformed(f"stewards: {fault}")
         return version
     if base is None:
         raise MissingDocument("the draft lacks the version in force; get the draft again")

@@ -34,6 +34,7 @@ from peerllm.charter.refusals import altered, refused
 from peerllm.charter.region_loading import read_capacities
 from peerllm.charter.region_record import LocalCapacity, RegionRecord
 from peerllm.charter.standard import SafetyStandard
+from peerllm.charter.steward_terms import term_ends
 from peerllm.charter.stewards import Steward
 from peerllm.charter.tariff import Tariff
 from peerllm.charter.terms import CharterTerms
@@ -52,7 +53,8 @@ class Charter:
     `threshold` of `stewards` must sign; at `expires_at` it ends unless a newer one is published, or
     its operator has made a newer timestamp. `capacities` are what federated regions have set
     themselves; `notices` say of the others why theirs does not count. `ballot` is the id of the
-    proposal, or of the founding, that led to this version.
+    proposal, or of the founding, that led to this version. `term_ends_us`: when the stewards' terms
+    end, by public key; a term of before terms were dated is not in it.
     """
 
     terms: CharterTerms
@@ -68,6 +70,7 @@ class Charter:
     expires_at: datetime
     stewards: tuple[Steward, ...]
     threshold: int
+    term_ends_us: Mapping[str, int]
 
 
 def founding_root(directory: Path) -> bytes:
@@ -201,6 +204,7 @@ def _published(updater: Updater, metadata: Path, now: datetime) -> Published:
         expires_at=min(part.expires for part in parts),
         stewards=version.signatories.stewards,
         threshold=version.signatories.threshold,
+        term_ends_us=term_ends(version.signatories, version.documents.terms.leadership),
     )
     return Published(charter, version, snapshot, snapshot_raw, timestamp)
 

@@ -25,6 +25,7 @@ def plain_charter(charter: Charter) -> dict[str, object]:
         "expires_at": charter.expires_at.isoformat(),
         "stewards": charter.stewards,
         "threshold": charter.threshold,
+        "term_ends_us": charter.term_ends_us,
         "terms": charter.terms,
         "tariff": charter.tariff,
         "catalogue": charter.catalogue,
@@ -163,11 +164,16 @@ def _stewards(charter: Charter) -> Table:
     clause: LeadershipClause = charter.terms.leadership
     table = make_table(
         f"Stewards: {charter.threshold} of {len(charter.stewards)} must sign",
-        *("Name", "Interest", "Public key"),
+        *("Name", "Interest", "Term until", "Public key"),
     )
     for steward in charter.stewards:
-        table.add_row(steward.name, steward.interest, steward.public_key)
-    years = f"They serve {clause.term_days} days."
+        end_us = charter.term_ends_us.get(steward.public_key)
+        until = "not dated" if end_us is None else moment(end_us)[:10]
+        table.add_row(steward.name, steward.interest, until, steward.public_key)
+    years = (
+        f"They serve {clause.term_days} days. One whose term has ended takes part in renewing the"
+        " terms, and in nothing else."
+    )
     table.caption = printable(f"{clause.statement} {years} {clause.recusal}")
     table.caption_justify = "left"
     return table

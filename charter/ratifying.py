@@ -86,7 +86,7 @@ def require_passed(ballot: Ballot, now_us: int, *, ever: bool = False) -> Tally:
 
     `ever`: also when it has long been in force, where it may not be ratified any more.
     """
-    for fault in proposal_faults(ballot.proposal, ballot.stewards, now_us):
+    for fault in proposal_faults(ballot.proposal, ballot.stewards, now_us, ballot.term_ends):
         raise BadSignature(f"proposal: {fault}")
     counted = tally(ballot, now_us)
     if ever and counted.outcome == "lapsed" and ballot.second is not None:
@@ -124,6 +124,25 @@ def decided(ballot: Ballot) -> Tally:
     if ballot.second is None:
         raise NotDecided("the proposal was not seconded")
     return tally(ballot, closes_at_us(ballot.proposal, ballot.second))
+
+
+def signing_past_term(ballot: Ballot) -> frozenset[str]:
+    """Return the public keys of stewards whose signatures do not count for what was voted on.
+
+    A signature has no date: who signs is a steward whose term lasts until the vote closes, or who
+    has cast a yes that counts.
+    """
+    if ballot.second is None:
+        return frozenset()
+    counted = decided(ballot)
+    closes_us = closes_at_us(ballot.proposal, ballot.second)
+    agreed = {
+        steward.public_key
+        for steward in ballot.stewards
+        if steward.name in counted.by_choice["yes"]
+    }
+    ended = {key for key, end_us in ballot.term_ends.items() if end_us <= closes_us}
+    return frozenset(ended - agreed)
 
 
 def tally_paper(counted: Tally) -> bytes:
@@ -193,12 +212,14 @@ def _unvouched(directory: Path) -> tuple[Snapshot, Timestamp]:
 
 def good_signatures(draft: Draft) -> tuple[DraftSignatures, ...]:
     """Return the signatures in a draft that are good for the version it would put in force."""
-    version = draft.version
+    version, ballot = draft.version, draft.ballot
+    late = frozenset() if ballot is None else signing_past_term(ballot)
     return tuple(
         paper
         for paper in draft.signatures
         if paper.plan == draft.identity
         and paper.version == version.number
+        and paper.steward not in late
         and is_signature(version.root, paper.steward, paper.root)
         and is_signature(version.targets, paper.steward, paper.targets)
     )

@@ -1,6 +1,6 @@
 """Who may sign: the stewards, their interests, and the operator's online key, as a TUF root."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from datetime import datetime
 from typing import Annotated, Final, cast
 
@@ -19,7 +19,7 @@ from tuf.api.metadata import (
 )
 
 from peerllm.charter.governance import InterestName, LeadershipClause
-from peerllm.charter.spelling import Sha256Hex
+from peerllm.charter.spelling import YEAR_2100_US, Sha256Hex
 
 # 32 bytes in hex: an Ed25519 public key is spelled like a SHA-256.
 PublicKeyHex = Sha256Hex
@@ -30,6 +30,8 @@ ONLINE_ROLES: Final = (Snapshot.type, Timestamp.type)
 # Where the root names the owner of a key. Readers that do not know these fields pass over them.
 _NAME_FIELD: Final = "x-peerllm-name"
 _INTEREST_FIELD: Final = "x-peerllm-interest"
+_TERM_FIELD: Final = "x-peerllm-term-from"
+TermFromUs = Annotated[int, msgspec.Meta(ge=0, le=YEAR_2100_US)]
 
 
 class Steward(
@@ -52,14 +54,25 @@ class OnlineKey(
     public_key: PublicKeyHex
 
 
-class Signatories(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """Everybody who signs for a network: `threshold` of the stewards, and the online key."""
+class Signatories(
+    msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True,
+    # Papers of before terms were dated keep their spelling, and with it their id.
+    omit_defaults=True,
+):  # fmt: skip
+    """Everybody who signs for a network: `threshold` of the stewards, and the online key.
+
+    `terms_from_us`: when each steward's term began, in epoch microseconds by public key; empty in
+    a network that was founded before terms were dated.
+    """
 
     stewards: Annotated[
         tuple[Steward, ...], msgspec.Meta(min_length=1, max_length=MAXIMUM_STEWARDS)
     ]
     threshold: Annotated[int, msgspec.Meta(ge=1, le=MAXIMUM_STEWARDS)]
     online_key: PublicKeyHex
+    terms_from_us: Annotated[
+        Mapping[PublicKeyHex, TermFromUs], msgspec.Meta(max_length=MAXIMUM_STEWARDS)
+    ] = {}
 
 
 def signatory_faults(signatories: Signatories, clause: LeadershipClause) -> Iterator[str]:
@@ -73,6 +86,8 @@ def signatory_faults(signatories: Signatories, clause: LeadershipClause) -> Iter
         yield f"two stewards have the same name among {', '.join(names)}"
     if len({*keys, signatories.online_key}) != len(keys) + 1:
         yield "one key is held twice; every steward and the operator need a key of their own"
+    if not set(signatories.terms_from_us) <= set(keys):
+        yield "a term is dated for somebody who is no steward"
     yield from seat_mix_faults(stewards, clause)
 
 
@@ -110,6 +125,9 @@ def root_of(signatories: Signatories, version: int, expires: datetime) -> Root:
     for steward in signatories.stewards:
         key = tuf_key(steward.public_key)
         key.unrecognized_fields = {_NAME_FIELD: steward.name, _INTEREST_FIELD: steward.interest}
+        if steward.public_key in signatories.terms_from_us:
+            since_us = signatories.terms_from_us[steward.public_key]
+            key.unrecognized_fields[_TERM_FIELD] = since_us
         keys[key.keyid] = key
     offline = sorted(keys)
     online = tuf_key(signatories.online_key)
@@ -139,6 +157,11 @@ def signatories_of(root: Root) -> Signatories:
         stewards=tuple(stewards),
         threshold=root.roles[Targets.type].threshold,
         online_key=_public_key(root.keys[online]),
+        terms_from_us={
+            _public_key(key): msgspec.convert(key.unrecognized_fields[_TERM_FIELD], TermFromUs)
+            for key in (root.keys[keyid] for keyid in root.roles[Targets.type].keyids)
+            if _TERM_FIELD in key.unrecognized_fields
+        },
     )
     expected = root_of(signatories, root.version, root.expires)
     if expected.keys != root.keys or expected.roles != root.roles or not root.consistent_snapshot:

@@ -93,3 +93,9 @@ def terms_faults(terms: CharterTerms) -> Iterator[str]:
     yield from seat_policy_faults(terms.seats)
     yield from amendment_faults(terms.amendments)
     yield from leadership_faults(terms.leadership)
+    rule, days = terms.amendments.get("stewards"), terms.leadership.term_days
+    if rule is not None and days <= rule.notice_days:
+        yield (
+            f"a steward's term of {days} days is over before a vote on stewards is, which takes"
+            f" {rule.notice_days} days"
+        )

@@ -25,6 +25,7 @@ from peerllm.charter.document_set import (
 from peerllm.charter.errors import AlteredDocument, Malformed, RolledBack
 from peerllm.charter.metadata import ballot_of, moment_of, require_threshold, targets_of
 from peerllm.charter.spelling import MAXIMUM_DOCUMENT_BYTES
+from peerllm.charter.steward_terms import term_faults
 from peerllm.charter.stewards import Signatories, root_of, signatories_of, signatory_faults
 
 # A listing of a network with thousands of regions; more is a slip or an attack.
@@ -195,6 +196,7 @@ def _rule_faults(base: CharterVersion, proposal: Proposal) -> Iterator[str]:
     )
     if proposal.rule != rule:
         yield "it names another amendment rule than the charter's terms have for these documents"
+    yield from term_faults(base.signatories, proposal)
 
 
 def _checked(name: str, target: TargetFile, fetch: Callable[[str, TargetFile], bytes]) -> bytes:
