@@ -30,8 +30,9 @@ from peerllm.overlay.catalogue_messages import (
     SeatHeld,
 )
 
-# A host asks once a minute until it has a seat, and its owner may ask in between.
-QUESTION_SECONDS: Final = 2.0
+# A host asks once a minute until it has a seat; in between its owner may look and take an offer.
+QUESTION_SECONDS: Final = 5.0
+QUESTIONS_AT_ONCE: Final = 6
 # Some rows of one database; longer than that its disk is stuck.
 _ANSWER_SECONDS: Final = 10.0
 _NAME_CHARACTERS: Final = 128
@@ -59,7 +60,7 @@ class CatalogueAnswers:
         self.serve(charter, models)
         self._clock = clock
         self._now_us = now_us
-        self._asked_at: dict[str, float] = {}
+        self._free_at: dict[str, float] = {}
         self._turn = trio.CapacityLimiter(1)
 
     def serve(self, charter: Charter, models: Iterable[ServedModel]) -> None:
@@ -83,13 +84,12 @@ class CatalogueAnswers:
 
     def _may_ask(self, peer_id: str) -> bool:
         now = self._clock()
-        # Strangers ask, too: only those of the last seconds are remembered.
-        self._asked_at = {
-            one: at for one, at in self._asked_at.items() if now - at < QUESTION_SECONDS
-        }
-        if peer_id in self._asked_at:
+        # Only those are remembered who asked in the last seconds.
+        self._free_at = {one: at for one, at in self._free_at.items() if at > now}
+        free_at = self._free_at.get(peer_id, now)
+        if free_at - now > QUESTION_SECONDS * (QUESTIONS_AT_ONCE - 1):
             return False
-        self._asked_at[peer_id] = now
+        self._free_at[peer_id] = free_at + QUESTION_SECONDS
         return True
 
     def _answer(self, peer_id: str, question: CatalogueQuestion) -> CatalogueAnswer:

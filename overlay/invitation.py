@@ -11,7 +11,7 @@ decides whom it leads to. A plain address is one, too.
 import hashlib
 import re
 from dataclasses import dataclass
-from typing import Final
+from typing import Final, Literal
 
 from peerllm.crypto.errors import PeerIdError
 from peerllm.crypto.identity import public_key_of
@@ -25,7 +25,24 @@ _MAXIMUM_CHARACTERS: Final = 1024
 _ADDRESS: Final = re.compile(
     r"/(?:ip4|ip6|dns|dns4|dns6)/[A-Za-z0-9.:_-]{1,253}/tcp/([0-9]{1,5})/p2p/([1-9A-Za-z]{1,64})"
 )
+_SENTENCES: Final = {
+    "too_long": f"an invitation has at most {_MAXIMUM_CHARACTERS} characters",
+    "not_whole": "the invitation is not whole: it begins with peerllm: and ends with ;check= and "
+    f"{_CHECK_DIGITS} letters or digits; copy all of it",
+    "altered": "the invitation was altered on its way: its checksum does not fit; copy it once "
+    "more from where it was given",
+    "no_address": "that is no network's address: it looks like /ip4/ADDRESS/tcp/PORT/p2p/PEER-ID, "
+    "with the coordinator's own id at its end",
+}
 _TEXT: Final = re.compile(r"peerllm:([^;]+)(?:;root=([0-9a-f]{64}))?;check=([0-9a-f]{8})")
+
+
+class InvitationError(AddressError):
+    """What was pasted leads nowhere; the message says why and what to do."""
+
+    def __init__(self, reason: Literal["too_long", "not_whole", "altered", "no_address"]) -> None:
+        super().__init__(_SENTENCES[reason])
+        self.reason: Final = reason
 
 
 @dataclass(frozen=True)
@@ -37,7 +54,7 @@ class Invitation:
 
 
 def write_invitation(invitation: Invitation) -> str:
-    """The text to hand on. Raises `AddressError`."""
+    """The text to hand on. Raises `InvitationError`."""
     _check_address(invitation.address)
     root = f";root={invitation.root_digest}" if invitation.root_digest else ""
     text = f"{SCHEME}{invitation.address}{root}"
@@ -45,27 +62,21 @@ def write_invitation(invitation: Invitation) -> str:
 
 
 def read_invitation(text: str) -> Invitation:
-    """What was pasted: an invitation, or a plain address. Raises `AddressError` with a sentence.
+    """What was pasted: an invitation, or a plain address. Raises `InvitationError`.
 
     Line breaks and blanks that a letter put in are no part of it.
     """
     if len(text) > _MAXIMUM_CHARACTERS:
-        raise AddressError(f"an invitation has at most {_MAXIMUM_CHARACTERS} characters")
+        raise InvitationError("too_long")
     plain = "".join(text.split())
     if not plain.startswith(SCHEME):
         _check_address(plain)
         return Invitation(plain)
     found = _TEXT.fullmatch(plain)
     if found is None:
-        raise AddressError(
-            "the invitation is not whole: it begins with peerllm: and ends with ;check= and "
-            f"{_CHECK_DIGITS} letters or digits; copy all of it"
-        )
+        raise InvitationError("not_whole")
     if _check_of(plain.rpartition(";check=")[0]) != found[3]:
-        raise AddressError(
-            "the invitation was altered on its way: its checksum does not fit; copy it once more "
-            "from where it was given"
-        )
+        raise InvitationError("altered")
     _check_address(found[1])
     return Invitation(found[1], found[2] or "")
 
@@ -83,7 +94,4 @@ def _check_address(address: str) -> None:
     except PeerIdError:
         well = False
     if not well:
-        raise AddressError(
-            "that is no network's address: it looks like /ip4/ADDRESS/tcp/PORT/p2p/PEER-ID, with "
-            "the coordinator's own id at its end"
-        )
+        raise InvitationError("no_address")

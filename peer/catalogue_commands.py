@@ -125,7 +125,11 @@ def _told(data_directory: Path, coordinator: str) -> tuple[HostCatalogue, str]:
 
 async def _ask(identity: Identity, address: str) -> Catalogue:
     async with open_node(identity, listen=None, admits=lambda _: False) as node:
-        answer = await ask_catalogue(await node.dial(address, CATALOGUE_PROTOCOL), CatalogueAsked())
+        try:
+            stream = await node.dial(address, CATALOGUE_PROTOCOL)
+            answer = await ask_catalogue(stream, CatalogueAsked())
+        except OverlayError:
+            raise PeerError(UNREACHABLE) from None
     if isinstance(answer, CatalogueNotTold):
         raise PeerError(WORDS[answer.reason])
     return answer

@@ -87,6 +87,7 @@ class HostDaemon:
         self._keys = [SealingKey.generate()]
         self._conversation: Conversation | None = None
         self._draining = False
+        self._seated = trio.Event()
         self._stopped = trio.Event()
         # Set unless the computer is about to sleep, or sleeps.
         self._awake = trio.Event()
@@ -181,6 +182,10 @@ class HostDaemon:
     def stop(self) -> None:
         """Stop now, whatever is running."""
         self._stopped.set()
+
+    def seat_given(self) -> None:
+        """Connect without waiting: the coordinator has said that there is a seat."""
+        self._seated.set()
 
     def models_changed(self) -> None:
         """Tell the coordinator what is offered and granted now; what runs goes on."""
@@ -278,7 +283,10 @@ class HostDaemon:
                 await self._converse(stream)
             if trio.current_time() - began > _SETTLED_SECONDS:
                 attempt = 0
-            await trio.sleep(full_jitter(attempt, self._parts.randomness))
+            self._seated = trio.Event()
+            with trio.move_on_after(full_jitter(attempt, self._parts.randomness)):
+                await self._seated.wait()
+                attempt = 0
             attempt += 1
 
     async def _converse(self, stream: ByteStream) -> None:

@@ -29,7 +29,10 @@ WORDS: Final = {
     "elsewhere": "this host holds a seat in another region, which must be given up first",
     "suspended": "the region is suspended and takes no hosts",
 }
-UNREACHABLE: Final = "the coordinator cannot be asked: it does not answer, or is of another release"
+UNREACHABLE: Final = (
+    "the coordinator does not answer: it tells only hosts that hold a seat or are in line for one; "
+    "otherwise it is away, or of another release"
+)
 
 
 @dataclass(frozen=True)
@@ -59,8 +62,12 @@ class NetworkCatalogue:
         """Ask until cancelled; more often while there is no seat."""
         while True:
             await self.ask(CatalogueAsked())
-            has_seat = self.told is not None and self.told.catalogue.seat is not None
-            await trio.sleep(_SEATED_SECONDS if has_seat else _WAITING_SECONDS)
+            await trio.sleep(_SEATED_SECONDS if self.has_seat else _WAITING_SECONDS)
+
+    @property
+    def has_seat(self) -> bool:
+        """Whether the coordinator has said so."""
+        return self.told is not None and self.told.catalogue.seat is not None
 
     async def ask(self, question: CatalogueQuestion) -> str:
         """Ask, or have something done; "" or, in one sentence, why it was not."""

@@ -180,6 +180,8 @@ async def _serve(
         )
 
         def catalogue_told() -> None:
+            if not daemon.is_connected and catalogue.has_seat:
+                daemon.seat_given()
             control.changed()
 
         catalogue = NetworkCatalogue(dial_catalogue, now_us=now_us, on_change=catalogue_told)

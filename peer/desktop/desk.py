@@ -31,6 +31,8 @@ class Desk(QObject):
         self.link = link
         self.file = SettingsFile(data_directory)
         self._starting: Errand | None = None
+        # The digest of a model chosen in the first run: fetched as soon as the host may.
+        self.wanted_model = ""
 
     @property
     def settings(self) -> DesktopSettings:

@@ -13,15 +13,11 @@ from PySide6.QtWidgets import (
 )
 
 from peerllm.peer.desktop.desk import Desk
-from peerllm.peer.desktop.first_run_steps import (
-    Cost,
-    FirstLimits,
-    Invitation,
-    Meaning,
-    ModelChoice,
-    Step,
-)
+from peerllm.peer.desktop.first_run_model import ModelChoice
+from peerllm.peer.desktop.first_run_step import Step
+from peerllm.peer.desktop.first_run_steps import Cost, FirstLimits, Invitation, Meaning
 from peerllm.peer.desktop.first_steps import limits_sentence
+from peerllm.peer.desktop.presentation import size
 from peerllm.peer.desktop.strings import tr
 from peerllm.peer.desktop.widgets import button, label, row
 from peerllm.peer.files import write_state
@@ -41,7 +37,11 @@ class FirstRun(QWidget):
         self._stack = QStackedWidget()
         meaning = Meaning(desk, self._add(tr("First run", "What hosting means")))
         self.invitation = Invitation(desk, self._add(tr("First run", "Who it works for")))
-        self.choice = ModelChoice(desk, self._add(tr("First run", "A model for this computer")))
+        self.choice = ModelChoice(
+            desk,
+            self._add(tr("First run", "A model for this computer")),
+            lambda: self.invitation.address,
+        )
         self.cost = Cost(desk, self._add(tr("First run", "What it costs")), self.choice)
         self.limits = FirstLimits(desk, self._add(tr("First run", "Your limits")))
         last = Step(desk, self._add(tr("First run", "Ready")))
@@ -137,7 +137,13 @@ class FirstRun(QWidget):
         if self._is_last and self.choice.model is not None:
             summary = tr("First run", "Serve {model}. {limits}")
             limits = limits_sentence(self.limits.limits())
-            self.summary.setText(summary.format(model=self.choice.model[1].name, limits=limits))
+            parts = [summary.format(model=self.choice.model[1].name, limits=limits)]
+            if (wanted := self.choice.wanted) is not None:
+                then = tr("First run", "Then get {model}, {size}, from other hosts and load it.")
+                parts.append(then.format(model=wanted.name, size=size(wanted.download_bytes)))
+            if (standing := self.choice.standing) is not None:
+                parts.append(f"{standing.title}. {standing.text}")
+            self.summary.setText("\n\n".join(parts))
         title = tr("First run", "Step {number} of {count}")
         self.setAccessibleName(title.format(number=self.step + 1, count=len(self._steps)))
 
@@ -163,4 +169,6 @@ class FirstRun(QWidget):
         self.next_button.setEnabled(True)
         self.message.setText("" if well else word)
         if well:
+            if (wanted := self.choice.wanted) is not None:
+                self._desk.wanted_model = wanted.digest
             self.left.emit()

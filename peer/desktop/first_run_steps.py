@@ -7,44 +7,23 @@ import psutil
 from PySide6.QtCore import Qt
 from PySide6.QtWidgets import QLineEdit, QProgressBar, QVBoxLayout
 
-from peerllm.peer.catalogue import CatalogueModel, LocalCatalogue
+from peerllm.overlay.invitation import InvitationError, read_invitation
 from peerllm.peer.desktop.desk import Desk
-from peerllm.peer.desktop.first_steps import coordinator_fault, recommended, what_hosting_means
-from peerllm.peer.desktop.models_view import needed_bytes
+from peerllm.peer.desktop.first_run_model import ModelChoice
+from peerllm.peer.desktop.first_run_step import Step
+from peerllm.peer.desktop.first_steps import coordinator_fault, what_hosting_means
 from peerllm.peer.desktop.money import PowerSettings
 from peerllm.peer.desktop.pages.limits_page import number_field
 from peerllm.peer.desktop.pages.settings_page import PowerFields, cost_sentence
-from peerllm.peer.desktop.presentation import size
 from peerllm.peer.desktop.strings import tr
 from peerllm.peer.desktop.widgets import Switch, button, copy_text, field, label, row, set_role
 from peerllm.peer.errors import PeerError
 from peerllm.peer.files import read_state
 from peerllm.peer.host_settings import SETTINGS_FILE, HostSettings
 from peerllm.peer.limits import Limits
-from peerllm.peer.measurements import Measurements
-from peerllm.peer.models import EMBEDDED_MODEL
 
 _IDLE_MINUTES = 10
 _MEGABYTE = 1_000_000
-
-
-class Step:
-    """One step, in a layout of its own."""
-
-    def __init__(self, desk: Desk, body: QVBoxLayout) -> None:
-        self.desk = desk
-        self.body = body
-
-    def arrive(self) -> None:
-        """It is shown now."""
-
-    def fault(self) -> str:
-        """Why it cannot be left for the next one; empty when it can."""
-        return ""
-
-    def say(self, text: str) -> None:
-        """Something to read."""
-        self.body.addWidget(label(text, "muted"))
 
 
 class Meaning(Step):
@@ -66,18 +45,20 @@ class Invitation(Step):
         self.say(
             tr(
                 "First run",
-                "A network admits hosts one by one. Paste the address you were given with "
-                "your invitation.",
+                "A network admits hosts one by one. Paste the invitation you were given, or the "
+                "network's address.",
             )
         )
         self.coordinator = QLineEdit()
-        self.coordinator.setPlaceholderText("/ip4/ADDRESS/tcp/PORT/p2p/PEER-ID")
+        self.coordinator.setPlaceholderText("peerllm:/ip4/ADDRESS/tcp/PORT/p2p/PEER-ID;check=…")
+        self._kept = ""
         with contextlib.suppress(PeerError, OSError):
             kept = read_state(desk.data_directory / SETTINGS_FILE, HostSettings)
-            self.coordinator.setText(kept.coordinator if kept else "")
+            self._kept = kept.coordinator if kept else ""
+            self.coordinator.setText(self._kept)
             # An address is told by how it begins.
             self.coordinator.setCursorPosition(0)
-        body.addLayout(field(tr("First run", "The network's address"), self.coordinator))
+        body.addLayout(field(tr("First run", "Invitation"), self.coordinator))
         body.addWidget(label(tr("First run", "Your host ID"), "heading"))
         self.host_id = label("…")
         self.copy_button = button(
@@ -96,8 +77,11 @@ class Invitation(Step):
 
     @property
     def address(self) -> str:
-        """The network's address, as typed."""
-        return self.coordinator.text().strip()
+        """The network's address that was pasted; "" when it is none."""
+        try:
+            return read_invitation(self.coordinator.text()).address
+        except InvitationError:
+            return ""
 
     def arrive(self) -> None:
         """Make the host's identity, or find out what it is."""
@@ -106,76 +90,20 @@ class Invitation(Step):
             self.desk.run(["host", "identity"], self._on_identity)
 
     def fault(self) -> str:
-        """What is wrong with the address."""
-        return coordinator_fault(self.coordinator.text())
+        """What is wrong with the invitation; keep the charter it names when nothing is."""
+        if fault := coordinator_fault(self.coordinator.text()):
+            return fault
+        found = read_invitation(self.coordinator.text())
+        # An address that was kept says nothing of the charter, and takes nothing back.
+        is_new = found.root_digest or found.address != self._kept
+        if is_new and found.root_digest != self.desk.settings.charter_root:
+            self.desk.change(charter_root=found.root_digest)
+        return ""
 
     def _on_identity(self, well: bool, word: str) -> None:
         self.host_id.setText(word)
         set_role(self.host_id, "body" if well else "problem")
         self.copy_button.setEnabled(well)
-
-
-class ModelChoice(Step):
-    """A model that fits this computer."""
-
-    def __init__(self, desk: Desk, body: QVBoxLayout) -> None:
-        super().__init__(desk, body)
-        self.model: tuple[str, CatalogueModel] | None = None
-        self._name = label("", "heading")
-        self.facts = label("", "muted")
-        self._fit = label("", "muted")
-        for part in (self._name, self.facts, self._fit):
-            body.addWidget(part)
-        self.say(
-            tr(
-                "First run",
-                "You can add larger models later, on the page Models: from other hosts of the "
-                "network, or from a file.",
-            )
-        )
-
-    def arrive(self) -> None:
-        """Choose among the models here, with the one that was installed along."""
-        if self._find():
-            return
-        self._name.setText(EMBEDDED_MODEL.name)
-        self.facts.setText(tr("First run", "Reading and checking the file …"))
-        self.desk.run(["model", "add"], self._on_added)
-
-    def fault(self) -> str:
-        """Whether it is still being read."""
-        return "" if self.model else tr("First run", "The model is not ready yet.")
-
-    def rate(self) -> float:
-        """Tokens a second, as measured on this computer; 0 until then."""
-        if self.model is not None:
-            with contextlib.suppress(PeerError, OSError):
-                known = Measurements(self.desk.data_directory).of(bytes.fromhex(self.model[0]))
-                return known.decode_all_milli / 1000 if known else 0.0
-        return 0.0
-
-    def _on_added(self, well: bool, word: str) -> None:
-        if not well or not self._find():
-            set_role(self.facts, "problem")
-            self.facts.setText(word)
-
-    def _find(self) -> bool:
-        try:
-            models = LocalCatalogue(self.desk.data_directory).models()
-        except (PeerError, OSError) as error:
-            self.facts.setText(str(error))
-            return False
-        free = int(psutil.virtual_memory().available)
-        self.model = recommended(models, free)
-        if self.model is None:
-            return False
-        model = self.model[1]
-        self._name.setText(model.name)
-        facts = tr("First run", "{size}, already on this computer: nothing to download.")
-        self.facts.setText(facts.format(size=size(model.file_bytes)))
-        fit = tr("First run", "It takes about {need} of memory; {free} are free now.")
-        self._fit.setText(fit.format(need=size(needed_bytes(model)), free=size(free)))
-        return True
 
 
 class Cost(Step):

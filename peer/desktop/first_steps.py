@@ -2,8 +2,8 @@
 
 from collections.abc import Mapping
 
+from peerllm.overlay.invitation import InvitationError, read_invitation
 from peerllm.peer.catalogue import CatalogueModel
-from peerllm.peer.configuration import is_coordinator_address
 from peerllm.peer.desktop.models_view import needed_bytes
 from peerllm.peer.desktop.presentation import size
 from peerllm.peer.desktop.strings import tr
@@ -51,17 +51,33 @@ def what_hosting_means() -> tuple[tuple[str, str], ...]:
 
 
 def coordinator_fault(text: str) -> str:
-    """What is wrong with a network's address; empty when it can be one."""
+    """What is wrong with an invitation or a network's address; empty when it can be one."""
     if not text.strip():
         return tr(
             "First run",
             "Paste the address of your invitation. Without one, ask the network for a place on "
             "its waiting list, and come back.",
         )
-    if not is_coordinator_address(text.strip()):
+    try:
+        read_invitation(text)
+    except InvitationError as error:
+        match error.reason:
+            case "altered":
+                return tr(
+                    "First run",
+                    "The invitation was altered on its way: its checksum does not fit. Copy it "
+                    "once more from where it was given to you.",
+                )
+            case "not_whole":
+                return tr(
+                    "First run",
+                    "The invitation is not whole: it begins with peerllm: and ends with ;check= "
+                    "and eight letters or digits. Copy all of it.",
+                )
         return tr(
             "First run",
-            "That is no network's address: it looks like /ip4/ADDRESS/tcp/PORT/p2p/PEER-ID.",
+            "That is no invitation and no network's address: an address looks like "
+            "/ip4/ADDRESS/tcp/PORT/p2p/PEER-ID.",
         )
     return ""
 

@@ -24,6 +24,7 @@ from peerllm.peer.control_api import (
     ControlFile,
     Fault,
     HostAccount,
+    HostCatalogue,
     LogLines,
     Status,
     control_path,
@@ -229,6 +230,15 @@ class HostLink(QObject):
         told_at_us = status.account_told_at_us
         if told_at_us and (before is None or before.status.account_told_at_us != told_at_us):
             self.ask("GET", "/v1/account", self._on_account)
+
+        told_at_us = status.catalogue_told_at_us
+        if told_at_us and (before is None or before.status.catalogue_told_at_us != told_at_us):
+            self.ask("GET", "/v1/catalogue", self._on_catalogue)
+
+    def _on_catalogue(self, raw: bytes | None, _sentence: str) -> None:
+        found = parsed(raw or b"", HostCatalogue)
+        if found is not None and isinstance(self.state, HostSeen):
+            self._show(replace(self.state, catalogue=found.catalogue))
 
     def _on_account(self, raw: bytes | None, _sentence: str) -> None:
         found = parsed(raw or b"", HostAccount)

@@ -11,9 +11,7 @@ from peerllm.peer.desktop.presentation import Tone, grouped, sentence_of, size
 from peerllm.peer.desktop.strings import counted, tr
 from peerllm.peer.measurements import Measurement
 from peerllm.peer.model_fetch_api import RUNNING, FetchStatus
-
-# A process with the library and its buffers; see peer/memory.py for the exact prediction.
-_PROCESS_BYTES: Final = 150_000_000
+from peerllm.peer.model_fit import needed_memory
 
 
 @dataclass(frozen=True)
@@ -37,8 +35,7 @@ class ModelRow:
 
 def needed_bytes(model: CatalogueModel) -> int:
     """About what one answer at a time with this model takes."""
-    cache = model.cache_bytes_per_token * DEFAULT_CONTEXT_TOKENS
-    return model.file_bytes + cache + _PROCESS_BYTES
+    return needed_memory(model.file_bytes, model.cache_bytes_per_token, DEFAULT_CONTEXT_TOKENS)
 
 
 def model_rows(

@@ -304,14 +304,6 @@
         <translation type="unfinished"></translation>
     </message>
     <message>
-        <source>A network admits hosts one by one. Paste the address you were given with your invitation.</source>
-        <translation type="unfinished"></translation>
-    </message>
-    <message>
-        <source>The network&apos;s address</source>
-        <translation type="unfinished"></translation>
-    </message>
-    <message>
         <source>Your host ID</source>
         <translation type="unfinished"></translation>
     </message>
@@ -324,7 +316,11 @@
         <translation type="unfinished"></translation>
     </message>
     <message>
-        <source>You can add larger models later, on the page Models: from other hosts of the network, or from a file.</source>
+        <source>A network admits hosts one by one. Paste the invitation you were given, or the network&apos;s address.</source>
+        <translation type="unfinished"></translation>
+    </message>
+    <message>
+        <source>Invitation</source>
         <translation type="unfinished"></translation>
     </message>
     <message>
@@ -364,7 +360,35 @@
         <translation type="unfinished"></translation>
     </message>
     <message>
+        <source>Model</source>
+        <translation type="unfinished"></translation>
+    </message>
+    <message>
+        <source>You can change models at any time, on the page Models: from other hosts of the network, or from a file.</source>
+        <translation type="unfinished"></translation>
+    </message>
+    <message>
         <source>Reading and checking the file …</source>
+        <translation type="unfinished"></translation>
+    </message>
+    <message>
+        <source>What else the network has is not known yet: {why}. Start with this one; the page Models shows the rest once the network has answered.</source>
+        <translation type="unfinished"></translation>
+    </message>
+    <message>
+        <source>{model}, here already</source>
+        <translation type="unfinished"></translation>
+    </message>
+    <message>
+        <source>{model}, {size} to download</source>
+        <translation type="unfinished"></translation>
+    </message>
+    <message>
+        <source>{text} (recommended)</source>
+        <translation type="unfinished"></translation>
+    </message>
+    <message>
+        <source>Asking the network what models it has …</source>
         <translation type="unfinished"></translation>
     </message>
     <message>
@@ -373,6 +397,10 @@
     </message>
     <message>
         <source>It takes about {need} of memory; {free} are free now.</source>
+        <translation type="unfinished"></translation>
+    </message>
+    <message>
+        <source>{size} to download from other hosts, once the network has given you a seat. Until it is here, your computer starts with {model}.</source>
         <translation type="unfinished"></translation>
     </message>
     <message>
@@ -385,6 +413,10 @@
     </message>
     <message>
         <source>Serve {model}. {limits}</source>
+        <translation type="unfinished"></translation>
+    </message>
+    <message>
+        <source>Then get {model}, {size}, from other hosts and load it.</source>
         <translation type="unfinished"></translation>
     </message>
     <message>
@@ -432,7 +464,15 @@
         <translation type="unfinished"></translation>
     </message>
     <message>
-        <source>That is no network&apos;s address: it looks like /ip4/ADDRESS/tcp/PORT/p2p/PEER-ID.</source>
+        <source>The invitation was altered on its way: its checksum does not fit. Copy it once more from where it was given to you.</source>
+        <translation type="unfinished"></translation>
+    </message>
+    <message>
+        <source>The invitation is not whole: it begins with peerllm: and ends with ;check= and eight letters or digits. Copy all of it.</source>
+        <translation type="unfinished"></translation>
+    </message>
+    <message>
+        <source>That is no invitation and no network&apos;s address: an address looks like /ip4/ADDRESS/tcp/PORT/p2p/PEER-ID.</source>
         <translation type="unfinished"></translation>
     </message>
     <message>
@@ -865,10 +905,6 @@
         <translation type="unfinished"></translation>
     </message>
     <message>
-        <source>Add a model</source>
-        <translation type="unfinished"></translation>
-    </message>
-    <message>
         <source>Name in the network&apos;s catalogue, or SHA-256</source>
         <translation type="unfinished"></translation>
     </message>
@@ -897,7 +933,27 @@
         <translation type="unfinished"></translation>
     </message>
     <message>
+        <source>Download</source>
+        <translation type="unfinished"></translation>
+    </message>
+    <message>
+        <source>Go on</source>
+        <translation type="unfinished"></translation>
+    </message>
+    <message>
+        <source>Add another model</source>
+        <translation type="unfinished"></translation>
+    </message>
+    <message>
         <source>Start the host first.</source>
+        <translation type="unfinished"></translation>
+    </message>
+    <message>
+        <source>Start the host to see what the network has.</source>
+        <translation type="unfinished"></translation>
+    </message>
+    <message>
+        <source>Not known yet: the network&apos;s coordinator has not been reached, or is of a release that does not tell.</source>
         <translation type="unfinished"></translation>
     </message>
     <message>
@@ -989,7 +1045,202 @@
         <translation type="unfinished"></translation>
     </message>
     <message>
+        <source>{name} is here and checked, and is being loaded.</source>
+        <translation type="unfinished"></translation>
+    </message>
+    <message>
         <source>A model&apos;s name has 1 to 128 characters and no spaces.</source>
+        <translation type="unfinished"></translation>
+    </message>
+</context>
+<context>
+    <name>Network</name>
+    <message>
+        <source>class {name}</source>
+        <translation type="unfinished"></translation>
+    </message>
+    <message>
+        <source>{count} tokens context</source>
+        <translation type="unfinished"></translation>
+    </message>
+    <message>
+        <source>{size} on disk</source>
+        <translation type="unfinished"></translation>
+    </message>
+    <message>
+        <source>The network has approved it and has no copy to hand out yet.</source>
+        <translation type="unfinished"></translation>
+    </message>
+    <message>
+        <source>Cannot run here: {why}</source>
+        <translation type="unfinished"></translation>
+    </message>
+    <message>
+        <source>Too large now: needs about {need} of memory, {free} are free</source>
+        <translation type="unfinished"></translation>
+    </message>
+    <message>
+        <source>No room: {need} to download, {free} of the disk are free</source>
+        <translation type="unfinished"></translation>
+    </message>
+    <message>
+        <source>Fits this computer: about {need} of memory</source>
+        <translation type="unfinished"></translation>
+    </message>
+    <message>
+        <source>Is on this computer</source>
+        <translation type="unfinished"></translation>
+    </message>
+    <message>
+        <source>about {rate} tokens/s, reckoned from what was measured here</source>
+        <translation type="unfinished"></translation>
+    </message>
+    <message>
+        <source>You hold a seat for it</source>
+        <translation type="unfinished"></translation>
+    </message>
+    <message>
+        <source>A seat for it is offered to you</source>
+        <translation type="unfinished"></translation>
+    </message>
+    <message>
+        <source>You are in line: place {place}</source>
+        <translation type="unfinished"></translation>
+    </message>
+    <message>
+        <source>One seat is free</source>
+        <translation type="unfinished"></translation>
+    </message>
+    <message>
+        <source>{count} seats are free</source>
+        <translation type="unfinished"></translation>
+    </message>
+    <message>
+        <source>No seat is free; one host waits</source>
+        <translation type="unfinished"></translation>
+    </message>
+    <message>
+        <source>No seat is free; {count} hosts wait</source>
+        <translation type="unfinished"></translation>
+    </message>
+    <message>
+        <source>No seat is free</source>
+        <translation type="unfinished"></translation>
+    </message>
+    <message>
+        <source>No word from the network</source>
+        <translation type="unfinished"></translation>
+    </message>
+    <message>
+        <source>A coordinator answers only computers that hold a seat or are in line for one. If yours is new, send its host ID to whoever invited you; it asks again by itself. If it has a seat, check that this computer is online.</source>
+        <translation type="unfinished"></translation>
+    </message>
+    <message>
+        <source>Region {region} keeps a seat for {models} until {date}. Take it, and work arrives within seconds; let it lapse, and it goes to the next in line.</source>
+        <translation type="unfinished"></translation>
+    </message>
+    <message>
+        <source>A seat is offered to you</source>
+        <translation type="unfinished"></translation>
+    </message>
+    <message>
+        <source>In region {region}, for {models}.</source>
+        <translation type="unfinished"></translation>
+    </message>
+    <message>
+        <source>You hold a seat</source>
+        <translation type="unfinished"></translation>
+    </message>
+    <message>
+        <source>{region}: {contact}</source>
+        <translation type="unfinished"></translation>
+    </message>
+    <message>
+        <source>A computer is put in line by the network&apos;s operators, by its host ID. Send yours to whoever invited you, or to a region:</source>
+        <translation type="unfinished"></translation>
+    </message>
+    <message>
+        <source>A computer is put in line by the network&apos;s operators, by its host ID. Send yours to whoever invited you.</source>
+        <translation type="unfinished"></translation>
+    </message>
+    <message>
+        <source>No seat, and not in line yet</source>
+        <translation type="unfinished"></translation>
+    </message>
+    <message>
+        <source>{model} in {region}: place {place}, since {date}.</source>
+        <translation type="unfinished"></translation>
+    </message>
+    <message>
+        <source>When a seat is free for you it is kept for some days, and this window tells you. Leave the host running, or look in now and then.</source>
+        <translation type="unfinished"></translation>
+    </message>
+    <message>
+        <source>In line for a seat</source>
+        <translation type="unfinished"></translation>
+    </message>
+    <message>
+        <source>no model of the catalogue</source>
+        <translation type="unfinished"></translation>
+    </message>
+    <message>
+        <source>As the network&apos;s coordinator tells it. Choose the charter&apos;s folder in Settings to have it compared with what the stewards signed.</source>
+        <translation type="unfinished"></translation>
+    </message>
+    <message>
+        <source>Not what the stewards signed: {names}. Do not serve it, and tell the network&apos;s operators; or the charter&apos;s folder here is of another day.</source>
+        <translation type="unfinished"></translation>
+    </message>
+    <message>
+        <source>Compared with the signed charter: files, classes and licences are the same.</source>
+        <translation type="unfinished"></translation>
+    </message>
+    <message>
+        <source>Take the seat</source>
+        <translation type="unfinished"></translation>
+    </message>
+    <message>
+        <source>Copy the host ID</source>
+        <translation type="unfinished"></translation>
+    </message>
+    <message>
+        <source>Ask again</source>
+        <translation type="unfinished"></translation>
+    </message>
+    <message>
+        <source>Decline it</source>
+        <translation type="unfinished"></translation>
+    </message>
+    <message>
+        <source>Leave the line</source>
+        <translation type="unfinished"></translation>
+    </message>
+    <message>
+        <source>The seat is yours.</source>
+        <translation type="unfinished"></translation>
+    </message>
+    <message>
+        <source>This host is not in line there any more.</source>
+        <translation type="unfinished"></translation>
+    </message>
+    <message>
+        <source>Models of the network</source>
+        <translation type="unfinished"></translation>
+    </message>
+    <message>
+        <source>{network}, version {version} of its catalogue.</source>
+        <translation type="unfinished"></translation>
+    </message>
+    <message>
+        <source>Recommended</source>
+        <translation type="unfinished"></translation>
+    </message>
+    <message>
+        <source>Get and load</source>
+        <translation type="unfinished"></translation>
+    </message>
+    <message>
+        <source>On this computer</source>
         <translation type="unfinished"></translation>
     </message>
 </context>
@@ -1618,6 +1869,14 @@
         <translation type="unfinished"></translation>
     </message>
     <message>
+        <source>A seat is offered to you</source>
+        <translation type="unfinished"></translation>
+    </message>
+    <message>
+        <source>Take it on the page Overview, until {date}.</source>
+        <translation type="unfinished"></translation>
+    </message>
+    <message>
         <source>Open PeerLLM</source>
         <translation type="unfinished"></translation>
     </message>
@@ -1694,6 +1953,10 @@
     </message>
     <message>
         <source>no prices of models are in it</source>
+        <translation type="unfinished"></translation>
+    </message>
+    <message>
+        <source>this is the charter of another network than the one you were invited to: its root has the SHA-256 {found}, the invitation says {wanted}</source>
         <translation type="unfinished"></translation>
     </message>
 </context>

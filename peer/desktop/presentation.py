@@ -2,9 +2,11 @@
 
 from dataclasses import dataclass
 from datetime import datetime
+from pathlib import Path
 from typing import Final, Literal
 
 from peerllm.overlay.account_messages import Account
+from peerllm.overlay.catalogue_messages import Catalogue
 from peerllm.overlay.messages import SeatPause
 from peerllm.peer.control_api import ModelStatus, Status
 from peerllm.peer.desktop.state import (
@@ -264,7 +266,8 @@ def notice(before: HostState | None, after: HostState, now_us: int) -> Notice | 
     if after.status.seat_pause is not None and before.status.seat_pause is None:
         shown = _paused_by_network(after.status.seat_pause)
         return Notice(shown.title, shown.detail)
-    if told := _account_notice(before.account, after.account):
+    told = _account_notice(before.account, after.account)
+    if told := told or _offer_notice(before.catalogue, after.catalogue):
         return told
     were_well = {model.name for model in before.status.models if not _is_down(model)}
     for model in after.status.models:
@@ -292,6 +295,19 @@ def _account_notice(before: Account | None, after: Account | None) -> Notice | N
     return None
 
 
+def _offer_notice(before: Catalogue | None, after: Catalogue | None) -> Notice | None:
+    """A seat that is kept for this host, and was not before."""
+    known = {place.region for place in before.places if place.offered_until_us} if before else set()
+    offered = [place for place in after.places if place.offered_until_us] if after else []
+    if not offered or {place.region for place in offered} <= known:
+        return None
+    until = datetime.fromtimestamp(offered[0].offered_until_us / 1e6).strftime("%d %B %Y")
+    return Notice(
+        tr("Tray", "A seat is offered to you"),
+        tr("Tray", "Take it on the page Overview, until {date}.").format(date=until),
+    )
+
+
 def _is_down(model: ModelStatus) -> bool:
     return model.engine.state == "unavailable"
 
@@ -306,6 +322,14 @@ def size(count: int) -> str:
     if count >= 1_000_000_000:
         return f"{count / 1e9:.1f} GB"
     return f"{-(-count // 1_000_000)} MB"
+
+
+def shown_path(path: Path) -> str:
+    """A path as its owner writes it: from the home folder on where it lies there."""
+    try:
+        return str(Path("~") / path.relative_to(Path.home()))
+    except (ValueError, RuntimeError):
+        return str(path)
 
 
 def amount(value: float, currency: str) -> str:

@@ -1,13 +1,19 @@
-"""The public price list out of what `peerllm charter show --json` verified and printed."""
+"""Price list and catalogue out of what `peerllm charter show --json` verified and printed."""
 
+import hashlib
 from collections.abc import Mapping
-from typing import Annotated
+from pathlib import Path
+from typing import Annotated, Final
 
 import msgspec
 from msgspec import Meta
 
 from peerllm.peer.desktop.money import Price
 from peerllm.peer.desktop.state import parsed
+from peerllm.peer.desktop.strings import tr
+
+# Where a charter's folder keeps the root that all its signatures go back to.
+ROOT_FILE: Final = "metadata/1.root.json"
 
 _NanoUsd = Annotated[int, Meta(ge=0, le=10**18)]
 
@@ -29,6 +35,8 @@ class _Tariff(msgspec.Struct, frozen=True):
 class _Model(msgspec.Struct, frozen=True):
     sha256: Annotated[str, Meta(pattern="^[0-9a-f]{64}$")]
     model_class: str = ""
+    context_tokens: int = 0
+    license: str = ""
 
 
 class _Catalogue(msgspec.Struct, frozen=True):
@@ -61,6 +69,37 @@ def prices_of(printed: bytes) -> Mapping[str, Price]:
         if offers:
             found[model.sha256] = max(offers, key=_worth)
     return found
+
+
+def signed_models(printed: bytes) -> Mapping[str, tuple[str, str, int, str]]:
+    """Digest, class, context and licence of the signed catalogue's models, by name."""
+    charter = parsed(printed, _Charter)
+    if charter is None:
+        return {}
+    return {
+        name: (model.sha256, model.model_class, model.context_tokens, model.license)
+        for name, model in charter.catalogue.models.items()
+    }
+
+
+def root_fault(folder: Path, root_digest: str) -> str:
+    """Why a charter's folder is not of the network one was invited to; "" when it is.
+
+    An invitation without a root's digest ("") says nothing of the charter.
+    """
+    if not root_digest:
+        return ""
+    try:
+        found = hashlib.sha256((folder / ROOT_FILE).read_bytes()).hexdigest()
+    except OSError as error:
+        return error.strerror or ""
+    if found == root_digest:
+        return ""
+    return tr(
+        "Window",
+        "this is the charter of another network than the one you were invited to: its root has "
+        "the SHA-256 {found}, the invitation says {wanted}",
+    ).format(found=f"{found[:12]}…", wanted=f"{root_digest[:12]}…")
 
 
 def _worth(price: Price) -> int:

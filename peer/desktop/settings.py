@@ -28,6 +28,8 @@ class DesktopSettings(msgspec.Struct, frozen=True, kw_only=True):
     notifications: bool = True
     # The network's signed promises, whose price list an estimate is made from.
     charter_directory: Annotated[str, Meta(max_length=4096)] = ""
+    # The SHA-256 of that charter's root, when the invitation named it.
+    charter_root: Annotated[str, Meta(pattern=r"\A(?:[0-9a-f]{64})?\Z")] = ""
 
     def __repr__(self) -> str:
         return f"DesktopSettings(theme={self.theme!r})"

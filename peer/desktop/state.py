@@ -8,6 +8,7 @@ import msgspec
 from msgspec import Meta
 
 from peerllm.overlay.account_messages import Account
+from peerllm.overlay.catalogue_messages import Catalogue
 from peerllm.peer.control_api import LogLines, Status
 from peerllm.peer.earnings import Earnings
 from peerllm.peer.model_fetch_api import FetchStatus
@@ -82,6 +83,8 @@ class HostSeen:
     tokens_per_second: float = 0.0
     # What the coordinator told of it; None while it has not.
     account: Account | None = None
+    # What it told of the network's models and of this host's place; None while it has not.
+    catalogue: Catalogue | None = None
 
 
 HostState = NoHost | Gone | OtherRelease | NotAdmitted | Unreadable | HostSeen

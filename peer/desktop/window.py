@@ -1,7 +1,9 @@
 """The window: a sidebar, one page at a time, and a line that says what came of a click."""
 
 import time
+from collections.abc import Mapping
 from functools import partial
+from pathlib import Path
 from typing import Final, Protocol
 
 from PySide6.QtCore import QSize, Qt, QTimer
@@ -22,6 +24,7 @@ from peerllm.peer.desktop.desk import Desk
 from peerllm.peer.desktop.errand import Errand
 from peerllm.peer.desktop.first_run import FirstRun
 from peerllm.peer.desktop.icons import line_icon, sign_icon
+from peerllm.peer.desktop.money import Price
 from peerllm.peer.desktop.pages.activity_page import ActivityPage
 from peerllm.peer.desktop.pages.chat_page import ChatPage
 from peerllm.peer.desktop.pages.limits_page import LimitsPage
@@ -29,7 +32,12 @@ from peerllm.peer.desktop.pages.models_page import ModelsPage
 from peerllm.peer.desktop.pages.overview_page import OverviewPage
 from peerllm.peer.desktop.pages.settings_page import SettingsPage
 from peerllm.peer.desktop.presentation import headline
-from peerllm.peer.desktop.price_list import prices_of
+from peerllm.peer.desktop.price_list import (
+    ROOT_FILE,
+    prices_of,
+    root_fault,
+    signed_models,
+)
 from peerllm.peer.desktop.state import HostState
 from peerllm.peer.desktop.strings import tr
 from peerllm.peer.desktop.style import apply_style
@@ -241,17 +249,24 @@ class Window(QMainWindow):
 
     def _read_prices(self) -> None:
         folder = self._desk.settings.charter_directory
+        fault = root_fault(Path(folder), self._desk.settings.charter_root) if folder else ""
+        if fault:
+            self._know_charter(b"")
+            unusable = tr("Window", "{folder}: {why}")
+            self.settings.show_prices(unusable.format(folder=folder, why=fault), well=False)
+            return
         if not folder:
-            self.overview.prices = {}
+            self._know_charter(b"")
             none = tr("Window", "None chosen: earnings are not estimated.")
             self.settings.show_prices(none, well=True)
             return
-        errand = Errand(["charter", "show", "--json", "--", folder], self)
+        # The root is named, though it is the folder's own: a note about that would stand in the
+        # output, which is read as JSON.
+        root = f"--root={Path(folder) / ROOT_FILE}"
+        errand = Errand(["charter", "show", "--json", root, "--", folder], self)
 
         def on_end(well: bool, word: str) -> None:
-            found = prices_of(errand.output.encode()) if well else {}
-            self.overview.prices = dict(found)
-            self.overview.refresh()
+            found = self._know_charter(errand.output.encode() if well else b"")
             known = tr("Window", "{folder}: verified, prices of {count} models.")
             unusable = tr("Window", "{folder}: {why}")
             why = word if not well else tr("Window", "no prices of models are in it")
@@ -263,6 +278,15 @@ class Window(QMainWindow):
 
         errand.ended.connect(on_end)
         errand.start()
+
+    def _know_charter(self, printed: bytes) -> Mapping[str, Price]:
+        """Go by this charter as it was printed, or by none; gives its prices."""
+        found = prices_of(printed)
+        self.overview.prices = dict(found)
+        self.overview.refresh()
+        self.models.network.signed = signed_models(printed)
+        self.models.refresh()
+        return found
 
     def closeEvent(self, event: QCloseEvent) -> None:  # noqa: N802 - Qt's
         """With a tray icon the program stays there; else it ends. The host goes on either way."""

@@ -7,7 +7,6 @@ from functools import partial
 from pathlib import Path
 
 import msgspec
-import psutil
 from PySide6.QtGui import QShowEvent
 from PySide6.QtWidgets import (
     QApplication,
@@ -20,7 +19,9 @@ from PySide6.QtWidgets import (
 )
 
 from peerllm.peer.catalogue import CatalogueModel, LocalCatalogue
+from peerllm.peer.catalogue_shown import CatalogueShown, catalogue_shown, machine_of
 from peerllm.peer.control_api import ModelRequest
+from peerllm.peer.desktop.catalogue_view import NetworkRow
 from peerllm.peer.desktop.desk import Desk
 from peerllm.peer.desktop.models_view import (
     ModelRow,
@@ -29,6 +30,8 @@ from peerllm.peer.desktop.models_view import (
     model_rows,
     unload_warning,
 )
+from peerllm.peer.desktop.network_models import NetworkModels, StandingCard
+from peerllm.peer.desktop.presentation import shown_path
 from peerllm.peer.desktop.state import HostSeen, HostState
 from peerllm.peer.desktop.strings import tr
 from peerllm.peer.desktop.widgets import (
@@ -45,6 +48,7 @@ from peerllm.peer.desktop.widgets import Dot as _Dot
 from peerllm.peer.errors import PeerError
 from peerllm.peer.measurements import Measurement, Measurements
 from peerllm.peer.model_fetch_api import RUNNING, FetchRequest, FetchStatus
+from peerllm.peer.model_fit import Machine
 from peerllm.peer.models import EMBEDDED_MODEL
 
 
@@ -64,30 +68,46 @@ class ModelsPage(Page):
         self._busy: dict[str, str] = {}
         self._fault = ""
         self._disk = label("", "muted")
+        self.standing = StandingCard(desk, also_with_seat=True)
+        self.network = NetworkModels(desk, self._get)
+        # The digest of a model to load once it has been fetched.
+        self._then_load = ""
+        self.body.addWidget(self.standing)
         self.body.addLayout(self._list)
         self.body.addWidget(self._disk)
+        self.body.addWidget(self._progress())
+        self.body.addWidget(self.network)
         self.body.addWidget(self._more())
         self.body.addStretch(1)
 
-    def _more(self) -> Card:
-        card = Card(tr("Models", "Add a model"))
-        self.wanted = QLineEdit()
-        self.wanted.setPlaceholderText(tr("Models", "Name in the network's catalogue, or SHA-256"))
-        self.fetch_button = button(tr("Models", "Get it from other hosts"), "primary", self._fetch)
-        self.wanted.returnPressed.connect(self._fetch)
-        card.body.addLayout(field(tr("Models", "From the network"), self.wanted))
+    def _progress(self) -> Card:
+        self._progress_card = card = Card(tr("Models", "Download"))
         self.stop_fetch = button(tr("Models", "Stop"), "plain", lambda: desk_stop_fetch(self._desk))
-        self.file_button = button(tr("Models", "Add a GGUF file …"), "plain", self._choose_file)
-        self.bundled_button = button(
-            tr("Models", "Add the small model that came with PeerLLM"), "link", self._add_bundled
-        )
-        card.body.addLayout(row(self.fetch_button, self.stop_fetch, self.file_button, None))
-        card.body.addLayout(row(self.bundled_button, None))
+        self.go_on_button = button(tr("Models", "Go on"), "plain", self._go_on)
         self.fetch_line = label("", "muted")
         self.fetch_bar = QProgressBar()
         self.fetch_bar.setAccessibleName(tr("Models", "Progress of the download"))
         card.body.addWidget(self.fetch_line)
         card.body.addWidget(self.fetch_bar)
+        card.body.addLayout(row(self.stop_fetch, self.go_on_button, None))
+        return card
+
+    def _more(self) -> Card:
+        card = Card(tr("Models", "Add another model"))
+        self.wanted = QLineEdit()
+        self.wanted.setPlaceholderText(tr("Models", "Name in the network's catalogue, or SHA-256"))
+        self.fetch_button = button(tr("Models", "Get it from other hosts"), "primary", self._fetch)
+        self.wanted.returnPressed.connect(self._fetch)
+        card.body.addLayout(field(tr("Models", "From the network"), self.wanted))
+        self.file_button = button(tr("Models", "Add a GGUF file …"), "plain", self._choose_file)
+        self.bundled_button = button(
+            tr("Models", "Add the small model that came with PeerLLM"), "link", self._add_bundled
+        )
+        card.body.addLayout(row(self.fetch_button, self.file_button, None))
+        card.body.addLayout(row(self.bundled_button, None))
+        self.add_line = label("", "muted")
+        self.add_line.hide()
+        card.body.addWidget(self.add_line)
         return card
 
     def show_state(self, state: HostState) -> None:
@@ -95,7 +115,8 @@ class ModelsPage(Page):
         fetch = state.fetch if isinstance(state, HostSeen) else FetchStatus(state="none")
         line, percent = fetch_line(fetch)
         self.fetch_line.setText(line)
-        self.fetch_line.setVisible(bool(line))
+        self._progress_card.setVisible(bool(line))
+        self.go_on_button.setVisible(fetch.state in {"stopped", "failed"})
         self.fetch_bar.setVisible(percent >= 0)
         self.fetch_bar.setValue(max(0, percent))
         self.stop_fetch.setVisible(fetch.state in RUNNING)
@@ -103,6 +124,9 @@ class ModelsPage(Page):
         self.fetch_button.setToolTip(
             "" if isinstance(state, HostSeen) else tr("Models", "Start the host first.")
         )
+        self.standing.show_state(state)
+        self._after_fetch(fetch)
+        self._get_what_was_chosen(state)
         if self.isVisible():
             self._refresh(state)
 
@@ -132,11 +156,18 @@ class ModelsPage(Page):
             except (PeerError, OSError):
                 return None
 
+        machine = machine_of(
+            self._desk.data_directory,
+            catalogue,
+            measured,
+            held_bytes=_loaded_bytes(state, catalogue),
+        )
+        self._show_network(state, machine, frozenset(catalogue))
         rows = model_rows(
             catalogue,
             served,
             measured,
-            int(psutil.virtual_memory().available) + _loaded_bytes(state, catalogue),
+            machine.memory_bytes,
             is_running=isinstance(state, HostSeen),
         )
         before, self._rows = self._rows, rows
@@ -150,6 +181,28 @@ class ModelsPage(Page):
             # Free memory changes all the time, and is worth no new card.
             if replace(old, fit="") != replace(new, fit=""):
                 self._renew(place)
+
+    def _show_network(self, state: HostState, machine: Machine, here: frozenset[str]) -> None:
+        """The network's models beside this computer, as far as the coordinator has told them."""
+        told = state.catalogue if isinstance(state, HostSeen) else None
+        shown: CatalogueShown | None = None
+        unknown = tr("Models", "Start the host to see what the network has.")
+        if isinstance(state, HostSeen):
+            unknown = tr(
+                "Models",
+                "Not known yet: the network's coordinator has not been reached, or is of a release "
+                "that does not tell.",
+            )
+            if told is not None:
+                shown = catalogue_shown(
+                    told,
+                    machine,
+                    told_at_us=state.status.catalogue_told_at_us,
+                    here=here,
+                    host=state.status.peer_id,
+                )
+        fetching = isinstance(state, HostSeen) and state.fetch.state in RUNNING
+        self.network.show_catalogue(shown, unknown, is_fetching=fetching)
 
     def _renew(self, place: int) -> None:
         """Make one card anew."""
@@ -259,7 +312,7 @@ class ModelsPage(Page):
         question = tr(
             "Models",
             "{name} leaves the list. Its file of {path} stays unless you also delete it.",
-        ).format(name=found.name, path=found.path)
+        ).format(name=found.name, path=shown_path(Path(found.path)))
         box = QMessageBox(self.window())
         box.setWindowTitle(tr("Models", "Remove {name}?").format(name=found.name))
         box.setText(question)
@@ -292,21 +345,56 @@ class ModelsPage(Page):
 
     def add_file(self, path: Path) -> None:
         """Enter a file of this machine into the catalogue."""
-        self.fetch_line.setText(tr("Models", "Reading {name} …").format(name=path.name))
-        self.fetch_line.show()
+        self.add_line.setText(tr("Models", "Reading {name} …").format(name=path.name))
+        self.add_line.show()
         self._desk.run(["model", "add", "--", str(path)], self._on_added)
 
     def _add_bundled(self) -> None:
         self._desk.run(["model", "add"], self._on_added)
 
     def _on_added(self, well: bool, word: str) -> None:
-        self.fetch_line.hide()
+        self.add_line.hide()
         self._desk.said.emit(word if not well else tr("Models", "The model was added."), not well)
         self.refresh()
 
+    def _get(self, wanted: NetworkRow) -> None:
+        """Fetch a model of the network, and load it once it is here and checked."""
+        self.get(wanted.digest)
+
+    def get(self, digest: str) -> None:
+        """Fetch the file with this SHA-256, and load it once it is here and checked."""
+        self._then_load = digest
+        self._begin_fetch(digest)
+
+    def _get_what_was_chosen(self, state: HostState) -> None:
+        """A model chosen in the first run is fetched once the network has welcomed the host."""
+        digest = self._desk.wanted_model
+        if digest and isinstance(state, HostSeen) and state.status.connected:
+            self._desk.wanted_model = ""
+            self.get(digest)
+
+    def _go_on(self) -> None:
+        state = self._desk.link.state
+        if isinstance(state, HostSeen):
+            self._begin_fetch(state.fetch.wanted)
+
+    def _after_fetch(self, fetch: FetchStatus) -> None:
+        if not self._then_load or fetch.digest != self._then_load or fetch.state != "complete":
+            return
+        digest, self._then_load = self._then_load, ""
+        done = tr("Models", "{name} is here and checked, and is being loaded.")
+        self._desk.ask(
+            "POST", "/v1/models/load", ModelRequest(model=digest), done.format(name=fetch.name)
+        )
+        self.refresh()
+
     def _fetch(self) -> None:
+        self._then_load = ""
+        self._begin_fetch(self.wanted.text().strip())
+
+    def _begin_fetch(self, wanted: str) -> None:
         try:
-            request = msgspec.convert({"model": self.wanted.text().strip()}, FetchRequest)
+            request = msgspec.convert({"model": wanted}, FetchRequest)
         except msgspec.ValidationError:
             self._desk.said.emit(
                 tr("Models", "A model's name has 1 to 128 characters and no spaces."), True

@@ -12,6 +12,7 @@ from peerllm.peer.desktop.account_view import Fact
 from peerllm.peer.desktop.days_chart import DaysChart
 from peerllm.peer.desktop.desk import Desk
 from peerllm.peer.desktop.money import Price
+from peerllm.peer.desktop.network_models import StandingCard
 from peerllm.peer.desktop.overview_view import Overview, Tile, overview
 from peerllm.peer.desktop.presentation import Headline, headline
 from peerllm.peer.desktop.state import HostSeen, HostState
@@ -65,6 +66,8 @@ class OverviewPage(Page):
         card.body.addSpacing(6)
         card.body.addLayout(row(self.main_button, self.pause_button, self.stop_button, None))
         self.body.addWidget(card)
+        self.standing = StandingCard(desk, also_with_seat=False)
+        self.body.addWidget(self.standing)
         self._tiles = [_TileCard() for _ in range(_TILES)]
         grid = QGridLayout()
         grid.setSpacing(16)
@@ -103,6 +106,7 @@ class OverviewPage(Page):
         self._detail.setText(shown.detail)
         self.main_button.setText(shown.button)
         self.main_button.setVisible(bool(shown.button))
+        self.standing.show_state(state)
         is_up = isinstance(state, HostSeen) and state.status.state != "draining"
         self.stop_button.setVisible(is_up)
         self.pause_button.setVisible(is_up and shown.action == "pause")

@@ -17,7 +17,7 @@ from peerllm.peer.desktop.money import (
     read_price,
     read_watts,
 )
-from peerllm.peer.desktop.presentation import amount
+from peerllm.peer.desktop.presentation import amount, shown_path
 from peerllm.peer.desktop.settings import network_address
 from peerllm.peer.desktop.state import HostSeen, HostState
 from peerllm.peer.desktop.strings import tr
@@ -245,7 +245,7 @@ class SettingsPage(Page):
                 facts.format(
                     coordinator=state.status.coordinator,
                     software=state.status.software,
-                    folder=self._desk.data_directory,
+                    folder=shown_path(self._desk.data_directory),
                 )
             )
             rate = max((m.engine.tokens_per_second_milli for m in state.status.models), default=0)
@@ -254,7 +254,9 @@ class SettingsPage(Page):
                 self.power.say(sentence)
         else:
             self._facts.setText(
-                tr("Settings", "State in {folder}").format(folder=self._desk.data_directory)
+                tr("Settings", "State in {folder}").format(
+                    folder=shown_path(self._desk.data_directory)
+                )
             )
         shown = self._peer_id or tr("Settings", "made when the host first starts")
         self._id.setText(shown)

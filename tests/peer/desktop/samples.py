@@ -16,6 +16,13 @@ from peerllm.overlay.account_messages import (
     RegionTold,
     Release,
 )
+from peerllm.overlay.catalogue_messages import (
+    Catalogue,
+    ModelTold,
+    PlaceInLine,
+    RegionOfHosts,
+    SeatHeld,
+)
 from peerllm.peer.control_api import EngineStatus, ModelStatus, Status, WorkStatus
 from peerllm.peer.desktop.state import Ending, HostSeen
 from peerllm.peer.earnings import DayOfWork, Earnings
@@ -173,3 +180,72 @@ def account(**changes: Any) -> Account:
         region=REGION,
     )
     return msgspec.structs.replace(whole, **changes)
+
+
+def network_model(name: str, number: int, **changes: Any) -> ModelTold:
+    facts: dict[str, Any] = {
+        "name": name,
+        "digest": bytes([number]) * 32,
+        "model_class": "small",
+        "context_tokens": 8192,
+        "license": "Apache-2.0",
+        "embedded": False,
+        "file_bytes": 386_000_000,
+        "cache_bytes_per_token": 40_960,
+        "free_seats": 3,
+        "waiting": 0,
+    }
+    return ModelTold(**{**facts, **changes})
+
+
+EMBEDDED = network_model(
+    EMBEDDED_MODEL.name,
+    0,
+    digest=EMBEDDED_MODEL.digest,
+    embedded=True,
+    file_bytes=98_362_432,
+    cache_bytes_per_token=23_040,
+)
+MIDDLE = network_model("smollm2-360m-instruct", 1)
+HUGE = network_model(
+    "mixtral-8x22b-instruct",
+    2,
+    model_class="large",
+    context_tokens=65_536,
+    file_bytes=68_719_000_000,
+    cache_bytes_per_token=229_376,
+    free_seats=1,
+    waiting=4,
+)
+APPROVED = network_model(
+    "phi-4-mini-instruct",
+    3,
+    model_class="medium",
+    license="MIT",
+    file_bytes=0,
+    cache_bytes_per_token=0,
+    free_seats=0,
+)
+
+
+def catalogue(**changes: Any) -> Catalogue:
+    whole = Catalogue(
+        as_of_us=NOW_US,
+        network="Example network",
+        version=3,
+        models=[EMBEDDED, MIDDLE, HUGE, APPROVED],
+        regions=[RegionOfHosts(name="north", contact="north@example.org", takes_hosts=True)],
+        seat=SeatHeld(region="north", digests=[EMBEDDED_MODEL.digest]),
+        places=[],
+    )
+    return msgspec.structs.replace(whole, **changes)
+
+
+def place_in_line(number: int = 2, offered_until_us: int = 0) -> PlaceInLine:
+    return PlaceInLine(
+        region="north",
+        digest=EMBEDDED_MODEL.digest,
+        place=number,
+        since_us=NOW_US - 9 * DAY_US,
+        offered_until_us=offered_until_us,
+    )

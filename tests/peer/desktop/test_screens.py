@@ -13,7 +13,9 @@ from typing import Any
 import pytest
 
 from peerllm.peer.catalogue import LocalCatalogue
+from peerllm.peer.catalogue_shown import CatalogueShown, catalogue_shown
 from peerllm.peer.measurements import Measurement, Measurements
+from peerllm.peer.model_fit import Machine
 from peerllm.peer.models import EMBEDDED_MODEL
 
 pytest.importorskip(
@@ -43,7 +45,18 @@ from peerllm.peer.desktop.settings import DesktopSettings, Theme
 from peerllm.peer.desktop.style import choose_font
 from peerllm.peer.desktop.window import Window
 from peerllm.peer.receipt_book import Receipts
-from tests.peer.desktop.samples import ADDRESS, DIGEST, account, earnings, receipt, seen
+from tests.peer.desktop.samples import (
+    ADDRESS,
+    DIGEST,
+    HOST,
+    NOW_US,
+    account,
+    catalogue,
+    earnings,
+    place_in_line,
+    receipt,
+    seen,
+)
 
 PAGES = ("overview", "models", "limits", "activity", "chat", "settings")
 # So high that the longest page needs no scroll bar.
@@ -51,8 +64,11 @@ LONG_PAGE = 1_300
 
 
 @pytest.fixture(scope="module")
-def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    found = tmp_path_factory.mktemp("host")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    # In a home of its own, so that pictures show where a host's state lies, and no test's folder.
+    home = tmp_path_factory.mktemp("home")
+    found = home / ".local" / "share" / "peerllm"
+    found.mkdir(parents=True)
     LocalCatalogue(found).add_embedded()
     figures = Measurement(
         threads=1,
@@ -64,7 +80,9 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
         hardware="h",
     )
     Measurements(found).remember(EMBEDDED_MODEL.digest, figures)
-    return found
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(Path, "home", lambda: home)
+        yield found
 
 
 @pytest.fixture(params=["light", "dark"])
@@ -86,6 +104,7 @@ def window(application: Any, folder: Path, request: pytest.FixtureRequest) -> It
         earnings=earnings(datetime.now(UTC)),
         receipts=Receipts(receipts=[receipt(number) for number in range(7)]),
         account=account(),
+        catalogue=catalogue(),
     )
     found.overview.prices = {DIGEST: Price(10_000_000, 40_000_000, 9_500)}
     found.show_state(link.state)
@@ -110,7 +129,7 @@ def test_every_page_is_drawn_whole(window: Window, until: Callable[..., None]) -
         draw(window, f"{name}-{theme}")
     check_named(window)
     window.resize(window.width(), LONG_PAGE)
-    for name in ("overview", "limits", "activity", "settings"):
+    for name in ("overview", "models", "limits", "activity", "settings"):
         window.show_page(PAGES.index(name))
         settle(until)
         draw(window, f"{name}-long-{theme}")
@@ -132,16 +151,32 @@ def test_every_step_of_the_first_run_is_drawn_whole(
     assert steps is not None
     check_named(steps)
     steps.invitation.coordinator.setText(ADDRESS)
-    for place in range(6):
-        until(lambda place=place: steps.step == place, "the step")
+    for number in range(6):
+        until(lambda number=number: steps.step == number, "the step")
         # The command that tells it takes a second.
-        if place == 1 and theme == "light":
+        if number == 1 and theme == "light":
             until(steps.invitation.copy_button.isEnabled, "the host's id")
+        if number == 2:
+            # Nobody answers at that address: what a coordinator would tell is given by hand.
+            until(lambda: steps.choice._errand is None, "the coordinator that is not there")
+            assert "not known yet" in steps.choice.network.text()
+            settle(until)
+            check_whole(steps)
+            steps.choice.take(shown_at_first())
         settle(until)
         check_whole(steps)
-        draw(window, f"first-run-{place + 1}-{theme}")
-        if place < 5:
+        draw(window, f"first-run-{number + 1}-{theme}")
+        if number < 5:
             steps.forward()
+
+
+def shown_at_first() -> CatalogueShown:
+    """What a computer in line is told, on one with eight gigabytes free."""
+    told = catalogue(seat=None, places=[place_in_line()])
+    machine = Machine(memory_bytes=8_000_000_000, disk_bytes=90_000_000_000)
+    return catalogue_shown(
+        told, machine, told_at_us=NOW_US, here=frozenset({DIGEST}), host=HOST.peer_id
+    )
 
 
 def settle(until: Callable[..., None]) -> None:
