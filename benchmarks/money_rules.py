@@ -11,13 +11,14 @@ above its quote, and nobody is paid without a receipt.
 import sys
 import time
 from collections import Counter
+from datetime import UTC, datetime
 from fractions import Fraction
 from random import Random
 
 import msgspec
 
 from peerllm.charter.defaults import first_tariff
-from peerllm.charter.tariff import Tariff, TokenPrice, tariff_faults
+from peerllm.charter.tariff import IndexReading, Tariff, TokenPrice, tariff_faults
 from peerllm.charter.tariff_rule import DAY_US, adjustment_faults, next_tariff
 from peerllm.coordinator.ledger import Reservation, charge_transfers
 from peerllm.coordinator.price_list import PriceList
@@ -62,7 +63,10 @@ def random_tariff(draw: Random, starts_at_us: int) -> Tariff:
 def moved(draw: Random, old: Tariff) -> Tariff:
     """The tariff after a move that the rule lets through, or the old one."""
     starts = old.valid_from_us + draw.randrange(30, 200) * DAY_US
-    new = next_tariff(old, {"electricity": draw.randrange(80_000, 125_000)}, starts)
+    published = datetime.fromtimestamp((starts - 30 * DAY_US) // 10**6, UTC).date()
+    reading = IndexReading(published=published.isoformat(), address="drawn at random")
+    values = {"electricity": draw.randrange(80_000, 125_000)}
+    new = next_tariff(old, values, starts, {"electricity": reading})
     allowed = not adjustment_faults(old, new, starts - 30 * DAY_US)
     assert not list(tariff_faults(new))
     return new if allowed else old

@@ -1,7 +1,7 @@
 """The command line of prices: offline, from the charter's public folder alone."""
 
-from collections.abc import Callable
-from datetime import UTC, datetime, timedelta
+from collections.abc import Callable, Mapping
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Annotated, Final
 
@@ -27,22 +27,28 @@ from peerllm.charter.command_options import (
     reckoned,
     refusals,
 )
-from peerllm.charter.documents import write_document
+from peerllm.charter.drafts import FOUNDING, PROPOSAL, read_draft
 from peerllm.charter.errors import Malformed
-from peerllm.charter.folder import put_file
 from peerllm.charter.forecast import forecast as forecast_of
 from peerllm.charter.forecast import read_profile
+from peerllm.charter.index_readings import (
+    by_index,
+    reading_sentence,
+    require_source,
+)
 from peerllm.charter.loading import Charter
 from peerllm.charter.money_text import change, usd
+from peerllm.charter.price_adjust_commands import SourceFiles, adjust
 from peerllm.charter.spelling import percent
 from peerllm.charter.store import load_charter
 from peerllm.charter.tariff import (
     STANDARD_TIER,
     TOKENS_PER_PRICE,
     PastPrices,
+    Tariff,
     TokenPrice,
 )
-from peerllm.charter.tariff_rule import NOTICE_DAYS, adjustment_faults, next_tariff
+from peerllm.charter.tariff_rule import NOTICE_DAYS
 
 price_app = typer.Typer(
     name="price",
@@ -148,21 +154,38 @@ def quote(
         )
 
 
-@_command("explain charter", "explain charter --json")
-def explain(folder: Folder, root: RootFile = None, as_json: AsJson = False, at: At = None) -> None:
-    """Work every price out again from its base price and the indices, and compare."""
+@_command(
+    "explain charter",
+    "explain charter --source-file electricity=epm.pdf",
+    "explain draft --json",
+)
+def explain(
+    folder: Annotated[Path, typer.Argument(help="Public folder of the network, or a draft.")],
+    source_file: SourceFiles = None,
+    root: RootFile = None,
+    as_json: AsJson = False,
+    at: At = None,
+) -> None:
+    """Work every price out again from its base price and the indices, and compare.
+
+    With --source-file also whether a document that you hold is the one that an index was read from.
+    """
     with refusals():
-        charter = _charter(folder, root, reckoned(at))
-        calculation = calculation_of(charter.tariff)
-        name = calculation_file(charter.tariff)
-        published = charter.calculations.get(name)
-        agrees = published is None or published == calculation_bytes(charter.tariff)
+        tariff, calculations = _tariff(folder, root, at)
+        calculation = calculation_of(tariff)
+        name = calculation_file(tariff)
+        published = calculations.get(name)
+        agrees = published is None or published == calculation_bytes(tariff)
+        sources = by_index(tariff.indices, "--source-file", source_file or [])
+        for index_name, path in sources.items():
+            require_source(index_name, tariff.indices[index_name], Path(path))
         if as_json:
             _print_json(
                 {
                     "calculation": calculation,
                     "published": published is not None,
                     "agrees": agrees,
+                    "sources": dict.fromkeys(sources, True),
                 }
             )
         else:
@@ -178,6 +201,11 @@ def explain(folder: Folder, root: RootFile = None, as_json: AsJson = False, at: 
                     f"{index.source} ({index.unit})",
                 )
             out.print(indices)
+            for index_name, index in sorted(calculation.indices.items()):
+                if index.reading is not None:
+                    typer.echo(reading_sentence(index_name, index.reading))
+            for index_name, path in sources.items():
+                typer.echo(f"{path} is the document that {index_name} was read from.")
             out.print(f"Factor: {calculation.factor_numerator}/{calculation.factor_denominator}")
             lines = Table("Price", "Base", "Before", "Now", "Move", title_justify="left")
             for line in calculation.prices:
@@ -200,59 +228,11 @@ def explain(folder: Folder, root: RootFile = None, as_json: AsJson = False, at: 
             raise typer.Exit(REFUSED)
 
 
-@_command(
-    "adjust charter --value electricity=106000 --out draft-documents",
-    "adjust charter --value electricity=106000 --from 2027-02-01 --out draft-documents",
-)
-def adjust(
-    folder: Folder,
-    value: Annotated[list[str], typer.Option("--value", help="NAME=VALUE of an index; repeat it.")],
-    out: Annotated[Path, typer.Option("--out", help="Folder for the documents of a proposal.")],
-    starts: Annotated[
-        datetime | None,
-        typer.Option("--from", formats=[_DATE], help="Day (UTC) from which the prices count."),
-    ] = None,
-    root: RootFile = None,
-    as_json: AsJson = False,
-    at: At = None,
-) -> None:
-    """Write the tariff that new index values make, with its calculation; refuse a forbidden one.
-
-    Nothing is signed: give the folder to `peerllm charter propose --documents`.
-    """
-    with refusals():
-        now = reckoned(at)
-        charter = _charter(folder, root, now)
-        # Notice counts from the seconding of the proposal: a week to come so far.
-        begins = (
-            starts.replace(tzinfo=UTC)
-            if starts is not None
-            else (now + timedelta(days=NOTICE_DAYS + 8)).replace(
-                hour=0, minute=0, second=0, microsecond=0
-            )
-        )
-        values = _index_values(charter, value)
-        new = next_tariff(charter.tariff, values, _us(begins))
-        raw = write_document(new)
-        faults = adjustment_faults(charter.tariff, new, _us(now))
-        if faults:
-            more = f" (and {len(faults) - 1} more faults)" if len(faults) > 1 else ""
-            raise Malformed(faults[0] + more)
-        put_file(out / calculation_file(new), calculation_bytes(new))
-        put_file(out / "tariff.json", raw)
-        if as_json:
-            _print_json(calculation_of(new))
-            return
-        typer.echo(
-            f"Tariff {new.version}, in force from {begins:%Y-%m-%d} on, is in {out}, with its"
-            f" calculation in {calculation_file(new)}."
-        )
-        for line in calculation_of(new).prices:
-            if line.before is not None:
-                typer.echo(
-                    f"  {line.tier} {line.model_class} {line.side}: {usd(line.before)} ->"
-                    f" {usd(line.after)} per million tokens ({change(line.before, line.after)})"
-                )
+_command(
+    "adjust charter --value electricity=106000 --published electricity=2026-11-20 --address"
+    " electricity=https://www.eia.gov/electricity/monthly/ --out draft-documents",
+    "adjust charter ... --source-file electricity=epm.pdf --from 2027-02-01 --out draft-documents",
+)(adjust)
 
 
 @_command(
@@ -304,6 +284,17 @@ def _charter(folder: Path, root: Path | None, now: datetime) -> Charter:
     )
 
 
+def _tariff(
+    folder: Path, root: Path | None, at: datetime | None
+) -> tuple[Tariff, Mapping[str, bytes]]:
+    """The tariff with the published calculations: in force, or what a draft would put in force."""
+    if (folder / PROPOSAL).exists() or (folder / FOUNDING).exists():
+        documents = read_draft(folder).version.documents
+        return documents.tariff, documents.calculations
+    charter = _charter(folder, root, reckoned(at))
+    return charter.tariff, charter.calculations
+
+
 def _in_force(charter: Charter, now: datetime) -> PastPrices:
     found = charter.tariff.in_force_at(_us(now))
     if found is None:
@@ -323,25 +314,6 @@ def _model_price(charter: Charter, model: str, tier: str, now: datetime) -> Toke
     if price is None:
         raise Malformed(f"tier {tier!r} has no price for class {entry.model_class!r}")
     return price
-
-
-def _index_values(charter: Charter, texts: list[str]) -> dict[str, int]:
-    values: dict[str, int] = {}
-    for name, number in (_index_value(charter, text) for text in texts):
-        if name in values:
-            raise Malformed(f"index {name!r} is given twice; give each its latest value once")
-        values[name] = number
-    return values
-
-
-def _index_value(charter: Charter, text: str) -> tuple[str, int]:
-    name, _, number = text.partition("=")
-    if name not in charter.tariff.indices:
-        known = ", ".join(sorted(charter.tariff.indices)) or "none"
-        raise Malformed(f"the tariff lists no index {name[:50]!r}; it lists: {known}")
-    if not (number.isascii() and number.isdigit() and len(number) <= 13):
-        raise Malformed(f"--value takes NAME=WHOLE NUMBER, not {text[:60]!r}")
-    return name, int(number)
 
 
 def _price_table(title: str, prices: PastPrices) -> Table:

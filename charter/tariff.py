@@ -5,6 +5,7 @@ hundredths of a percent is a whole number, and nothing is ever a fraction.
 """
 
 from collections.abc import Iterator, Mapping
+from datetime import date
 from fractions import Fraction
 from itertools import pairwise
 from typing import Annotated, Final
@@ -18,6 +19,7 @@ from peerllm.charter.spelling import (
     BasisPoints,
     ModelClass,
     Name,
+    Sha256Hex,
     Version,
     percent,
     share_faults,
@@ -58,10 +60,29 @@ class PriceTier(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields
     host_share_basis_points: BasisPoints = LEAST_HOST_SHARE_BASIS_POINTS
 
 
-class CostIndex(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+class IndexReading(
+    msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, omit_defaults=True
+):
+    """Where an index's latest value comes from.
+
+    `published`: the day on which its source published it. `address`: where. `sha256`: digest of the
+    document as it was saved, for whoever holds it too.
+    """
+
+    published: Annotated[str, msgspec.Meta(pattern=r"\A[0-9]{4}-[0-9]{2}-[0-9]{2}\Z")]
+    address: Sentence
+    sha256: Sha256Hex | None = None
+
+
+class CostIndex(
+    msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True,
+    # A tariff of before readings were signed keeps its spelling.
+    omit_defaults=True,
+):  # fmt: skip
     """A published cost that prices follow, at its base value and at its latest one.
 
-    `weight_basis_points` is the part of a price that moves with it.
+    `weight_basis_points` is the part of a price that moves with it. A value that has moved has a
+    `reading`.
     """
 
     source: Sentence
@@ -69,6 +90,7 @@ class CostIndex(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields
     base_value: Annotated[int, msgspec.Meta(ge=1, le=10**12)]
     value: Annotated[int, msgspec.Meta(ge=1, le=10**12)]
     weight_basis_points: BasisPoints
+    reading: IndexReading | None = None
 
 
 class PastPrices(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -176,7 +198,18 @@ def tariff_faults(tariff: Tariff) -> Iterator[str]:
     weights = sum(index.weight_basis_points for index in tariff.indices.values())
     if weights > BASIS_POINTS:
         yield f"the indices' weights add up to {percent(weights)}, more than the whole price"
+    for name, index in tariff.indices.items():
+        if index.reading is not None and published_day(index.reading) is None:
+            yield f"index {name!r}: {index.reading.published} is no day of the calendar"
     yield from _history_faults(tariff)
+
+
+def published_day(reading: IndexReading) -> date | None:
+    """Return the day on which a value was published; None when there is no such day."""
+    try:
+        return date.fromisoformat(reading.published)
+    except ValueError:
+        return None
 
 
 def _table_faults(tariff: Tariff) -> Iterator[str]:

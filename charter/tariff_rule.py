@@ -4,7 +4,9 @@ A price may stand at most 5% from every price that was in force for it during th
 so small moves cannot add up to a large one.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
+from datetime import UTC, datetime
+from types import MappingProxyType
 from typing import Final
 
 import msgspec
@@ -12,11 +14,13 @@ import msgspec
 from peerllm.charter.catalogue import ModelCatalogue
 from peerllm.charter.spelling import BASIS_POINTS
 from peerllm.charter.tariff import (
+    IndexReading,
     PastPrices,
     Tariff,
     as_past,
     moved_prices,
     price_name,
+    published_day,
     sides,
 )
 
@@ -25,6 +29,8 @@ DAY_US: Final = 86_400_000_000
 NOTICE_DAYS: Final = 30
 QUARTER_DAYS: Final = 90
 LARGEST_MOVE_BASIS_POINTS: Final = 500
+# Indices that are published once a year must do; what is older is not the latest value.
+OLDEST_READING_DAYS: Final = 400
 
 
 def adjustment_faults(old: Tariff, new: Tariff, published_at_us: int) -> tuple[str, ...]:
@@ -36,6 +42,7 @@ def adjustment_faults(old: Tariff, new: Tariff, published_at_us: int) -> tuple[s
     return (
         *_order_faults(old, new, published_at_us),
         *_ground_faults(old, new),
+        *_reading_faults(old, new, published_at_us),
         *_move_faults(old, new),
     )
 
@@ -58,10 +65,19 @@ def lowest_and_highest(reference: int) -> tuple[int, int]:
     return lowest, reference * (BASIS_POINTS + step) // BASIS_POINTS
 
 
-def next_tariff(old: Tariff, values: dict[str, int], valid_from_us: int) -> Tariff:
+def next_tariff(
+    old: Tariff,
+    values: Mapping[str, int],
+    valid_from_us: int,
+    readings: Mapping[str, IndexReading] = MappingProxyType({}),
+) -> Tariff:
     """Return the tariff that new index values make of the old one; its faults are not checked."""
     indices = {
-        name: msgspec.structs.replace(index, value=values.get(name, index.value))
+        name: msgspec.structs.replace(
+            index,
+            value=values.get(name, index.value),
+            reading=readings.get(name, index.reading),
+        )
         for name, index in old.indices.items()
     }
     return msgspec.structs.replace(
@@ -131,8 +147,33 @@ def _ground_faults(old: Tariff, new: Tariff) -> Iterator[str]:
                     f"index {name!r} enters or leaves away from its base value, which would move"
                     " prices; let it do so at its base value"
                 )
-        elif msgspec.structs.replace(after, value=before.value) != before:
+        elif msgspec.structs.replace(after, value=before.value, reading=before.reading) != before:
             yield f"index {name!r} has another source, unit, base value or weight than published"
+
+
+def _reading_faults(old: Tariff, new: Tariff, published_at_us: int) -> Iterator[str]:
+    """A value moves with the day and place of its publication, and never back to an older one."""
+    today = datetime.fromtimestamp(published_at_us // 1_000_000, UTC).date()
+    for name in sorted(old.indices.keys() & new.indices.keys()):
+        before, after = old.indices[name], new.indices[name]
+        if (after.value, after.reading) == (before.value, before.reading):
+            continue
+        day = None if after.reading is None else published_day(after.reading)
+        former = None if before.reading is None else published_day(before.reading)
+        if day is None:
+            yield f"index {name!r} does not say on which day and where its value was published"
+        elif day > today:
+            yield f"index {name!r} has a value published on {day}, which is still to come"
+        elif (today - day).days > OLDEST_READING_DAYS:
+            yield (
+                f"index {name!r} has a value published on {day}, more than {OLDEST_READING_DAYS}"
+                " days ago: take the latest"
+            )
+        elif former is not None and day < former:
+            yield (
+                f"index {name!r} goes back to a value published on {day}; the tariff has one of"
+                f" {former} already"
+            )
 
 
 def _move_faults(old: Tariff, new: Tariff) -> Iterator[str]:

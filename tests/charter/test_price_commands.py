@@ -1,5 +1,6 @@
 """`peerllm price`: what a steward, a customer and a school see, and what is refused."""
 
+import hashlib
 import json
 from datetime import timedelta
 from pathlib import Path
@@ -25,6 +26,14 @@ PROFILE = {
     "output_tokens_per_request": 250,
     "days_per_year": 190,
 }
+
+
+ADDRESS = "https://www.eia.gov/electricity/monthly/"
+READ = [
+    part
+    for name in ("electricity", "hardware")
+    for part in ("--published", f"{name}=2029-12-20", "--address", f"{name}={ADDRESS}")
+]
 
 
 @pytest.fixture
@@ -68,7 +77,7 @@ def test_a_quote_is_the_upper_bound_and_its_parts(price: Any) -> None:
 def test_adjust_writes_a_tariff_that_the_rule_lets_through(
     price: Any, network: Any, tmp_path: Path
 ) -> None:
-    result = price("adjust", "--value", "electricity=112500", "--out", tmp_path)
+    result = price("adjust", "--value", "electricity=112500", *READ, "--out", tmp_path)
     assert result.exit_code == 0, result.output
     assert "0.04 USD -> 0.042 USD per million tokens (+5.00%)" in result.stdout
     new = read_document((tmp_path / "tariff.json").read_bytes(), Tariff)
@@ -84,7 +93,8 @@ def test_adjust_writes_a_tariff_that_the_rule_lets_through(
 def test_an_adjustment_is_voted_on_announced_and_then_in_force(
     price: Any, network: Any, tmp_path: Path
 ) -> None:
-    assert price("adjust", "--value", "hardware=110000", "--out", tmp_path / "new").exit_code == 0
+    adjusted = price("adjust", "--value", "hardware=110000", *READ, "--out", tmp_path / "new")
+    assert adjusted.exit_code == 0
     files = {
         name: (tmp_path / "new" / name).read_bytes()
         for name in ("tariff.json", "calculations/tariff-2.json")
@@ -125,7 +135,7 @@ def test_adjust_refuses_with_the_sentence_and_writes_nothing(
 ) -> None:
     out = tmp_path / "out"
     given = [part for value in values for part in ("--value", value)]
-    result = price("adjust", *given, "--out", out)
+    result = price("adjust", *given, *READ, "--out", out)
     assert result.exit_code == 1
     assert sentence in result.stderr
     assert "Traceback" not in result.output
@@ -134,7 +144,7 @@ def test_adjust_refuses_with_the_sentence_and_writes_nothing(
 
 def test_adjust_refuses_a_short_notice(price: Any, network: Any, tmp_path: Path) -> None:
     day = network.founded_at.strftime("%Y-%m-%d")
-    value = ["--value", "electricity=101000", "--out", tmp_path / "out"]
+    value = ["--value", "electricity=101000", *READ, "--out", tmp_path / "out"]
     result = price("adjust", *value, "--from", day)
     assert result.exit_code == 1
     assert "at least 30 days' notice is due" in result.stderr
@@ -145,6 +155,90 @@ def test_explain_works_every_price_out_again(price: Any) -> None:
     assert values["agrees"]
     assert values["calculation"]["prices"][0]["base"] == 12_500_000
     assert "Factor: 1/1" in price("explain").stdout
+
+
+def test_what_an_index_was_read_from_is_signed_and_can_be_checked(
+    price: Any, network: Any, tmp_path: Path
+) -> None:
+    saved, copy, draft = tmp_path / "epm.csv", tmp_path / "copy.csv", tmp_path / "draft"
+    saved.write_bytes(b"2029-10,106000\n")
+    copy.write_bytes(saved.read_bytes())
+    value = ("--value", "electricity=106000", *READ[:4])
+    source = ("--source-file", f"electricity={saved}", "--out", tmp_path / "new")
+    assert price("adjust", *value, *source).exit_code == 0
+    reading = {
+        "published": "2029-12-20",
+        "address": ADDRESS,
+        "sha256": hashlib.sha256(saved.read_bytes()).hexdigest(),
+    }
+    files = {
+        name: (tmp_path / "new" / name).read_bytes()
+        for name in ("tariff.json", "calculations/tariff-2.json")
+    }
+    assert all(
+        json.loads(raw)["indices"]["electricity"]["reading"] == reading for raw in files.values()
+    )
+    # Another digest than the published calculation has is no proposal.
+    forged = files["tariff.json"].replace(reading["sha256"].encode(), b"0" * 64)
+    with pytest.raises(Malformed, match="is not the calculation"):
+        network.propose(tmp_path / "forged", {**files, "tariff.json": forged})
+    network.propose(draft, files)
+
+    def explain(place: Path, *arguments: object) -> Result:
+        line = ["explain", str(place), *map(str, arguments), "--at", "2030-02-20"]
+        return CliRunner().invoke(price_app, line)
+
+    # Before anybody signs the draft, and from the public files once it is in force.
+    told = explain(draft, "--source-file", f"electricity={copy}")
+    assert told.exit_code == 0, told.output
+    assert (
+        f"electricity: published 2029-12-20, {ADDRESS}, document SHA-256 {reading['sha256']}"
+        in (told.stdout)
+    )
+    assert "+2.40%" in told.stdout
+    network.ratify(draft, network.decided(draft, now=network.founded_at))
+    checked = explain(network.folder, "--json", "--source-file", f"electricity={copy}")
+    assert json.loads(checked.stdout)["sources"] == {"electricity": True}
+    copy.write_bytes(b"2029-10,105000\n")
+    for arguments, sentence in (
+        (f"electricity={copy}", "is not the document that index 'electricity' was read from"),
+        (f"hardware={copy}", "has no digest of a source document of index 'hardware'"),
+        (f"electricity={tmp_path / 'missing'}", "is no file"),
+        (f"electricity={tmp_path}", "is no file"),
+        (f"oil={copy}", "lists no index 'oil'"),
+        ("electricity", "takes electricity=..."),
+    ):
+        refused = explain(network.folder, "--source-file", arguments)
+        assert (refused.exit_code, refused.stdout) == (1, "")
+        assert sentence in refused.stderr
+
+
+@pytest.mark.parametrize(
+    ("given", "sentence"),
+    [
+        ([], "give --published electricity=DAY"),
+        (["--published", "electricity=2029-12-20"], "give --address electricity=..."),
+        (["--published", "electricity=2030-01-02", *READ[2:4]], "which is still to come"),
+        (["--published", "electricity=2028-01-01", *READ[2:4]], "more than 400 days ago"),
+        (["--published", "electricity=1-1-2030", *READ[2:4]], "a day is written 2026-11-20"),
+        (["--published", "electricity=2029-02-30", *READ[2:4]], "a day is written 2026-11-20"),
+        (["--published", "electricity=-5", *READ[2:4]], "a day is written 2026-11-20"),
+        (["--published", "electricity=", *READ[2:4]], "with something after the sign"),
+        (READ[2:4], "--address electricity needs --published electricity=DAY"),
+        (["--source-file", "electricity=/etc/hostname"], "--source-file electricity needs"),
+        ([*READ[:4], "--source-file", "electricity=/dev/null"], "is no file"),
+        ([*READ[:4], *READ[:2]], "is given twice"),
+        (["--published", "electricity=2029-12-20", "--address", "electricity=" + "x" * 501], "500"),
+    ],
+)
+def test_a_reading_that_is_none_is_refused(
+    price: Any, tmp_path: Path, given: list[str], sentence: str
+) -> None:
+    out = tmp_path / "out"
+    result = price("adjust", "--value", "electricity=101000", *given, "--out", out)
+    assert (result.exit_code, result.stdout) == (1, "")
+    assert sentence in result.stderr
+    assert not out.exists()
 
 
 def test_prices_do_not_move_without_their_calculation() -> None:

@@ -1,5 +1,6 @@
 """How the tariff may move; every refusal says what is wrong."""
 
+from datetime import date, timedelta
 from typing import Any
 
 import msgspec
@@ -8,8 +9,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from peerllm.charter.defaults import first_catalogue, first_tariff
+from peerllm.charter.spelling import spelling
 from peerllm.charter.tariff import (
     CostIndex,
+    IndexReading,
     Tariff,
     moved_prices,
     sides,
@@ -29,8 +32,17 @@ NOW = 20_000 * DAY_US
 FIRST = first_tariff(valid_from_us=NOW - 400 * DAY_US)
 
 
+# 2024-10-04, the day on which these tests publish.
+TODAY = date.fromordinal(date(1970, 1, 1).toordinal() + 20_000)
+
+
+def reading(days_ago: int = 3, sha256: str | None = None) -> IndexReading:
+    day = TODAY - timedelta(days=days_ago)
+    return IndexReading(published=day.isoformat(), address="https://example.org/i", sha256=sha256)
+
+
 def moved(old: Tariff, days: int, **values: int) -> Tariff:
-    return next_tariff(old, values, NOW + days * DAY_US)
+    return next_tariff(old, values, NOW + days * DAY_US, dict.fromkeys(values, reading()))
 
 
 def faults(old: Tariff, new: Tariff, published: int = NOW) -> str:
@@ -125,6 +137,57 @@ def test_an_index_may_enter_at_its_base_value() -> None:
     assert faults(FIRST, replace(new, indices=dict(new.indices, water=water))) == ""
 
 
+@pytest.mark.parametrize(
+    ("given", "sentence"),
+    [
+        (None, "index 'electricity' does not say on which day and where"),
+        (reading(-1), "published on 2024-10-05, which is still to come"),
+        (reading(401), "published on 2023-08-30, more than 400 days ago"),
+        (reading(30_000), "more than 400 days ago"),
+    ],
+)
+def test_a_value_moves_with_the_day_and_place_of_its_publication(
+    given: IndexReading | None, sentence: str
+) -> None:
+    readings = {} if given is None else {"electricity": given}
+    new = next_tariff(FIRST, {"electricity": 101_000}, NOW + 30 * DAY_US, readings)
+    assert sentence in faults(FIRST, new)
+    assert faults(FIRST, moved(FIRST, 30, electricity=101_000)) == ""
+
+
+def test_no_value_goes_back_to_an_older_one_nor_loses_its_reading() -> None:
+    second, then = moved(FIRST, 30, electricity=101_000), NOW + 31 * DAY_US
+    for days_ago, sentence in ((4, "goes back to a value published on 2024-09-30"), (3, "")):
+        third = next_tariff(
+            second, {"electricity": 99_000}, then + 30 * DAY_US, {"electricity": reading(days_ago)}
+        )
+        assert sentence in faults(second, third, then)
+        assert bool(sentence) == bool(faults(second, third, then))
+    kept = next_tariff(second, {"hardware": 100_000}, then + 30 * DAY_US)
+    assert faults(second, kept, then) == ""
+    bare = dict(kept.indices)
+    bare["electricity"] = replace(bare["electricity"], reading=None)
+    assert "does not say" in faults(second, replace(kept, indices=bare), then)
+
+
+@pytest.mark.parametrize("day", ["2030-02-30", "2030-00-01", "0000-01-01"])
+def test_a_day_is_one_of_the_calendar(day: str) -> None:
+    indices = dict(FIRST.indices)
+    indices["electricity"] = replace(
+        indices["electricity"], reading=replace(reading(), published=day)
+    )
+    assert f"{day} is no day of the calendar" in "".join(
+        tariff_faults(replace(FIRST, indices=indices))
+    )
+
+
+def test_a_tariff_of_before_readings_keeps_its_spelling() -> None:
+    assert b"reading" not in spelling(FIRST)
+    with_one = spelling(moved(FIRST, 30, electricity=101_000))
+    assert with_one.count(b'"reading"') == 1
+    assert b"sha256" not in with_one
+
+
 def test_a_model_keeps_its_class() -> None:
     old = first_catalogue()
     name, model = next(iter(old.models.items()))
@@ -141,7 +204,8 @@ def test_whatever_is_accepted_no_price_moves_beyond_five_percent_in_a_quarter(
     accepted, day = [FIRST], 30
     for days, value in steps:
         day += days
-        new = next_tariff(accepted[-1], {"electricity": value}, NOW + day * DAY_US)
+        readings = {"electricity": reading(days_ago=25 - day)}
+        new = next_tariff(accepted[-1], {"electricity": value}, NOW + day * DAY_US, readings)
         if not adjustment_faults(accepted[-1], new, new.valid_from_us - 30 * DAY_US):
             accepted.append(new)
     for number, new in enumerate(accepted):

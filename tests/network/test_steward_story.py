@@ -158,7 +158,13 @@ def found(stage: Stage) -> None:
 
 def move_the_tariff(stage: Stage) -> None:
     drafted = stage.folder / "tariff"
-    adjust = ("price", "adjust", stage.public, "--out", drafted, "--at", "2024-11-02")
+    source = stage.folder / "epm.csv"
+    source.write_bytes(b"electricity,2024-09,106000\n")
+    adjust = (
+        *("price", "adjust", stage.public, "--out", drafted, "--at", "2024-11-02"),
+        *("--published", "electricity=2024-10-24", "--source-file", f"electricity={source}"),
+        *("--address", "electricity=https://www.eia.gov/electricity/monthly/"),
+    )
     # A weight of 40%: 15% more for electricity would be 6% more for an answer.
     assert "at most 5%" in stage.refused(*adjust, "--value", "electricity=115000")
     assert not drafted.exists()
@@ -166,7 +172,13 @@ def move_the_tariff(stage: Stage) -> None:
     stage.amend(drafted, "Electricity rose by 6%", ("2024-11-03", "2024-11-20", "2024-12-05"))
     assert stage.upper_bound("2024-12-06") == stage.upper_bound("2025-01-09") == 10_000_000
     assert stage.upper_bound("2025-01-10") == 10_240_000
-    assert stage.well("price", "explain", stage.public, "--at", "2025-01-11")
+    # A teacher who saved the same document checks the value's source; another one is told.
+    explain = ("price", "explain", stage.public, "--at", "2025-01-11", "--source-file")
+    assert "is the document that electricity was read from" in stage.well(
+        *explain, f"electricity={source}"
+    )
+    source.write_bytes(b"electricity,2024-09,105000\n")
+    assert "is not the document" in stage.refused(*explain, f"electricity={source}")
 
 
 def region(stage: Stage, *words: object) -> tuple[object, ...]:
