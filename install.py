@@ -47,6 +47,22 @@ DISPLAY_LIBRARIES = {
     "dbus-1": "libdbus-1-3",
     "GL": "libgl1",
 }
+# What tests show it on, and have beside it: a display, a window manager, a message bus.
+DESKTOP_LIBRARIES = {
+    "X11-xcb": "libx11-xcb1",
+    "xcb-cursor": "libxcb-cursor0",
+    "xcb-icccm": "libxcb-icccm4",
+    "xcb-image": "libxcb-image0",
+    "xcb-keysyms": "libxcb-keysyms1",
+    "xcb-randr": "libxcb-randr0",
+    "xcb-render-util": "libxcb-render-util0",
+    "xcb-shape": "libxcb-shape0",
+    "xcb-sync": "libxcb-sync1",
+    "xcb-xfixes": "libxcb-xfixes0",
+    "xcb-xkb": "libxcb-xkb1",
+    "xkbcommon-x11": "libxkbcommon-x11-0",
+}
+DESKTOP_PROGRAMS = {"Xvfb": "xvfb", "openbox": "openbox", "dbus-daemon": "dbus-daemon"}
 
 
 def main() -> None:
@@ -120,27 +136,38 @@ def _has_header(name: str) -> bool:
 
 def install_display_libraries() -> None:
     """Best effort: without them the window is not tested, and nothing else is the matter."""
-    missing = [
-        package
-        for library, package in DISPLAY_LIBRARIES.items()
-        if sys.platform == "linux" and ctypes.util.find_library(library) is None
-    ]
+    if sys.platform != "linux":
+        return
+    needed = _missing_libraries(DISPLAY_LIBRARIES)
+    wanted = _missing_libraries(DESKTOP_LIBRARIES)
+    wanted += [package for name, package in DESKTOP_PROGRAMS.items() if shutil.which(name) is None]
+    if not needed and not wanted:
+        return
     apt = shutil.which("apt-get")
-    if not missing:
-        return
     if apt is None or os.geteuid() != 0:
-        _say(f"the window cannot be tested here: install {' '.join(missing)}")
+        _say(f"the window cannot be tested in full: install {' '.join(needed + wanted)}")
         return
-    for what, command in (
-        ("fetching the list of system packages", [apt, "update", "-qq"]),
-        (f"installing {' '.join(missing)}", [apt, "install", "-y", "-qq", *missing]),
-    ):
-        done = subprocess.run(  # noqa: S603 - the system's package tool
-            command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, check=False, text=True
-        )
-        if done.returncode:
-            _say(f"the window cannot be tested here: {what} failed: {done.stderr[-500:]}")
-            return
+    if not _succeeds("fetching the list of system packages", [apt, "update", "-qq"]):
+        return
+    install = [apt, "install", "-y", "-qq", "--no-install-recommends"]
+    # Apart: a system without one of the latter can still have the former.
+    for packages in filter(None, (needed, wanted)):
+        _succeeds(f"installing {' '.join(packages)}", [*install, *packages])
+
+
+def _missing_libraries(libraries: dict[str, str]) -> list[str]:
+    return [
+        package for name, package in libraries.items() if ctypes.util.find_library(name) is None
+    ]
+
+
+def _succeeds(what: str, command: list[str]) -> bool:
+    done = subprocess.run(  # noqa: S603 - the system's package tool
+        command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, check=False, text=True
+    )
+    if done.returncode:
+        _say(f"the window cannot be tested in full: {what} failed: {done.stderr[-500:]}")
+    return not done.returncode
 
 
 def _install_system_package(package: str, header: str) -> None:

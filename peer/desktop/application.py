@@ -6,11 +6,23 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Final
 
-from PySide6.QtCore import QLocale, QStandardPaths, QTimer, QTranslator
+import shiboken6
+from PySide6.QtCore import (
+    QCoreApplication,
+    QEvent,
+    QLocale,
+    QObject,
+    QStandardPaths,
+    QTimer,
+    QTranslator,
+)
+from PySide6.QtNetwork import QNetworkReply
 from PySide6.QtWidgets import QApplication, QSystemTrayIcon
 
 from peerllm.peer.desktop.desk import Desk
+from peerllm.peer.desktop.errand import end_errands
 from peerllm.peer.desktop.host_link import HostLink
+from peerllm.peer.desktop.quitting import Quitting
 from peerllm.peer.desktop.style import choose_font
 from peerllm.peer.desktop.tray import Tray
 from peerllm.peer.desktop.window import Window
@@ -41,26 +53,49 @@ def run_desktop(data_directory: Path, *, hidden: bool) -> int:
     link = HostLink(data_directory)
     desk = Desk(data_directory, link)
     window = Window(desk)
-    tray = _tray(desk, _opener(window))
+    quitting = Quitting(desk, window)
+    window.quit_wanted.connect(quitting.ask)
+    tray = _tray(desk, _opener(window), quitting.ask)
     window.keeps_running = tray is not None
     application.setQuitOnLastWindowClosed(False)
-    application.styleHints().colorSchemeChanged.connect(lambda _: desk.settings_changed.emit())
+    application.styleHints().colorSchemeChanged.connect(desk.settings_changed)
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, lambda *_: application.quit())
     awake = QTimer()
     awake.setInterval(_SIGNAL_MILLISECONDS)
     awake.timeout.connect(lambda: None)
     awake.start()
-    application.aboutToQuit.connect(link.stop)
     # After the first paint.
     QTimer.singleShot(0, link, link.start)
     if not hidden or tray is None:
         window.show()
-    return application.exec()
+    code = application.exec()
+    awake.stop()
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, signal.SIG_DFL)
+    put_away(desk, *([tray] if tray else []), quitting, window)
+    application.shutdown()
+    return code
 
 
-def _tray(desk: Desk, open_window: Callable[[], None]) -> Tray | None:
-    return Tray(desk, open_window) if QSystemTrayIcon.isSystemTrayAvailable() else None
+def put_away(desk: Desk, *parts: QObject) -> None:
+    """Take down a desk and what was built on it, in this order.
+
+    Left to Python, Qt's objects go in no order when the process ends, which Qt may not survive.
+    """
+    link = desk.link
+    link.stop()
+    end_errands(desk, *parts)
+    for reply in link.network.findChildren(QNetworkReply):
+        reply.abort()
+    for part in (*parts, desk, link):
+        shiboken6.delete(part)
+    QCoreApplication.sendPostedEvents(None, QEvent.Type.DeferredDelete)
+
+
+def _tray(desk: Desk, open_window: Callable[[], None], quit_: Callable[[], None]) -> Tray | None:
+    is_there = QSystemTrayIcon.isSystemTrayAvailable()
+    return Tray(desk, open_window, quit_) if is_there else None
 
 
 def _opener(window: Window) -> Callable[[], None]:

@@ -2,6 +2,7 @@
 
 import os
 from collections.abc import Sequence
+from itertools import chain
 from typing import Final
 
 from PySide6.QtCore import QObject, QProcess, QProcessEnvironment, Signal
@@ -11,6 +12,8 @@ from peerllm.peer.desktop.strings import tr
 
 # What a command says on one line; more is not for people.
 _LONGEST_LINE: Final = 2000
+# For a command to put itself away once it has been asked to.
+_END_MILLISECONDS: Final = 2000
 
 
 class Errand(QObject):
@@ -51,6 +54,16 @@ class Errand(QObject):
         else:
             self._process.kill()
 
+    def wait_for_end(self) -> None:
+        """Wait for a stopped one, for two seconds; then it is ended at once."""
+        if not self._process.waitForFinished(_END_MILLISECONDS) and self._is_running:
+            self._process.kill()
+            self._process.waitForFinished(_END_MILLISECONDS)
+
+    @property
+    def _is_running(self) -> bool:
+        return self._process.state() != QProcess.ProcessState.NotRunning
+
     @property
     def output(self) -> str:
         """All it said."""
@@ -77,3 +90,13 @@ class Errand(QObject):
     def _on_error(self, error: QProcess.ProcessError) -> None:
         if error == QProcess.ProcessError.FailedToStart:
             self.ended.emit(False, tr("Errand", "PeerLLM's own program cannot be started."))
+
+
+def end_errands(*parents: QObject) -> None:
+    """End all that still run for these: nobody is left to hear of them."""
+    errands = list(chain.from_iterable(parent.findChildren(Errand) for parent in parents))
+    for errand in errands:
+        errand.blockSignals(True)
+        errand.stop()
+    for errand in errands:
+        errand.wait_for_end()

@@ -1656,6 +1656,37 @@
     </message>
 </context>
 <context>
+    <name>Quit</name>
+    <message>
+        <source>Quit PeerLLM</source>
+        <translation type="unfinished"></translation>
+    </message>
+    <message>
+        <source>Shall the host go on without this window?</source>
+        <translation type="unfinished"></translation>
+    </message>
+    <message>
+        <source>It is a program of its own and can go on earning. If it is to stop, it first finishes what runs, for half a minute at most, and ends by itself.</source>
+        <translation type="unfinished"></translation>
+    </message>
+    <message>
+        <source>One answer is being written now.</source>
+        <translation type="unfinished"></translation>
+    </message>
+    <message>
+        <source>{count} answers are being written now.</source>
+        <translation type="unfinished"></translation>
+    </message>
+    <message>
+        <source>Quit, the host goes on</source>
+        <translation type="unfinished"></translation>
+    </message>
+    <message>
+        <source>Stop the host and quit</source>
+        <translation type="unfinished"></translation>
+    </message>
+</context>
+<context>
     <name>Settings</name>
     <message>
         <source>Type a number, for example 0.32.</source>
@@ -1901,7 +1932,7 @@
         <translation type="unfinished"></translation>
     </message>
     <message>
-        <source>Quit this icon; the host goes on</source>
+        <source>Quit …</source>
         <translation type="unfinished"></translation>
     </message>
 </context>

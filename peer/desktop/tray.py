@@ -5,7 +5,7 @@ from collections.abc import Callable
 
 from PySide6.QtCore import QObject
 from PySide6.QtGui import QAction
-from PySide6.QtWidgets import QApplication, QMenu, QSystemTrayIcon
+from PySide6.QtWidgets import QMenu, QSystemTrayIcon
 
 from peerllm.peer.desktop.desk import Desk
 from peerllm.peer.desktop.icons import sign_icon
@@ -18,7 +18,9 @@ from peerllm.peer.desktop.widgets import tone_colour
 class Tray(QObject):
     """Made only where the desktop has a tray."""
 
-    def __init__(self, desk: Desk, open_window: Callable[[], None]) -> None:
+    def __init__(
+        self, desk: Desk, open_window: Callable[[], None], quit_: Callable[[], None]
+    ) -> None:
         super().__init__()
         self._desk = desk
         self._open = open_window
@@ -36,7 +38,7 @@ class Tray(QObject):
         self.start = self._add(tr("Tray", "Start hosting"), self._start)
         self.menu.addSeparator()
         self.drain = self._add(tr("Tray", "Finish answers, then stop hosting"), desk.drain)
-        self._add(tr("Tray", "Quit this icon; the host goes on"), QApplication.quit)
+        self.quit = self._add(tr("Tray", "Quit …"), quit_)
         self.icon.setContextMenu(self.menu)
         self.icon.activated.connect(self._on_activated)
         self.icon.messageClicked.connect(open_window)

@@ -6,7 +6,7 @@ from functools import partial
 from pathlib import Path
 from typing import Final, Protocol
 
-from PySide6.QtCore import QSize, Qt, QTimer
+from PySide6.QtCore import QSize, Qt, QTimer, Signal
 from PySide6.QtGui import QCloseEvent, QKeySequence, QShortcut
 from PySide6.QtWidgets import (
     QApplication,
@@ -56,6 +56,9 @@ class _Page(Protocol):
 class Window(QMainWindow):
     """Follows the host; closing it leaves the host as it is."""
 
+    # By its keys: what becomes of the host is to be asked.
+    quit_wanted = Signal()
+
     def __init__(self, desk: Desk) -> None:
         super().__init__()
         self.setWindowTitle("PeerLLM")
@@ -101,7 +104,7 @@ class Window(QMainWindow):
         self.setCentralWidget(self._outer)
         for keys, slot in (
             (QKeySequence.StandardKey.Close, self.close),
-            (QKeySequence("Ctrl+Q"), QApplication.quit),
+            (QKeySequence("Ctrl+Q"), self.quit_wanted.emit),
         ):
             QShortcut(QKeySequence(keys), self).activated.connect(slot)
 

@@ -16,6 +16,7 @@ from hypothesis import strategies as st
 from trio.testing import MockClock
 
 from peerllm.peer.full_screen import FullScreenWatch, cookie_of
+from tests.peer.x_server import NoXServerError, x_server
 
 # Fills the screen until a line comes, and ends with the next.
 FILM = """
@@ -35,29 +36,13 @@ application.exec()
 """
 
 
-def program(name: str) -> str:
-    found = shutil.which(name)
-    if found is None:
-        pytest.skip(f"FULL-SCREEN PROGRAMS ARE NOT TESTED: there is no {name} on this machine")
-    return found
-
-
 @contextmanager
-def x_server(*arguments: str) -> Iterator[tuple[dict[str, str], "subprocess.Popen[bytes]"]]:
-    """An environment with a display of its own."""
-    mine, theirs = os.pipe()
-    command = [program("Xvfb"), "-displayfd", str(theirs), "-screen", "0", "640x480x24"]
-    server = subprocess.Popen([*command, *arguments], pass_fds=[theirs], stderr=subprocess.DEVNULL)
-    os.close(theirs)
+def display(*arguments: str) -> Iterator[tuple[dict[str, str], "subprocess.Popen[bytes]"]]:
     try:
-        with os.fdopen(mine) as number:
-            display = number.readline().strip()
-        if not display:
-            pytest.skip("FULL-SCREEN PROGRAMS ARE NOT TESTED: Xvfb does not start here")
-        yield {"DISPLAY": f":{display}"}, server
-    finally:
-        server.terminate()
-        server.wait()
+        with x_server(*arguments) as found:
+            yield found
+    except NoXServerError as missing:
+        pytest.skip(f"FULL-SCREEN PROGRAMS ARE NOT TESTED: {missing}")
 
 
 async def is_now(watch: FullScreenWatch, wanted: bool | None) -> None:
@@ -70,12 +55,14 @@ async def is_now(watch: FullScreenWatch, wanted: bool | None) -> None:
 
 async def test_a_program_that_fills_the_screen_is_seen() -> None:
     pytest.importorskip("PySide6.QtWidgets", exc_type=ImportError)
-    manager = program("openbox")
-    with x_server() as (display, _):
-        watch = FullScreenWatch(display, platform="linux")
+    manager = shutil.which("openbox")
+    if manager is None:
+        pytest.skip("FULL-SCREEN PROGRAMS ARE NOT TESTED: there is no openbox on this machine")
+    with display() as (here, _):
+        watch = FullScreenWatch(here, platform="linux")
         assert await watch.look() is None
         assert watch.blindness == "no_window_manager"
-        environment = os.environ | display | {"QT_QPA_PLATFORM": "xcb"}
+        environment = os.environ | here | {"QT_QPA_PLATFORM": "xcb"}
         openbox = subprocess.Popen([manager], env=environment, stderr=subprocess.DEVNULL)
         try:
             await is_now(watch, False)
@@ -101,12 +88,12 @@ async def test_the_server_s_cookie_is_shown(tmp_path: Path) -> None:
     cookie = secrets.token_bytes(16)
     file = tmp_path / "cookies"
     file.write_bytes(entry(b"another", b"99", b"x" * 16) + entry(b"here", b"", cookie))
-    with x_server("-auth", str(file)) as (display, _):
-        stranger = FullScreenWatch(display | {"HOME": str(tmp_path)}, platform="linux")
+    with display("-auth", str(file)) as (here, _):
+        stranger = FullScreenWatch(here | {"HOME": str(tmp_path)}, platform="linux")
         assert await stranger.look() is None
         # root is let in by some servers without it.
         blind = stranger.blindness
-        owner = FullScreenWatch(display | {"XAUTHORITY": str(file)}, platform="linux")
+        owner = FullScreenWatch(here | {"XAUTHORITY": str(file)}, platform="linux")
         assert await owner.look() is None
         assert owner.blindness == "no_window_manager"
         assert blind in {"no_display", "no_window_manager"}
@@ -118,8 +105,8 @@ async def test_a_server_that_hangs_or_ends_costs_a_moment(
     mock_clock: MockClock,
 ) -> None:
     mock_clock.rate = 1
-    with x_server() as (display, server):
-        watch = FullScreenWatch(display, platform="linux")
+    with display() as (here, server):
+        watch = FullScreenWatch(here, platform="linux")
         await watch.look()
         assert watch.blindness == "no_window_manager"
         server.send_signal(19)

@@ -1,9 +1,8 @@
 """The window without a screen: Qt's offscreen platform, the real widgets."""
 
 import os
-import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
@@ -14,32 +13,18 @@ os.environ.setdefault("QT_QPA_PLATFORM", "offscreen")
 WAIT_SECONDS = 20
 
 
-@pytest.hookimpl(trylast=True)
-def pytest_sessionfinish(session: pytest.Session, exitstatus: int) -> None:
-    """Keep how the tests ended for the last hook."""
-    session.config.stash[ENDED] = int(exitstatus)
-
-
-@pytest.hookimpl(trylast=True)
-def pytest_unconfigure(config: pytest.Config) -> None:
-    """End the process as it stands once all has been reported.
-
-    Python takes the objects of Qt down in no order when it ends, which Qt may not survive; what is
-    tested has ended by then. A window that is used ends in `peerllm.peer.desktop.application`.
-    """
-    if "PySide6.QtWidgets" in sys.modules and ENDED in config.stash:
-        sys.stdout.flush()
-        sys.stderr.flush()
-        os._exit(config.stash[ENDED])
-
-
-ENDED = pytest.StashKey[int]()
-
-
 @pytest.fixture(scope="session")
-def application() -> Any:
+def application() -> Iterator[Any]:
     widgets = pytest.importorskip("PySide6.QtWidgets", exc_type=ImportError)
-    return widgets.QApplication.instance() or widgets.QApplication(["peerllm"])
+    import shiboken6  # noqa: PLC0415 - as the above
+
+    found = widgets.QApplication(["peerllm"])
+    yield found
+    # As the window that is used does: Python takes Qt's objects down in no order.
+    for window in [one for one in found.topLevelWidgets() if one.parent() is None]:
+        if shiboken6.isValid(window):
+            shiboken6.delete(window)
+    found.shutdown()
 
 
 @pytest.fixture

@@ -27,12 +27,16 @@ class Shown:
     def __init__(self, folder: Path) -> None:
         self.opened = 0
         self.desk = Desk(folder, HostLink(folder))
-        self.tray = Tray(self.desk, self._open)
+        self.quits = 0
+        self.tray = Tray(self.desk, self._open, self._quit)
         self.notices: list[str] = []
         self.tray.icon.showMessage = lambda title, *_: self.notices.append(title)
 
     def _open(self) -> None:
         self.opened += 1
+
+    def _quit(self) -> None:
+        self.quits += 1
 
     def menu(self, state: HostState) -> list[str]:
         self.tray.show_state(state)
@@ -62,6 +66,11 @@ def test_the_menu_offers_what_makes_sense(
     assert not_offered not in menu
     assert menu[1] == "Open PeerLLM"
     assert shown.tray.icon.toolTip() == f"PeerLLM: {menu[0]}"
+
+
+def test_quitting_is_asked_about_elsewhere(shown: Shown) -> None:
+    shown.tray.quit.trigger()
+    assert shown.quits == 1
 
 
 def test_a_seat_and_a_dead_host_are_notified_unless_it_was_switched_off(shown: Shown) -> None:

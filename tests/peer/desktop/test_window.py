@@ -8,6 +8,7 @@ import socket
 import subprocess
 import sys
 import time
+import warnings
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -27,6 +28,7 @@ from peerllm.peer.limits import Limits
 from peerllm.peer.measurements import Measurement, Measurements
 from peerllm.peer.models import EMBEDDED_MODEL
 from peerllm.peer.tuning import hardware
+from tests.peer.x_server import NoXServerError, x_server
 
 pytest.importorskip(
     "PySide6.QtWidgets",
@@ -34,8 +36,7 @@ pytest.importorskip(
     exc_type=ImportError,
 )
 
-from PySide6.QtCore import QCoreApplication, QEvent
-
+from peerllm.peer.desktop.application import put_away
 from peerllm.peer.desktop.desk import Desk
 from peerllm.peer.desktop.host_link import HostLink
 from peerllm.peer.desktop.pages.chat_page import ChatPage
@@ -119,10 +120,7 @@ class Opened:
         return self.seen is not None and self.seen.status.state == state
 
     def close(self) -> None:
-        self.link.stop()
-        self.window.close()
-        self.window.deleteLater()
-        QCoreApplication.sendPostedEvents(self.window, QEvent.Type.DeferredDelete)
+        put_away(self.desk, self.window)
 
 
 @pytest.fixture
@@ -186,9 +184,45 @@ def first_run(opened: Opened, stage: Stage, until: Callable[..., None]) -> None:
     assert shown["Trust"].startswith("newcomer")
 
 
-def test_from_the_first_run_to_a_stopped_host(
-    opened: Opened, stage: Stage, until: Callable[..., None]
-) -> None:
+def test_from_the_first_run_to_a_stopped_host(request: pytest.FixtureRequest) -> None:
+    """On a display as people have one, in a process of its own, where there is one to be had."""
+    if os.environ["QT_QPA_PLATFORM"] == "offscreen":
+        try:
+            with x_server() as (display, _):
+                environment = os.environ | display | {"QT_QPA_PLATFORM": "xcb"}
+                check_display(environment)
+                run_again(request.node.name, environment)
+                return
+        except NoXServerError as missing:
+            warnings.warn(f"THE WINDOW IS NOT TESTED ON A DISPLAY: {missing}", stacklevel=1)
+    journey(*(request.getfixturevalue(name) for name in ("opened", "stage", "until")))
+
+
+def check_display(environment: dict[str, str]) -> None:
+    """Qt ends a process that lacks what it needs for a display."""
+    first = "from PySide6.QtGui import QGuiApplication as A; A([])"
+    command = [sys.executable, "-c", first]
+    done = subprocess.run(command, check=False, env=environment, capture_output=True)
+    if done.returncode:
+        raise NoXServerError("Qt lacks libraries, run install.py --display-libraries as root")
+
+
+def run_again(name: str, environment: dict[str, str]) -> None:
+    command = [sys.executable, "-m", "pytest", "-q", "-x", "-p", "no:cacheprovider"]
+    done = subprocess.run(
+        [*command, f"{__file__}::{name}"],
+        check=False,
+        env=environment,
+        cwd=Path(__file__).parents[3],
+        capture_output=True,
+        text=True,
+        timeout=280,
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "1 passed" in done.stdout
+
+
+def journey(opened: Opened, stage: Stage, until: Callable[..., None]) -> None:
     first_run(opened, stage, until)
     window = opened.window
     check_activity(opened, until)
