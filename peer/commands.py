@@ -15,6 +15,7 @@ from peerllm.peer.catalogue import find_models
 from peerllm.peer.configuration import (
     DEFAULT_CONTEXT_TOKENS,
     HostConfiguration,
+    coordinator_address,
     identity_path,
 )
 from peerllm.peer.control_commands import Models, Preloaded, control_app
@@ -53,7 +54,7 @@ _EXPECTED: Final = (PeerError, CryptoError, OverlayError)
 def run(
     data_directory: DataDirectory,
     coordinator: Annotated[
-        str, typer.Option(help="The coordinator: /ip4/ADDRESS/tcp/PORT/p2p/PEER-ID.")
+        str, typer.Option(help="An invitation, or /ip4/ADDRESS/tcp/PORT/p2p/PEER-ID.")
     ],
     listen_address: Annotated[str, typer.Option(help="Address to listen on.")] = "0.0.0.0",  # noqa: S104
     listen_port: Annotated[
@@ -86,6 +87,7 @@ def run(
     with clear_endings(*_EXPECTED, crashed=lambda place: log.event("crashed", place=place)):
         named, first = ([lasting(one) for one in given or []] for given in (model, preload))
         preloaded = find_models(data_directory, first) if first else ()
+        coordinator = coordinator_address(coordinator)
         configuration = HostConfiguration(
             data_directory=data_directory,
             coordinator=coordinator,

@@ -7,6 +7,7 @@ from typing import Final
 
 from peerllm.crypto.errors import PeerIdError
 from peerllm.crypto.identity import public_key_of
+from peerllm.overlay.invitation import SCHEME, InvitationError, read_invitation
 from peerllm.peer.catalogue import WantedModel
 from peerllm.peer.errors import ConfigurationError
 
@@ -100,6 +101,16 @@ def is_coordinator_address(text: str) -> bool:
     except PeerIdError:
         return False
     return _ADDRESS.fullmatch(text) is not None
+
+
+def coordinator_address(text: str) -> str:
+    """The address in an invitation, or the text as it is. Raises `ConfigurationError`."""
+    if not text.startswith(SCHEME):
+        return text
+    try:
+        return read_invitation(text).address
+    except InvitationError as error:
+        raise ConfigurationError(str(error)) from None
 
 
 def identity_path(data_directory: Path) -> Path:

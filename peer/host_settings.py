@@ -7,7 +7,7 @@ from typing import Final
 import msgspec
 
 from peerllm.peer.catalogue import is_file
-from peerllm.peer.configuration import DEFAULT_CONTEXT_TOKENS
+from peerllm.peer.configuration import DEFAULT_CONTEXT_TOKENS, coordinator_address
 from peerllm.peer.errors import ConfigurationError
 from peerllm.peer.files import read_state, write_state
 from peerllm.peer.limits import UNATTENDED
@@ -70,6 +70,8 @@ def saved_settings(data_directory: Path, **changes: str | list[str] | None) -> H
     """
     saved = read_state(data_directory / SETTINGS_FILE, HostSettings)
     given = {name: value for name, value in changes.items() if value}
+    if isinstance(coordinator := given.get("coordinator"), str):
+        given["coordinator"] = coordinator_address(coordinator)
     if saved is None and "coordinator" not in given:
         raise ConfigurationError(
             f"no host has run from {data_directory} yet: name its --coordinator"

@@ -42,6 +42,11 @@ class Standing:
     leave: str = ""
     send_id: bool = False
 
+    @property
+    def needs_owner(self) -> bool:
+        """Whether anything is left to be done or waited for."""
+        return bool(self.take or self.leave or self.send_id)
+
 
 @dataclass(frozen=True)
 class Check:
@@ -148,9 +153,11 @@ def seats_sentence(row: CatalogueRow, told: ModelTold, catalogue: Catalogue) -> 
 
 def standing_of(state: HostSeen) -> Standing | None:
     """Where a host that runs stands; None while nothing is to be said of it."""
-    if state.catalogue is not None:
+    is_silent = not state.status.connected and state.ending.event not in {"", "connected"}
+    # A seat that was told of once may have been taken since: nobody is told who may not ask.
+    if state.catalogue is not None and not (is_silent and state.catalogue.seat is not None):
         return standing(state.catalogue)
-    if state.status.connected or state.ending.event in {"", "connected"}:
+    if not is_silent:
         return None
     return Standing(
         tr("Network", "No word from the network"),

@@ -61,10 +61,9 @@ class StandingCard(Card):
 
     def show_state(self, state: HostState) -> None:
         """Show it as it is now."""
-        found = state.catalogue if isinstance(state, HostSeen) else None
         shown = standing_of(state) if isinstance(state, HostSeen) else None
-        if found is not None and found.seat is not None and not self._also_with_seat:
-            shown = shown if shown is not None and shown.take else None
+        if shown is not None and not shown.needs_owner and not self._also_with_seat:
+            shown = None
         self._host = state.status.peer_id if isinstance(state, HostSeen) else ""
         self._dot.set_colour(tone_colour(self._desk.palette(), shown.tone if shown else "quiet"))
         self.setVisible(shown is not None)
@@ -79,7 +78,7 @@ class StandingCard(Card):
         self.leave_button.setText(decline)
         self.leave_button.setVisible(bool(shown.leave))
         self.copy_button.setVisible(shown.send_id)
-        self.look_button.setVisible(not (found and found.seat) or bool(shown.take))
+        self.look_button.setVisible(shown.needs_owner)
 
     def _take(self) -> None:
         if self._shown is not None:
@@ -112,6 +111,7 @@ class NetworkModels(Card):
         self._list = QVBoxLayout()
         self._list.setSpacing(10)
         self.body.addWidget(self._note)
+        self.body.addSpacing(6)
         self.body.addLayout(self._list)
 
     def show_catalogue(

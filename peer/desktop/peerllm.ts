@@ -953,7 +953,7 @@
         <translation type="unfinished"></translation>
     </message>
     <message>
-        <source>Not known yet: the network&apos;s coordinator has not been reached, or is of a release that does not tell.</source>
+        <source>Not known yet: the network&apos;s coordinator tells it to hosts that hold a seat or are in line for one. It is asked again every minute.</source>
         <translation type="unfinished"></translation>
     </message>
     <message>

@@ -10,6 +10,8 @@ from peerllm.charter.defaults import FIRST_MODEL, first_catalogue
 from peerllm.charter.documents import CatalogueModel, ModelCatalogue
 from peerllm.coordinator.models import ModelFileError, load_models
 from peerllm.coordinator.vocabulary import Vocabulary, VocabularyError
+from peerllm.peer.gguf import read_shape
+from peerllm.peer.models import embedded_model_path
 from tests.peer.legacy_files import gpt2_file
 
 
@@ -68,3 +70,8 @@ def test_no_tokens_are_counted_for_a_file_of_before_gguf(tmp_path: Path) -> None
     path.write_bytes(gpt2_file())
     with pytest.raises(VocabularyError, match="holds no vocabulary"):
         Vocabulary(path)
+
+
+def test_what_a_token_takes_is_told_as_hosts_reckon_it() -> None:
+    path = embedded_model_path()
+    assert Vocabulary(path).cache_bytes_per_token == read_shape(path).cache_bytes_per_token > 0

@@ -4,8 +4,9 @@ from typing import Any
 import pytest
 
 from peerllm.crypto.identity import Identity
+from peerllm.overlay.invitation import Invitation, write_invitation
 from peerllm.peer.catalogue import WantedModel
-from peerllm.peer.configuration import HostConfiguration
+from peerllm.peer.configuration import HostConfiguration, coordinator_address
 from peerllm.peer.errors import ConfigurationError
 
 COORDINATOR = Identity.from_seed(bytes(32)).peer_id
@@ -52,3 +53,12 @@ def test_a_wrong_setting_is_named_with_its_value(changes: dict[str, Any], named:
 def test_there_must_be_a_model() -> None:
     with pytest.raises(ConfigurationError, match="number of models must be from 1 to 64, got 0"):
         configuration(models=())
+
+
+def test_an_invitation_stands_for_its_address() -> None:
+    address = f"/ip4/127.0.0.1/tcp/4001/p2p/{COORDINATOR}"
+    text = write_invitation(Invitation(address, "ab" * 32))
+    assert coordinator_address(text) == address
+    assert coordinator_address(address) == address
+    with pytest.raises(ConfigurationError, match="altered on its way"):
+        coordinator_address(text.replace("4001", "4002"))

@@ -190,8 +190,8 @@ class ModelsPage(Page):
         if isinstance(state, HostSeen):
             unknown = tr(
                 "Models",
-                "Not known yet: the network's coordinator has not been reached, or is of a release "
-                "that does not tell.",
+                "Not known yet: the network's coordinator tells it to hosts that hold a seat or "
+                "are in line for one. It is asked again every minute.",
             )
             if told is not None:
                 shown = catalogue_shown(

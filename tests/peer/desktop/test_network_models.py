@@ -26,9 +26,11 @@ from peerllm.coordinator.storage_file import StorageFile
 from peerllm.crypto.identity import Identity
 from peerllm.peer.benchmark import build
 from peerllm.peer.catalogue import LocalCatalogue
+from peerllm.peer.commands import host_app
 from peerllm.peer.control_api import ControlFile
 from peerllm.peer.control_client import ControlClient, ControlError
 from peerllm.peer.measurements import Measurement, Measurements
+from peerllm.peer.model_commands import model_app
 from peerllm.peer.models import EMBEDDED_MODEL
 from peerllm.peer.tuning import hardware
 
@@ -173,7 +175,28 @@ def test_from_an_invitation_over_the_waiting_list_to_a_seat(
     assert not standing.isVisibleTo(window)
     with stage.storage() as storage:
         assert stage.peer_id in {seat.peer_id for seat in storage.seats()}
+    check_commands(stage)
     check_unload(opened, stage, until, monkeypatch)
+
+
+def check_commands(stage: Stage) -> None:
+    """The command line tells the same of the host that runs."""
+    folder = f"--data-directory={stage.host}"
+    shown = CliRunner().invoke(host_app, ["seat", folder])
+    assert (shown.exit_code, shown.stdout) == (0, "seat in default\n")
+    plain = json.loads(CliRunner().invoke(host_app, ["seat", folder, "--json"]).stdout)
+    assert plain["catalogue"]["seat"]["region"] == "default"
+    refused = CliRunner().invoke(host_app, ["seat", folder, "--take=default"])
+    assert refused.exit_code == 1
+    assert "offered no seat" in refused.stderr
+    assert CliRunner().invoke(host_app, ["seat", folder, "--take=a", "--leave=a"]).exit_code == 2
+    assert (
+        "no name of a region" in CliRunner().invoke(host_app, ["seat", folder, "--take=\n"]).stderr
+    )
+    listed = CliRunner().invoke(model_app, ["catalogue", folder])
+    assert listed.exit_code == 0, listed.stderr
+    assert f"{FIRST_MODEL} (recommended)" in listed.stdout
+    assert "seat in default" in listed.stdout
 
 
 def first_run(opened: Opened, stage: Stage, until: Callable[..., None]) -> None:

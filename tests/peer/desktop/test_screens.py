@@ -38,12 +38,14 @@ from PySide6.QtWidgets import (
     QWidget,
 )
 
+from peerllm.overlay.invitation import Invitation, write_invitation
 from peerllm.peer.desktop.desk import Desk
 from peerllm.peer.desktop.host_link import HostLink
 from peerllm.peer.desktop.money import PowerSettings, Price
 from peerllm.peer.desktop.settings import DesktopSettings, Theme
 from peerllm.peer.desktop.style import choose_font
 from peerllm.peer.desktop.window import Window
+from peerllm.peer.network_catalogue import UNREACHABLE
 from peerllm.peer.receipt_book import Receipts
 from tests.peer.desktop.samples import (
     ADDRESS,
@@ -150,16 +152,18 @@ def test_every_step_of_the_first_run_is_drawn_whole(
     steps = window.first_run
     assert steps is not None
     check_named(steps)
-    steps.invitation.coordinator.setText(ADDRESS)
+    steps.invitation.coordinator.setText(write_invitation(Invitation(ADDRESS, "5e" * 32)))
+    steps.choice._ask = lambda _address: None  # type: ignore[method-assign]
     for number in range(6):
         until(lambda number=number: steps.step == number, "the step")
+        # As whoever pastes it sees it after a look at its beginning.
+        steps.invitation.coordinator.setCursorPosition(0)
         # The command that tells it takes a second.
         if number == 1 and theme == "light":
             until(steps.invitation.copy_button.isEnabled, "the host's id")
         if number == 2:
-            # Nobody answers at that address: what a coordinator would tell is given by hand.
-            until(lambda: steps.choice._errand is None, "the coordinator that is not there")
-            assert "not known yet" in steps.choice.network.text()
+            # As a stranger and as a computer in line: nobody is at that address to be asked.
+            steps.choice.take(None, UNREACHABLE)
             settle(until)
             check_whole(steps)
             steps.choice.take(shown_at_first())
