@@ -2,33 +2,26 @@
 
 import re
 import secrets
-import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
-from datetime import UTC, datetime
+from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Final, TypeVar
+from typing import Annotated, Final, TypeVar
 
-import msgspec
 import typer
 
 from peerllm.charter.command_options import (
     EXIT_CODES,
-    REFUSED,
     AsJson,
     RootFile,
-    chosen_root,
     console,
 )
-from peerllm.charter.errors import CharterError, Malformed
+from peerllm.charter.errors import Malformed
 from peerllm.charter.folder import put_file
-from peerllm.charter.log_command_line import trusted
 from peerllm.charter.log_entries import PayoutBatch, read_entry
 from peerllm.charter.money_text import usd
 from peerllm.charter.payout_proof import proof_holds, read_proof, write_proof
-from peerllm.charter.store import load_charter
-from peerllm.charter.terms import CharterTerms
 from peerllm.coordinator.errors import CoordinatorError
+from peerllm.coordinator.ledger_audit_commands import audit
+from peerllm.coordinator.ledger_command_line import Data, books_in, print_json, refusals, terms_in
 from peerllm.coordinator.ledger_presentation import (
     HostAccount,
     customer_table,
@@ -38,17 +31,6 @@ from peerllm.coordinator.ledger_presentation import (
     host_values,
 )
 from peerllm.coordinator.payout import Payee
-from peerllm.coordinator.published_marks import (
-    head_faults,
-    logged_roots,
-    read_head,
-    read_root,
-    root_faults,
-    unlogged_faults,
-)
-
-if TYPE_CHECKING:
-    from peerllm.coordinator.storage_file import StorageFile
 
 T = TypeVar("T")
 
@@ -61,7 +43,6 @@ ledger_app = typer.Typer(
     rich_markup_mode=None,
 )
 
-Data = Annotated[Path, typer.Option("--data-directory", help="Folder of the coordinator's state.")]
 CharterFolder = Annotated[
     Path, typer.Option("--charter-directory", help="Folder of the signed charter.")
 ]
@@ -92,24 +73,24 @@ def statement(
     """Print what a host earned, got and will get when, or what a customer paid for."""
     if (host is None) == (customer is None):
         raise typer.BadParameter("name a HOST or a --customer, one of them")
-    with _refusals(), _books(data_directory) as books:
+    with refusals(), books_in(data_directory) as books:
         if customer is not None:
             found = books.customer_statement(f"customers/{customer}")
             if as_json:
-                _print_json(customer_values(found))
+                print_json(customer_values(found))
             else:
                 console().print(customer_table(found))
             return
         if charter_directory is None:
             raise typer.BadParameter("a host's statement needs --charter-directory")
-        terms = _terms(charter_directory, root)
+        terms = terms_in(charter_directory, root)
         standing = books.payouts.standing(terms.escrow, str(host))
         if standing is None:
             raise CoordinatorError(f"{host} has never earned anything here")
         dates = books.payouts.dates(terms.escrow, terms.payout, str(host))
         account = HostAccount(*standing, books.payouts_of(str(host)), terms.payout, dates)
         if as_json:
-            _print_json(host_values(account))
+            print_json(host_values(account))
         else:
             console().print(host_table(account))
 
@@ -123,7 +104,7 @@ def payee(
     agent: Annotated[str | None, typer.Option("--agent", help="BIC of the payee's bank.")] = None,
 ) -> None:
     """Note whom to pay for a host. It stays in the coordinator's database and the bank's files."""
-    with _refusals(), _books(data_directory, write=True) as books:
+    with refusals(), books_in(data_directory, write=True) as books:
         if not books.knows_host(host):
             raise CoordinatorError(f"{host[:60]} holds no seat here and never earned anything")
         books.payouts.set_payee(host, Payee(name=name, account=account, agent=agent))
@@ -161,10 +142,10 @@ def payout(
         PayoutTooEarly,
     )
 
-    with _refusals():
-        terms = _terms(charter_directory, root)
+    with refusals():
+        terms = terms_in(charter_directory, root)
         check_region(region)
-        with _books(data_directory, write=True) as books:
+        with books_in(data_directory, write=True) as books:
             outcome = books.payouts.pay(
                 batch,
                 rule=terms.escrow,
@@ -182,7 +163,7 @@ def payout(
         made = None if isinstance(outcome, NothingToPay) else outcome.batch
         files = () if made is None else write_batch(made, out, region)
     if as_json:
-        _print_json(
+        print_json(
             {
                 "batch": batch,
                 "paid_now": isinstance(outcome, PayoutMade),
@@ -231,13 +212,13 @@ def prove(
     Checking needs the proof and the root alone: no network, no ledger, no software of a
     coordinator.
     """
-    with _refusals():
+    with refusals():
         if check is not None:
             _check_proof(check, root, entry)
             return
         if host is None or data_directory is None or batch is None:
             raise typer.BadParameter("give HOST, --batch and --data-directory, or --check")
-        with _books(data_directory) as books:
+        with books_in(data_directory) as books:
             found = books.payouts.batch(batch)
         proof = None if found is None else found.proof(host)
         if proof is None:
@@ -250,76 +231,12 @@ def prove(
             typer.echo(f"{out} proves {usd(proof.amount_nano_usd)} under root {proof.root}")
 
 
-@_command(
+_command(
     "audit --data-directory data",
     "audit --data-directory data --root 2026-11=5f0c... --head 4711:9a3e...",
     "audit --data-directory data --log public --log-key log.vkey",
-)
-def audit(
-    data_directory: Data,
-    head: Annotated[
-        list[str] | None, typer.Option("--head", help="NUMBER:DIGEST of a link noted before.")
-    ] = None,
-    root: Annotated[
-        list[str] | None, typer.Option("--root", help="BATCH=ROOT as the public log has it.")
-    ] = None,
-    log: Annotated[
-        Path | None, typer.Option("--log", help="The public log's files, for all its roots.")
-    ] = None,
-    log_key: Annotated[
-        str | None, typer.Option("--log-key", help="The log's public key, or a file that holds it.")
-    ] = None,
-    region: Annotated[str, typer.Option(help="Region of these books in the log.")] = "default",
-    as_json: AsJson = False,
-) -> None:
-    """Recount every balance, the hosts' share of every charge, every payout and every link.
-
-    Reads only. What the books say of themselves is not enough against who can rewrite all of
-    them: give heads or roots that were published before, or the public log with its key.
-    """
-    if (log is None) != (log_key is None):
-        raise typer.BadParameter("--log and --log-key go together")
-    heads = [_mark(read_head(text), "--head NUMBER:DIGEST") for text in head or ()]
-    roots = [_mark(read_root(text), "--root BATCH=ROOT") for text in root or ()]
-    with _refusals(), _books(data_directory) as books:
-        began = time.monotonic()
-        report = books.ledger_check()
-        faults = list(report.faults)
-        if log is not None and log_key is not None:
-            logged = logged_roots(log, trusted(log_key, None, None), region)
-            roots += logged.items()
-            faults += unlogged_faults(books, logged)
-        for number, digest in heads:
-            faults += head_faults(books, number, digest)
-        for batch, batch_root in roots:
-            faults += root_faults(books, batch, batch_root)
-        if report.debits != report.credits:
-            faults.append(f"debits are {report.debits} nano-USD, credits {report.credits}")
-        seconds = time.monotonic() - began
-    if as_json:
-        _print_json(
-            {
-                "well": not faults,
-                "faults": faults,
-                "settlements": report.settlements,
-                "debits_nano_usd": report.debits,
-                "credits_nano_usd": report.credits,
-                "lowest_host_share_basis_points": report.lowest_host_share_basis_points,
-                "open_reservations": report.open_reservations,
-                "head": f"{report.chain_entries}:{report.chain_head.hex()}",
-            }
-        )
-    else:
-        typer.echo(
-            f"{report.settlements:,} settlements and {report.chain_entries:,} links recounted in"
-            f" {seconds:.1f} s; {usd(report.debits)} moved\n"
-            f"head {report.chain_entries}:{report.chain_head.hex()}"
-        )
-        for fault in faults:
-            typer.echo(f"fault: {fault}", err=True)
-        typer.echo("the books are not in order" if faults else "the books are in order")
-    if faults:
-        raise typer.Exit(REFUSED)
+    "audit --data-directory data --charter-directory charter",
+)(audit)
 
 
 def _check_proof(check: Path, root: str | None, entry: Path | None) -> None:
@@ -338,43 +255,3 @@ def _check_proof(check: Path, root: str | None, entry: Path | None) -> None:
     typer.echo(
         f"proven: batch {proof.batch} pays {proof.host} {usd(proof.amount_nano_usd)} (root {root})"
     )
-
-
-def _mark(given: T | None, wanted: str) -> T:
-    if given is None:
-        raise typer.BadParameter(f"give {wanted}")
-    return given
-
-
-def _terms(folder: Path, root: Path | None) -> CharterTerms:
-    return load_charter(
-        folder,
-        trusted_root=chosen_root(folder, root),
-        state_directory=None,
-        now=datetime.now(UTC),
-    ).terms
-
-
-@contextmanager
-def _refusals() -> Iterator[None]:
-    try:
-        yield
-    except (CharterError, CoordinatorError, OSError) as error:
-        typer.echo(f"Refused: {error}", err=True)
-        raise typer.Exit(REFUSED) from error
-
-
-@contextmanager
-def _books(data_directory: Path, *, write: bool = False) -> Iterator["StorageFile"]:
-    # Imported here: a host checks its proof on a machine that has no database software.
-    from peerllm.coordinator.storage_file import StorageFile  # noqa: PLC0415
-
-    path = data_directory / "coordinator.sqlite"
-    if not path.exists():
-        raise CoordinatorError(f"there are no books in {data_directory}: {path.name} is missing")
-    with StorageFile(path, read_only=not write) as storage:
-        yield storage
-
-
-def _print_json(value: object) -> None:
-    typer.echo(msgspec.json.format(msgspec.json.encode(value), indent=2).decode())

@@ -155,6 +155,32 @@ def test_an_audit_holds_the_books_to_the_public_log(run: Any, tmp_path: Path) ->
     assert run("audit", "--log", tmp_path / "log" / "public").exit_code == 2
 
 
+def test_an_audit_under_the_charter_says_which_payout_is_overdue(run: Any, books: Path) -> None:
+    assert run("audit", charter=True).exit_code == 0
+    then = now_us() - 100 * DAY_US
+    with StorageFile(books / "coordinator.sqlite", clock=lambda: then) as storage:
+        work = ChunkWork(1, (HostWork("late", "leader", 9, 9, 9),))
+        settlement = settle(30 * USD, Shares(9_500, 2_000), (work,))
+        assert isinstance(settlement, Settlement)
+        storage.reserve("late", "customers/ada", 30 * USD, key_id=None)
+        storage.post("late", settlement)
+    # Nobody knows whom to pay.
+    assert run("audit", charter=True).exit_code == 0
+    assert run("payee", "late", "--name", "Ada", "--account", "000123456").exit_code == 0
+    late = run("audit", charter=True)
+    since = (then // DAY_US + 60) * DAY_US
+    assert late.exit_code == 1
+    day = f"{datetime.fromtimestamp(since / 1e6, UTC):%Y-%m-%d}"
+    assert f"overdue: a payout to late since {day}" in late.stderr
+    assert "the books are in order" in late.stdout
+    shown = json.loads(run("audit", "--json", charter=True).stdout)
+    assert (shown["well"], shown["faults"]) == (False, [])
+    assert shown["payouts_overdue_since_us"] == {"late": since}
+    assert "Payout overdue" in run("statement", "late", charter=True).stdout
+    # Without the charter nobody is promised anything.
+    assert json.loads(run("audit", "--json").stdout)["well"]
+
+
 def test_an_audit_holds_the_books_to_a_head_noted_before(run: Any) -> None:
     report = json.loads(run("audit", "--json").stdout)
     assert report["well"]
