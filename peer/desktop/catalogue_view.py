@@ -93,7 +93,7 @@ def _row(
         seats=seats,
         seats_tone=tone,
         is_here=row.is_here,
-        recommended=row.recommended,
+        recommended=row.recommended and row.name not in altered,
         can_get=row.fits and not row.is_here and row.name not in altered,
     )
 
@@ -180,8 +180,8 @@ def standing(catalogue: Catalogue) -> Standing:
         until = min(place.offered_until_us for place in offers)
         text = tr(
             "Network",
-            "Region {region} keeps a seat for {models} until {date}. Take it, and work arrives "
-            "within seconds; let it lapse, and it goes to the next in line.",
+            "Region {region} keeps a seat for {models} until {date}. Take it, and this "
+            "computer is connected within seconds; let it lapse, and it goes to the next in line.",
         ).format(
             region=offers[0].region,
             models=_listed([names.get(one.digest, "") for one in offers]),

@@ -1136,7 +1136,7 @@
         <translation type="unfinished"></translation>
     </message>
     <message>
-        <source>Region {region} keeps a seat for {models} until {date}. Take it, and work arrives within seconds; let it lapse, and it goes to the next in line.</source>
+        <source>Region {region} keeps a seat for {models} until {date}. Take it, and this computer is connected within seconds; let it lapse, and it goes to the next in line.</source>
         <translation type="unfinished"></translation>
     </message>
     <message>
@@ -1615,6 +1615,10 @@
         <translation type="unfinished"></translation>
     </message>
     <message>
+        <source>The network has this computer in line. It works once it has a seat, and asks again by itself.</source>
+        <translation type="unfinished"></translation>
+    </message>
+    <message>
         <source>The network knows of this computer and has not admitted it yet ({reason}). Send your host ID to whoever invited you; it asks again by itself.</source>
         <translation type="unfinished"></translation>
     </message>
@@ -1757,11 +1761,11 @@
         <translation type="unfinished"></translation>
     </message>
     <message>
-        <source>Price list</source>
+        <source>The network&apos;s charter</source>
         <translation type="unfinished"></translation>
     </message>
     <message>
-        <source>The folder of the network&apos;s signed charter. Its signatures are verified before an estimate is made from its prices.</source>
+        <source>A folder with what the network&apos;s stewards signed. Once the signatures are verified, its prices give an estimate of earnings, and the network&apos;s models are compared with it.</source>
         <translation type="unfinished"></translation>
     </message>
     <message>

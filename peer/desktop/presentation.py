@@ -75,7 +75,8 @@ def headline(state: HostState, now_us: int) -> Headline:
                 tr("Overview", "Start it again"),
             )
         case HostSeen():
-            return _of_status(state.status, state.ending, now_us)
+            is_in_line = state.catalogue is not None and bool(state.catalogue.places)
+            return _of_status(state.status, state.ending, now_us, is_in_line=is_in_line)
     return _unusable(state)
 
 
@@ -105,7 +106,7 @@ def _unusable(state: HostState) -> Headline:
     return Headline("problem", title, detail)
 
 
-def _of_status(status: Status, ending: Ending, now_us: int) -> Headline:
+def _of_status(status: Status, ending: Ending, now_us: int, *, is_in_line: bool) -> Headline:
     if status.seat_pause is not None and status.state == "serving":
         return _paused_by_network(status.seat_pause)
     match status.state:
@@ -125,7 +126,7 @@ def _of_status(status: Status, ending: Ending, now_us: int) -> Headline:
             title = tr("Overview", "Standing back")
             return Headline("quiet", title, reasons, "pause", tr("Overview", "Pause for an hour"))
         case "waiting":
-            return _waiting(status, ending)
+            return _waiting(status, ending, is_in_line=is_in_line)
     pause = tr("Overview", "Pause for an hour")
     if running := running_of(status):
         detail = counted(
@@ -176,11 +177,19 @@ def hold_sentence(reason: HoldReason) -> str:
     }[reason]
 
 
-def _waiting(status: Status, ending: Ending) -> Headline:
+def _waiting(status: Status, ending: Ending, *, is_in_line: bool) -> Headline:
     pause = tr("Overview", "Pause for an hour")
     if trouble := model_trouble(status):
         return Headline("waiting", *trouble, "pause", pause)
     match ending.event:
+        case "refused_by_coordinator" | "unreachable" | "disconnected" if is_in_line:
+            title = tr("Overview", "Waiting for a seat")
+            in_line = tr(
+                "Overview",
+                "The network has this computer in line. It works once it has a seat, and asks "
+                "again by itself.",
+            )
+            return Headline("waiting", title, in_line, "pause", pause)
         case "refused_by_coordinator":
             title = tr("Overview", "Waiting for a seat")
             detail = tr(

@@ -169,11 +169,12 @@ class SettingsPage(Page):
 
     def _prices(self) -> Card:
         card = Card(
-            tr("Settings", "Price list"),
+            tr("Settings", "The network's charter"),
             tr(
                 "Settings",
-                "The folder of the network's signed charter. Its signatures are verified before "
-                "an estimate is made from its prices.",
+                "A folder with what the network's stewards signed. Once the signatures are "
+                "verified, its prices give an estimate of earnings, and the network's models are "
+                "compared with it.",
             ),
         )
         self.prices_line = label("", "muted")

@@ -31,7 +31,7 @@ from peerllm.peer.desktop.first_steps import coordinator_fault
 from peerllm.peer.desktop.host_link import HostLink
 from peerllm.peer.desktop.network_models import StandingCard
 from peerllm.peer.desktop.pages.models_page import ModelsPage
-from peerllm.peer.desktop.presentation import Notice, notice, shown_path
+from peerllm.peer.desktop.presentation import Notice, headline, notice, shown_path
 from peerllm.peer.desktop.price_list import ROOT_FILE, root_fault
 from peerllm.peer.desktop.state import Ending, HostSeen
 from peerllm.peer.model_fetch_api import FetchRequest, FetchStatus
@@ -103,8 +103,9 @@ def test_a_model_that_is_not_as_signed_cannot_be_fetched() -> None:
         assert MIDDLE.name in check.sentence
     unknown = check_of(catalogue(), {EMBEDDED.name: signed[EMBEDDED.name]})
     assert unknown.altered == {MIDDLE.name, HUGE.name, APPROVED.name}
-    rows = rows_of(catalogue(), altered=frozenset({MIDDLE.name}))
+    rows = rows_of(catalogue(), altered=frozenset({MIDDLE.name, EMBEDDED.name}))
     assert not rows[MIDDLE.name].can_get
+    assert not any(row.recommended for row in rows.values())
 
 
 def test_where_a_host_stands_is_said_with_what_comes_next() -> None:
@@ -125,7 +126,8 @@ def test_where_a_host_stands_is_said_with_what_comes_next() -> None:
 
 
 def silent(**changes: Any) -> HostSeen:
-    return replace(seen(connected=False, ending=Ending("unreachable")), **changes)
+    state = seen(connected=False, state="waiting", ending=Ending("unreachable"))
+    return replace(state, **changes)
 
 
 def test_a_host_that_nobody_answers_is_told_to_send_its_id() -> None:
@@ -137,6 +139,7 @@ def test_a_host_that_nobody_answers_is_told_to_send_its_id() -> None:
     assert standing_of(silent(catalogue=catalogue())) == unknown
     line = catalogue(seat=None, places=[place_in_line()])
     assert standing_of(silent(catalogue=line)) == standing(line)
+    assert headline(silent(catalogue=line), NOW_US).detail.startswith("The network has this")
 
 
 def test_an_offer_is_worth_a_notification_once() -> None:
