@@ -30,11 +30,13 @@ class Surroundings:
         rest: Callable[[float], Awaitable[None]],
         wake: Callable[[], None],
         on_change: Callable[[], None],
+        platform: str = sys.platform,
     ) -> None:
         self._on_change = on_change
+        self._platform = platform
         self._machine = MachineWatch(own_processes)
         self._network = MeteredNetwork(on_change)
-        self._screen = FullScreenWatch(os.environ)
+        self._screen = FullScreenWatch(os.environ, platform=platform)
         self._sleep = SleepWatch(rest=rest, wake=wake, on_change=on_change)
 
     async def look(self, limits: Limits) -> Conditions:
@@ -58,7 +60,7 @@ class Surroundings:
     async def run(self) -> None:
         """Follow what tells of itself."""
         async with trio.open_nursery() as nursery:
-            if sys.platform == "linux":
+            if self._platform == "linux":
                 followers: list[Follower] = [self._network, self._sleep]
                 nursery.start_soon(follow_system_bus, followers)
             else:

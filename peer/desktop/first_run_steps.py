@@ -20,7 +20,7 @@ from peerllm.peer.desktop.widgets import Switch, button, copy_text, field, label
 from peerllm.peer.errors import PeerError
 from peerllm.peer.files import read_state
 from peerllm.peer.host_settings import SETTINGS_FILE, HostSettings
-from peerllm.peer.limits import Limits
+from peerllm.peer.limits import UNATTENDED, Limits
 
 _IDLE_MINUTES = 10
 _MEGABYTE = 1_000_000
@@ -209,7 +209,7 @@ class FirstLimits(Step):
         with contextlib.suppress(PeerError, OSError):
             kept = read_state(self.desk.data_directory / "limits.json", Limits)
         return msgspec.structs.replace(
-            kept or Limits(),
+            kept or UNATTENDED,
             paused=False,
             paused_until_us=0,
             idle_minutes=_IDLE_MINUTES if self.only_idle.isChecked() else 0,

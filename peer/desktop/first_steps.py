@@ -101,6 +101,13 @@ def limits_sentence(limits: Limits) -> str:
         if limits.on_battery
         else tr("First run", "Never on battery."),
     ]
+    if not limits.on_metered and not limits.beside_full_screen:
+        told = tr(
+            "First run",
+            "Not on a network paid for by the byte, nor while a program fills the screen, where "
+            "this computer tells.",
+        )
+        parts.append(told)
     if limits.memory_cap_bytes:
         memory = tr("First run", "At most {size} of memory.")
         parts.append(memory.format(size=size(limits.memory_cap_bytes)))

@@ -492,6 +492,10 @@
         <translation type="unfinished"></translation>
     </message>
     <message>
+        <source>Not on a network paid for by the byte, nor while a program fills the screen, where this computer tells.</source>
+        <translation type="unfinished"></translation>
+    </message>
+    <message>
         <source>At most {size} of memory.</source>
         <translation type="unfinished"></translation>
     </message>

@@ -26,7 +26,7 @@ from peerllm.peer.desktop.models_view import (
 )
 from peerllm.peer.desktop.palette import DARK, LIGHT, Palette, contrast
 from peerllm.peer.desktop.settings import DesktopSettings, SettingsFile, network_address
-from peerllm.peer.limits import Limits, ScheduleWindow
+from peerllm.peer.limits import UNATTENDED, Limits, ScheduleWindow
 from peerllm.peer.model_fetch_api import FetchStatus
 from peerllm.peer.receipt_book import Receipts
 from tests.peer.desktop.samples import ADDRESS, COORDINATOR, DIGEST, HOST, engine, model, receipt
@@ -166,6 +166,8 @@ def test_the_largest_model_that_leaves_room_is_recommended() -> None:
     assert recommended(both, 0) == ("a", ENTRY)
     assert recommended({}, 10**9) is None
     assert "Never on battery" in limits_sentence(Limits(on_battery=False, idle_minutes=10))
+    assert "paid for by the byte" in limits_sentence(UNATTENDED)
+    assert "paid for by the byte" not in limits_sentence(Limits())
     assert "At most 900 MB" in limits_sentence(Limits(memory_cap_bytes=900_000_000))
 
 
