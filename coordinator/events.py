@@ -15,6 +15,7 @@ CoordinatorEvent = Literal[
     "seat_resumed",
     "model_sought",
     "account_not_told",
+    "appeal_made",
     "leads",
     "request_failed",
     "library_warning",

@@ -36,6 +36,8 @@ from peerllm.overlay.account_messages import (
 
 # A host asks every ten minutes, and once more when it has reconnected.
 QUESTION_SECONDS: Final = 60.0
+# Of each host, and each strike has one appeal: enough for a person, too seldom to wear a disk.
+APPEAL_SECONDS: Final = 10.0
 # Milliseconds as a rule; the first question after a start or a month's end waits for the figures
 # of three months, which took 6 s for 100,000 requests.
 _ANSWER_SECONDS: Final = 60.0
@@ -73,6 +75,7 @@ class HostAccounts:
         self._now_us = now_us
         # One entry for each host that ever asked, as the registry keeps one for each it met.
         self._asked_at: dict[str, float] = {}
+        self._appealed_at: dict[str, float] = {}
         # By month and days that make a host active; full months never change.
         self._months: dict[tuple[str, int], _MonthOfRegions] = {}
         self._turn = trio.CapacityLimiter(1)
@@ -84,6 +87,34 @@ class HostAccounts:
             return False
         self._asked_at[host] = now
         return True
+
+    def may_appeal(self, host: str) -> bool:
+        """Whether a host's last appeal is long enough ago; if so, this one counts."""
+        now = self._clock()
+        if now - self._appealed_at.get(host, -APPEAL_SECONDS) < APPEAL_SECONDS:
+            return False
+        self._appealed_at[host] = now
+        return True
+
+    async def appeal(self, host: str, strike: int, region: str) -> Account | AccountNotTold:
+        """Take down a host's appeal against a strike of its own; its account then.
+
+        What the charter does not let it appeal against changes nothing.
+        """
+        with trio.move_on_after(_ANSWER_SECONDS):
+            try:
+                await trio.to_thread.run_sync(
+                    self._take_down, host, strike, limiter=self._turn, abandon_on_cancel=True
+                )
+            except StorageError:
+                return AccountNotTold(reason="unavailable")
+        return await self.answer(host, region)
+
+    def _take_down(self, host: str, strike: int) -> None:
+        # A connection that may write, as an administrator's command has one beside the daemon.
+        with StorageFile(self._database, clock=self._now_us) as storage:
+            if any(one.number == strike for one in storage.strikes(host)):
+                storage.appeal_strike(strike, self.charter.terms.strikes)
 
     async def answer(self, host: str, region: str) -> Account | AccountNotTold:
         """The account of a host whose seat is in `region`."""
@@ -195,6 +226,7 @@ def _strike_told(strike: Strike, policy: StrikePolicy, now_us: int) -> StrikeTol
         decide_by_us=strike.decide_by_us,
         dismissed_at_us=strike.dismissed_at_us,
         withdrawn_at_us=strike.withdrawn_at_us,
+        number=strike.number,
     )
 
 

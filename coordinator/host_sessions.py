@@ -1,8 +1,9 @@
 """Hosts' sessions: who is admitted, what a hello must prove, and where messages go afterwards."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Protocol
 
 import trio
@@ -20,7 +21,7 @@ from peerllm.coordinator.registry import (
     offered_digests,
 )
 from peerllm.crypto.certificate import CertificateRefused, read_certificate
-from peerllm.overlay.account_messages import AccountAsked, AccountNotTold
+from peerllm.overlay.account_messages import Account, AccountAsked, AccountNotTold, AppealMade
 from peerllm.overlay.errors import SessionClosed, SessionViolation
 from peerllm.overlay.framing import ByteStream
 from peerllm.overlay.messages import (
@@ -117,6 +118,7 @@ class HostSessions:
             heartbeat_seconds=HEARTBEAT_SECONDS,
             introduces=True,
             tells_accounts=True,
+            takes_appeals=True,
             pause=pause,
         )
 
@@ -202,15 +204,33 @@ class HostSessions:
         session, nursery = conversation.session, conversation.nursery
         if session is None or nursery is None:
             raise SessionViolation("a question before the session began")
-        if self._accounts.may_ask(conversation.peer_id):
-            nursery.start_soon(self._answer_account, session, conversation.peer_id, live)
+        peer_id = conversation.peer_id
+        if self._accounts.may_ask(peer_id):
+            answer = partial(self._accounts.answer, peer_id, live.seat.region)
+            nursery.start_soon(self._answer_account, session, peer_id, answer)
+        else:
+            session.post(AccountNotTold(reason="too_often"))
+
+    def take_appeal(self, conversation: "_Conversation", live: LiveHost, strike: int) -> None:
+        """Take down a host's appeal against a strike, and tell it its account."""
+        session, nursery = conversation.session, conversation.nursery
+        if session is None or nursery is None:
+            raise SessionViolation("an appeal before the session began")
+        peer_id = conversation.peer_id
+        if self._accounts.may_appeal(peer_id):
+            self._log.event("appeal_made", host=peer_id, strike=strike)
+            answer = partial(self._accounts.appeal, peer_id, strike, live.seat.region)
+            nursery.start_soon(self._answer_account, session, peer_id, answer)
         else:
             session.post(AccountNotTold(reason="too_often"))
 
     async def _answer_account(
-        self, session: Session[HostMessage], peer_id: str, live: LiveHost
+        self,
+        session: Session[HostMessage],
+        peer_id: str,
+        ask: Callable[[], Awaitable[Account | AccountNotTold]],
     ) -> None:
-        answer = await self._accounts.answer(peer_id, live.seat.region)
+        answer = await ask()
         with suppress(SessionClosed):
             session.post(answer)
         if isinstance(answer, AccountNotTold):
@@ -257,5 +277,7 @@ class _Conversation:
                     self.owner.find_model(self, message.wanted)
                 elif isinstance(message, AccountAsked):
                     self.owner.tell_account(self, self.live)
+                elif isinstance(message, AppealMade):
+                    self.owner.take_appeal(self, self.live, message.strike)
                 else:
                     self.owner.route(self.live, message)

@@ -30,6 +30,16 @@ class AccountAsked(msgspec.Struct, frozen=True, kw_only=True, tag="account_asked
     """What is my account? Only to a coordinator whose welcome says `tells_accounts`."""
 
 
+class AppealMade(msgspec.Struct, frozen=True, kw_only=True, tag="appeal_made"):
+    """This host appeals against a strike that it was told of. Answered like `AccountAsked`.
+
+    Only to a coordinator whose welcome says `takes_appeals`. Whether the appeal was taken down is
+    in the account.
+    """
+
+    strike: Annotated[int, Meta(ge=1, le=2**53 - 1)]
+
+
 class Release(msgspec.Struct, frozen=True, kw_only=True):
     """What comes free from escrow on one UTC day; all of it has by `at_us`."""
 
@@ -57,7 +67,7 @@ class StrikeTold(msgspec.Struct, frozen=True, kw_only=True):
 
     `weight` is what it still counts for; 0 when it was withdrawn, is too old, or the charter no
     longer has the rule. An appeal that was taken down succeeds by itself at `decide_by_us`, unless
-    it was dismissed before.
+    it was dismissed before. `number` is the coordinator's own, 0 when it does not take appeals.
     """
 
     rule: Word
@@ -67,6 +77,7 @@ class StrikeTold(msgspec.Struct, frozen=True, kw_only=True):
     decide_by_us: Date | None = None
     dismissed_at_us: Date | None = None
     withdrawn_at_us: Date | None = None
+    number: Annotated[int, Meta(ge=0, le=2**53 - 1)] = 0
 
 
 class MonthTold(msgspec.Struct, frozen=True, kw_only=True):

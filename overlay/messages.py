@@ -17,7 +17,12 @@ from msgspec import Meta
 
 from peerllm.crypto.encoding import decode, encode
 from peerllm.crypto.errors import DecodingError
-from peerllm.overlay.account_messages import Account, AccountAsked, AccountNotTold
+from peerllm.overlay.account_messages import (
+    Account,
+    AccountAsked,
+    AccountNotTold,
+    AppealMade,
+)
 from peerllm.overlay.answer_shape import AnswerShape
 from peerllm.overlay.errors import FrameError
 from peerllm.overlay.model_pieces import MAXIMUM_MODEL_BYTES
@@ -199,14 +204,15 @@ class SeatPause(msgspec.Struct, frozen=True, kw_only=True):
 class Welcome(msgspec.Struct, frozen=True, kw_only=True, tag="welcome"):
     """The host is admitted to this session.
 
-    `introduces`: `FindModel` will be answered; `tells_accounts`: so will `AccountAsked`. Said
-    again whenever a pause of the host's seat begins or ends.
+    `introduces`: `FindModel` will be answered; `tells_accounts`: so will `AccountAsked`, and with
+    `takes_appeals` `AppealMade`. Said again whenever a pause of the host's seat begins or ends.
     """
 
     coordinator: PeerId
     heartbeat_seconds: Annotated[int, Meta(ge=1, le=3600)]
     introduces: bool = False
     tells_accounts: bool = False
+    takes_appeals: bool = False
     pause: SeatPause | None = None
 
 
@@ -332,6 +338,7 @@ HostMessage = (
     | Slots
     | FindModel
     | AccountAsked
+    | AppealMade
     | Heartbeat
     | HeartbeatReply
     | Goodbye

@@ -88,7 +88,8 @@ def appeal(strike: StrikeTold, region: RegionTold, now_us: int) -> str:
     if now_us >= strike.appeal_until_us:
         return f"{counts}; the time to appeal ended {day(strike.appeal_until_us)}"
     where = region.contact or "your coordinator"
-    return f"{counts}; appeal until {day(strike.appeal_until_us)}: {where}"
+    how = f"`peerllm host appeal {strike.number}`, " if strike.number else ""
+    return f"{counts}; appeal until {day(strike.appeal_until_us)}: {how}{where}"
 
 
 def region_months(region: RegionTold) -> Iterator[tuple[str, str]]:

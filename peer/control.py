@@ -14,8 +14,10 @@ from peerllm.overlay.catalogue_messages import (
     LineLeft,
     OfferTaken,
 )
+from peerllm.peer.appeals import appeal_refusal
 from peerllm.peer.configuration import MAXIMUM_MODELS
 from peerllm.peer.control_api import (
+    AppealRequest,
     DrainRequest,
     Fault,
     LogLines,
@@ -63,6 +65,8 @@ class HostControl:
                 return _not_there(request) if shown is None else Response(200, shown)
             case "POST", "/v1/chat":
                 return self._chat(request)
+            case "POST", "/v1/appeal":
+                return self._appeal(request)
             case "POST", "/v1/models/load" | "/v1/models/unload":
                 return await self._move(request)
             case "PUT" | "POST", _:
@@ -129,6 +133,25 @@ class HostControl:
         if isinstance(pause, Response):
             return pause
         return await self._limit(_paused(self._host.limits.limits, pause.seconds))
+
+    def _appeal(self, request: Request) -> Response:
+        asked = _body(request, AppealRequest)
+        if isinstance(asked, Response):
+            return asked
+        host = self._host
+        told = account_of(host).account
+        strikes = [] if told is None else told.strikes
+        if refusal := appeal_refusal(asked.strike, strikes, time.time_ns() // 1_000):
+            return Response(409, Fault(error=refusal))
+        if not host.daemon.appeal(asked.strike):
+            return Response(
+                409,
+                Fault(
+                    error="no coordinator that takes appeals is connected: try again later, or"
+                    " write to your region's contact"
+                ),
+            )
+        return Response(200, account_of(host))
 
     def _fetch(self, request: Request) -> Response:
         exchange = self._host.exchange

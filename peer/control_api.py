@@ -16,6 +16,7 @@ can read. A change within version 1 only adds fields.
     GET, POST /v1/fetch, POST /v1/fetch/stop   a model from other hosts, see model_fetch_api
     GET  /v1/earnings      Earnings
     GET  /v1/account       HostAccount         what the coordinator last said of this host's account
+    POST /v1/appeal        {"strike": 7}       appeal against a strike of the account: HostAccount
     GET  /v1/catalogue     HostCatalogue       the network's models and this host's place in line
     POST /v1/catalogue/look                    ask the coordinator again: HostCatalogue
     POST /v1/seat/take     {"region": "name"}  take the seats offered there: HostCatalogue
@@ -161,6 +162,12 @@ class RegionRequest(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
     """A region in which this host is in line."""
 
     region: Word
+
+
+class AppealRequest(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """A strike of this host's, by its number in the account."""
+
+    strike: Annotated[int, Meta(ge=1, le=2**53 - 1)]
 
 
 class PauseRequest(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):

@@ -14,6 +14,7 @@ from rich.console import Console
 from peerllm.overlay.messages import SeatPause
 from peerllm.peer.account_presentation import account_table
 from peerllm.peer.control_api import (
+    AppealRequest,
     DrainRequest,
     HostAccount,
     LogLines,
@@ -109,6 +110,29 @@ def resume(data_directory: DataDirectory) -> None:
     """Take work again."""
     with clear_endings(PeerError):
         _print_status(ControlClient(data_directory).ask("POST", "/v1/resume", Status))
+
+
+@control_app.command()
+def appeal(
+    strike: Annotated[int, typer.Argument(min=1, max=2**53 - 1, help="Number of the strike.")],
+    data_directory: DataDirectory,
+) -> None:
+    """Appeal against a strike of this host's; `earnings` shows strikes and what became of it.
+
+    The charter's time to decide begins when the coordinator has taken it down, and when nobody
+    decides in time the strike is withdrawn by itself. Give your reasons to the region's contact.
+
+    \b
+    Example:
+      peerllm host appeal 7 --data-directory host
+    """
+    with clear_endings(PeerError):
+        asked = AppealRequest(strike=strike)
+        ControlClient(data_directory).ask("POST", "/v1/appeal", HostAccount, asked)
+        typer.echo(
+            f"The appeal against strike {strike} went to the coordinator; `peerllm host earnings`"
+            " shows in a moment that it was taken down, and until when it is decided."
+        )
 
 
 @control_app.command()

@@ -6,7 +6,7 @@ from typing import Final, Protocol
 
 import trio
 
-from peerllm.overlay.account_messages import Account, AccountAsked, AccountNotTold
+from peerllm.overlay.account_messages import Account, AccountAsked, AccountNotTold, AppealMade
 from peerllm.overlay.errors import SessionClosed, SessionViolation
 from peerllm.overlay.framing import ByteStream
 from peerllm.overlay.messages import (
@@ -103,6 +103,7 @@ class Conversation:
         # Whether this coordinator knows the question; another release would hang up on it.
         self._introduces = False
         self._tells_accounts = False
+        self._takes_appeals = False
         self._account_refused = trio.Event()
         # While the network gives this host no work: why, and what ends it.
         self.pause: SeatPause | None = None
@@ -162,6 +163,12 @@ class Conversation:
             self._post(FindModel(wanted=wanted))
         return self._introduces
 
+    def appeal(self, strike: int) -> bool:
+        """Appeal against a strike; False when this coordinator takes no appeals."""
+        if self._takes_appeals:
+            self._post(AppealMade(strike=strike))
+        return self._takes_appeals
+
     async def expect_welcome(self) -> None:
         """Close the session when the coordinator does not answer the hello."""
         with trio.move_on_after(_WELCOME_SECONDS):
@@ -214,6 +221,7 @@ class Conversation:
             raise SessionViolation("welcome in another coordinator's name")
         self._introduces = welcome.introduces
         self._tells_accounts = welcome.tells_accounts
+        self._takes_appeals = welcome.takes_appeals
         self._on_pause(welcome.pause)
         if not self._welcomed.is_set():
             self._welcomed.set()

@@ -206,6 +206,14 @@ class HostDaemon:
             and self._conversation.find_model(wanted)
         )
 
+    def appeal(self, strike: int) -> bool:
+        """Appeal against a strike; False when there is no coordinator to take it."""
+        return (
+            self.is_connected
+            and self._conversation is not None
+            and self._conversation.appeal(strike)
+        )
+
     def offers(self) -> list[ModelOffer]:
         """What coordinators are told of."""
         return self._parts.models.offers()

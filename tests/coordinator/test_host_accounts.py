@@ -148,6 +148,39 @@ async def test_strikes_are_told_with_the_time_to_appeal(region: Region) -> None:
     assert (last.weight, last.withdrawn_at_us) == (0, by_itself)
 
 
+async def test_a_host_appeals_against_its_own_strikes_only(region: Region) -> None:
+    with StorageFile(region.path, clock=region.clock) as storage:
+        storage.record_strike(ADA, "wrong_model")
+        storage.record_strike(BOB, "wrong_model")
+    accounts = accounts_of(region)
+
+    async def appealed(strike: int) -> list[int | None]:
+        answer = await accounts.appeal(ADA, strike, "bavaria")
+        assert isinstance(answer, Account)
+        with StorageFile(region.path, clock=region.clock, read_only=True) as storage:
+            return [one.appealed_at_us for one in storage.strikes()]
+
+    # Another's, and one that is none.
+    assert await appealed(2) == await appealed(99) == [None, None]
+    began = region.clock.now
+    assert await appealed(1) == [began, None]
+    region.clock.now += DAY_US
+    assert await appealed(1) == [began, None]
+    (strike,) = (await told(region, ADA)).strikes
+    assert (strike.number, strike.decide_by_us) == (1, began + 14 * DAY_US)
+    # Too late: the charter's days are over.
+    region.clock.now += 40 * DAY_US
+    answer = await accounts.appeal(BOB, 2, "bavaria")
+    assert isinstance(answer, Account)
+    assert (answer.strikes[0].decide_by_us, answer.strikes[0].weight) == (None, 2)
+
+
+async def test_an_appeal_that_cannot_be_written_is_said_to_be_so(region: Region) -> None:
+    accounts = accounts_of(region)
+    region.path.chmod(0o644)
+    assert await accounts.appeal(ADA, 1, "bavaria") == AccountNotTold(reason="unavailable")
+
+
 async def test_the_region_is_told_with_its_full_months_and_the_thresholds(region: Region) -> None:
     region.month("2026-07", [ADA, BOB], 300 * USD)
     region.month("2026-09", [ADA], 100 * USD)
@@ -218,6 +251,17 @@ async def test_a_host_may_ask_once_a_minute_whoever_else_does(
     assert not accounts.may_ask(ADA)
     await trio.sleep(1)
     assert accounts.may_ask(ADA)
+
+
+async def test_a_host_may_appeal_every_ten_seconds(
+    region: Region, autojump_clock: MockClock
+) -> None:
+    accounts = accounts_of(region)
+    assert accounts.may_appeal(ADA)
+    assert not accounts.may_appeal(ADA)
+    assert accounts.may_appeal(BOB)
+    await trio.sleep(10)
+    assert accounts.may_appeal(ADA)
 
 
 async def test_the_answer_is_worked_out_in_another_thread(region: Region) -> None:

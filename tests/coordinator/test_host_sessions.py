@@ -18,7 +18,7 @@ from peerllm.coordinator.metrics import Metrics
 from peerllm.coordinator.registry import Registry
 from peerllm.crypto.certificate import SealingKey, certify
 from peerllm.crypto.identity import Identity
-from peerllm.overlay.account_messages import Account, AccountAsked, AccountNotTold
+from peerllm.overlay.account_messages import Account, AccountAsked, AccountNotTold, AppealMade
 from peerllm.overlay.framing import FrameDecoder, to_frame
 from peerllm.overlay.messages import (
     PROTOCOL_VERSION,
@@ -99,10 +99,18 @@ class ToyAccounts:
     def __init__(self, answer: Account | None = None) -> None:
         self.ready = trio.Event()
         self.asked: list[tuple[str, str]] = []
+        self.appeals: list[tuple[str, int]] = []
         self._answer = answer or AccountNotTold(reason="unavailable")
 
     def may_ask(self, host: str) -> bool:
         return host not in {known for known, _ in self.asked}
+
+    def may_appeal(self, host: str) -> bool:
+        return host not in {known for known, _ in self.appeals}
+
+    async def appeal(self, host: str, strike: int, region: str) -> Account | AccountNotTold:
+        self.appeals.append((host, strike))
+        return await self.answer(host, region)
 
     async def answer(self, host: str, region: str) -> Account | AccountNotTold:
         self.asked.append((host, region))
@@ -337,6 +345,27 @@ async def test_a_host_is_told_its_own_account_while_other_messages_go_on(
         assert await caller.hear() == ACCOUNT
         assert accounts.asked == [(HOST.peer_id, "default")]
         assert "account_not_told" not in caller.log.getvalue()
+
+
+async def test_an_appeal_is_taken_down_for_the_host_of_the_session_and_not_too_often(
+    autojump_clock: MockClock,
+) -> None:
+    accounts = ToyAccounts(ACCOUNT)
+    accounts.ready.set()
+    async with session(seats(DIGEST), accounts) as caller:
+        await caller.say(AppealMade(strike=7))
+        assert isinstance(await caller.hear(), Goodbye)
+    async with session(seats(DIGEST), accounts) as caller:
+        await caller.say(hello())
+        welcome = await caller.hear()
+        assert isinstance(welcome, Welcome)
+        assert welcome.takes_appeals
+        await caller.say(AppealMade(strike=7))
+        assert await caller.hear() == ACCOUNT
+        await caller.say(AppealMade(strike=8))
+        assert await caller.hear() == AccountNotTold(reason="too_often")
+    assert accounts.appeals == [(HOST.peer_id, 7)]
+    assert '"strike": 7' in caller.log.getvalue()
 
 
 async def test_an_account_that_cannot_be_told_is_refused_and_logged(

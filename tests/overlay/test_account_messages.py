@@ -4,11 +4,18 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from peerllm.overlay.account_messages import Account, AccountAsked, AccountNotTold, StrikeTold
+from peerllm.overlay.account_messages import (
+    Account,
+    AccountAsked,
+    AccountNotTold,
+    AppealMade,
+    StrikeTold,
+)
 from peerllm.overlay.errors import FrameError
 from peerllm.overlay.messages import (
     MAXIMUM_HOST_FRAME_BYTES,
     CoordinatorMessage,
+    HostMessage,
     coordinator_message,
     host_message,
     to_bytes,
@@ -24,7 +31,9 @@ JUNK = st.recursive(
 
 
 def test_the_question_and_both_answers_survive_the_wire() -> None:
-    assert host_message(to_bytes(AccountAsked())) == AccountAsked()
+    questions: list[HostMessage] = [AccountAsked(), AppealMade(strike=7)]
+    for question in questions:
+        assert host_message(to_bytes(question)) == question
     answers: list[CoordinatorMessage] = [ACCOUNT, AccountNotTold(reason="too_often")]
     for answer in answers:
         assert coordinator_message(to_bytes(answer)) == answer
@@ -60,6 +69,12 @@ def test_whatever_stands_in_a_field_it_is_an_account_or_refused(field: str, valu
         return
     assert isinstance(found, Account)
     assert coordinator_message(to_bytes(found)) == found
+
+
+@pytest.mark.parametrize("strike", [0, -1, 2**53, "7", None, 1.5])
+def test_an_appeal_is_against_a_strike_by_its_number(strike: object) -> None:
+    with pytest.raises(FrameError):
+        host_message(msgpack.packb({"type": "appeal_made", "strike": strike}))
 
 
 @pytest.mark.parametrize(

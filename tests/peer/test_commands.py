@@ -11,7 +11,7 @@ from typing import Any
 import msgspec
 import pytest
 import trio
-from typer.testing import CliRunner
+from typer.testing import CliRunner, Result
 
 from peerllm.crypto.certificate import SealingCertificate, read_certificate
 from peerllm.crypto.encoding import decode, encode
@@ -19,7 +19,7 @@ from peerllm.crypto.envelope import EnvelopeBinding, seal
 from peerllm.crypto.identity import Identity
 from peerllm.crypto.receipt import Receipt, verify_receipt
 from peerllm.crypto.reply import ReplyOpener
-from peerllm.overlay.account_messages import AccountAsked
+from peerllm.overlay.account_messages import AccountAsked, AppealMade, StrikeTold
 from peerllm.overlay.messages import (
     SESSION_PROTOCOL,
     ChatMessage,
@@ -40,7 +40,7 @@ from peerllm.peer.control_api import HostAccount, LogLines, Status
 from peerllm.peer.control_client import ControlClient, ControlError
 from peerllm.peer.earnings import Earnings
 from peerllm.peer.models import EMBEDDED_MODEL
-from tests.overlay.account_samples import ACCOUNT
+from tests.overlay.account_samples import ACCOUNT, AS_OF_US
 
 COORDINATOR = Identity.from_seed(b"c" * 32)
 HOST = [sys.executable, "-c", "from peerllm.peer.commands import host_app; host_app()"]
@@ -78,6 +78,23 @@ def test_a_wrong_setting_is_one_sentence(tmp_path: Path, options: list[str], sai
     assert done.stderr.count("\n") == 1
 
 
+YEAR_2099_US = 4_070_908_800_000_000
+# Two strikes: against the first the time to appeal is over, against the second it is not.
+TOLD = msgspec.structs.replace(
+    ACCOUNT,
+    strikes=[
+        msgspec.structs.replace(ACCOUNT.strikes[0], number=6),
+        StrikeTold(
+            rule="wrong_model",
+            at_us=AS_OF_US,
+            appeal_until_us=YEAR_2099_US,
+            weight=2,
+            number=7,
+        ),
+    ],
+)
+
+
 class OneHost:
     """A coordinator that asks the first host to say hello one question."""
 
@@ -96,11 +113,19 @@ class OneHost:
         self.received.append(message)
         if isinstance(message, Hello):
             self.session.post(
-                Welcome(coordinator=COORDINATOR.peer_id, heartbeat_seconds=10, tells_accounts=True)
+                Welcome(
+                    coordinator=COORDINATOR.peer_id,
+                    heartbeat_seconds=10,
+                    tells_accounts=True,
+                    takes_appeals=True,
+                )
             )
             self.session.post(self.dispatch(message))
         if isinstance(message, AccountAsked):
-            self.session.post(ACCOUNT)
+            self.session.post(TOLD)
+        if isinstance(message, AppealMade):
+            strike = msgspec.structs.replace(TOLD.strikes[1], decide_by_us=YEAR_2099_US)
+            self.session.post(msgspec.structs.replace(TOLD, strikes=[TOLD.strikes[0], strike]))
         if isinstance(message, ReceiptMessage):
             self.done.set()
 
@@ -169,6 +194,24 @@ class OneHost:
         return receipt
 
 
+def appeal(client: ControlClient, data_directory: Path) -> None:
+    """Appeal against what may be appealed against, and nothing else."""
+
+    def asked(strike: int) -> Result:
+        command = ["appeal", str(strike), "--data-directory", str(data_directory)]
+        return CliRunner().invoke(host_app, command)
+
+    assert "the time to appeal against strike 6 ended on 2023-12-11" in asked(6).stderr
+    assert "has told of no strike 9; it told of: 6, 7" in asked(9).stderr
+    assert asked(0).exit_code == 2
+    done = asked(7)
+    assert (done.exit_code, "strike 7 went to the coordinator" in done.stdout) == (0, True)
+    told = client.ask("GET", "/v1/account", HostAccount).account
+    while told is None or told.strikes[1].decide_by_us != YEAR_2099_US:
+        told = client.ask("GET", "/v1/account", HostAccount).account
+    assert "was taken down already" in asked(7).stderr
+
+
 def govern(data_directory: Path) -> None:
     """Look at the running host and pause it, as its owner would."""
     client = ControlClient(data_directory)
@@ -187,12 +230,15 @@ def govern(data_directory: Path) -> None:
     assert (day.receipts, day.model_digest) == (1, EMBEDDED_MODEL.digest.hex())
     assert day.completion_tokens == status.work.tokens_generated
     told = client.ask("GET", "/v1/account", HostAccount)
-    assert (told.account, told.told_at_us) == (ACCOUNT, status.account_told_at_us)
+    assert (told.account, told.told_at_us) == (TOLD, status.account_told_at_us)
     assert now_us() - 60_000_000 < told.told_at_us <= now_us()
     earned = ["earnings", "--data-directory", str(data_directory)]
     shown = CliRunner().invoke(host_app, [*earned, "--json"])
     assert json.loads(shown.stdout)["account"]["balance"] == ACCOUNT.balance
-    assert "as the coordinator told it on" in CliRunner().invoke(host_app, earned).stdout
+    table = CliRunner().invoke(host_app, earned).stdout
+    assert "as the coordinator told it on" in table
+    assert "peerllm host appeal 7" in " ".join(table.split())
+    appeal(client, data_directory)
     wanted = ["limits", "--data-directory", str(data_directory), "--nice", "7"]
     assert "nice 7" in CliRunner().invoke(host_app, wanted).stdout
     events = client.events()

@@ -6,6 +6,7 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass, field, replace
 from typing import Any
 
+import msgspec
 import pytest
 import trio
 from trio.testing import MockClock, wait_all_tasks_blocked
@@ -14,7 +15,7 @@ from peerllm.crypto.certificate import SealingCertificate, read_certificate
 from peerllm.crypto.encoding import encode
 from peerllm.crypto.envelope import EnvelopeBinding, seal
 from peerllm.crypto.identity import Identity
-from peerllm.overlay.account_messages import AccountAsked, AccountNotTold
+from peerllm.overlay.account_messages import AccountAsked, AccountNotTold, AppealMade
 from peerllm.overlay.errors import DialError, StreamClosed
 from peerllm.overlay.framing import FrameDecoder, to_frame
 from peerllm.overlay.messages import (
@@ -334,6 +335,24 @@ async def test_a_coordinator_of_before_is_not_asked(
             pytest.fail(f"it sent {await coordinator.receive()}")
         assert scene.daemon.account is None
         assert scene.daemon.is_connected
+
+
+async def test_it_appeals_where_the_coordinator_takes_appeals(
+    engine: Any, scene_of: Any, autojump_clock: MockClock
+) -> None:
+    async with scene_of(engine) as scene:
+        assert not scene.daemon.appeal(7)
+        coordinator = await scene.sessions.receive()
+        await coordinator.expect(Hello)
+        assert not scene.daemon.appeal(7)
+        await coordinator.send(TELLING)
+        await coordinator.expect(AccountAsked)
+        # Of before: it would hang up on the question.
+        assert not scene.daemon.appeal(7)
+        await coordinator.send(msgspec.structs.replace(TELLING, takes_appeals=True))
+        await wait_all_tasks_blocked()
+        assert scene.daemon.appeal(7)
+        assert (await coordinator.expect(AppealMade)).strike == 7
 
 
 async def test_an_account_before_the_welcome_ends_the_session(
