@@ -14,6 +14,7 @@ import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Iterator
 from pathlib import Path
 
 import psutil
@@ -85,7 +86,7 @@ def main() -> None:
 
 
 @contextlib.contextmanager
-def host(folder: Path):  # type: ignore[no-untyped-def]
+def host(folder: Path) -> Iterator[None]:
     measured = Measurement(
         threads=1,
         slots=2,

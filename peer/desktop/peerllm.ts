@@ -547,7 +547,7 @@
         <translation type="unfinished"></translation>
     </message>
     <message>
-        <source>The computer is yours first. A running answer is finished, never cut.</source>
+        <source>The computer is yours first. No limit cuts a running answer.</source>
         <translation type="unfinished"></translation>
     </message>
     <message>
@@ -712,6 +712,10 @@
     </message>
     <message>
         <source>Nothing keeps it from working now.</source>
+        <translation type="unfinished"></translation>
+    </message>
+    <message>
+        <source>No effect here. {why}</source>
         <translation type="unfinished"></translation>
     </message>
     <message>

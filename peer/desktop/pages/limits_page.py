@@ -44,7 +44,7 @@ class LimitsPage(Page):
     def __init__(self, desk: Desk) -> None:
         super().__init__(
             tr("Limits", "Limits"),
-            tr("Limits", "The computer is yours first. A running answer is finished, never cut."),
+            tr("Limits", "The computer is yours first. No limit cuts a running answer."),
         )
         self._desk = desk
         self._limits = Limits()
@@ -84,7 +84,9 @@ class LimitsPage(Page):
         self.sleep_note = label("", "small")
         self.scheduled = self._switch(tr("Limits", "Only at certain hours"))
         quiet = label(tr("Limits", "quiet for"), "muted", wrap=False)
-        card.body.addLayout(row(self.only_idle, None, quiet, self.idle_minutes))
+        # The narrowest window is no wider than this row.
+        self.idle_minutes.setFixedWidth(100)
+        card.body.addLayout(row(self.only_idle, None, quiet, self.idle_minutes, spacing=6))
         card.body.addWidget(self.on_battery)
         for switch, why_not in (
             (self.on_metered, self.metered_note),
@@ -92,6 +94,8 @@ class LimitsPage(Page):
         ):
             both = QVBoxLayout()
             both.setSpacing(4)
+            # Below the words of the switch.
+            why_not.setContentsMargins(50, 0, 0, 0)
             both.addWidget(switch)
             both.addWidget(why_not)
             card.body.addLayout(both)
@@ -219,7 +223,8 @@ class LimitsPage(Page):
         ):
             why_not = blindness_sentence(blindness)
             switch.setEnabled(not why_not)
-            say(note, why_not)
+            no_effect = tr("Limits", "No effect here. {why}").format(why=why_not)
+            say(note, no_effect if why_not else "")
         finished = tr(
             "Limits",
             "Before the computer sleeps, running answers are finished, for the few seconds that "

@@ -29,6 +29,7 @@ from peerllm.peer.earnings import DayOfWork, Earnings
 from peerllm.peer.limits import Limits, ScheduleWindow
 from peerllm.peer.models import EMBEDDED_MODEL
 from peerllm.peer.receipt_book import Receipts
+from peerllm.peer.senses import Senses
 
 HOST = Identity.from_seed(b"h" * 32)
 COORDINATOR = Identity.from_seed(b"c" * 32).peer_id
@@ -84,7 +85,10 @@ def status(*models: ModelStatus, **changes: Any) -> Status:
             schedule=[ScheduleWindow(days=[0, 1, 2, 3, 4], start_minute=1080, end_minute=480)],
             idle_minutes=10,
             on_battery=False,
+            on_metered=False,
+            beside_full_screen=False,
         ),
+        senses=Senses(metered="", full_screen="", sleep=""),
     )
     return msgspec.structs.replace(whole, **changes)
 

@@ -44,9 +44,11 @@ from peerllm.peer.desktop.host_link import HostLink
 from peerllm.peer.desktop.money import PowerSettings, Price
 from peerllm.peer.desktop.settings import DesktopSettings, Theme
 from peerllm.peer.desktop.style import choose_font
+from peerllm.peer.desktop.widgets import Page
 from peerllm.peer.desktop.window import Window
 from peerllm.peer.network_catalogue import UNREACHABLE
 from peerllm.peer.receipt_book import Receipts
+from peerllm.peer.senses import Senses
 from tests.peer.desktop.samples import (
     ADDRESS,
     DIGEST,
@@ -62,7 +64,8 @@ from tests.peer.desktop.samples import (
 
 PAGES = ("overview", "models", "limits", "activity", "chat", "settings")
 # So high that the longest page needs no scroll bar.
-LONG_PAGE = 1_300
+LONG_PAGE = 1_340
+UNTOLD = Senses(metered="no_network_manager", full_screen="no_display", sleep="no_login_manager")
 
 
 @pytest.fixture(scope="module")
@@ -142,6 +145,12 @@ def test_every_page_is_drawn_whole(window: Window, until: Callable[..., None]) -
         check_whole(window)
         if name == "overview":
             draw(window, f"{name}-small-{theme}")
+    # Where the computer tells nothing, which takes the most words.
+    window.show_state(seen(senses=UNTOLD))
+    window.show_page(PAGES.index("limits"))
+    settle(until)
+    check_whole(window)
+    draw(window, f"limits-untold-{theme}")
 
 
 def test_every_step_of_the_first_run_is_drawn_whole(
@@ -190,7 +199,10 @@ def settle(until: Callable[..., None]) -> None:
 
 
 def check_whole(root: QWidget) -> None:
-    """No text is wider or higher than its place."""
+    """No text is wider or higher than its place, and no page than its window is wide."""
+    for page in root.findChildren(Page):
+        if page.isVisible():
+            assert page.widget().width() <= page.viewport().width(), f"cut off: {page}"
     for found in root.findChildren(QLabel):
         if not found.isVisible() or not found.text():
             continue
