@@ -14,6 +14,8 @@ from peerllm.peer.desktop.strings import tr
 _LONGEST_LINE: Final = 2000
 # For a command to put itself away once it has been asked to.
 _END_MILLISECONDS: Final = 2000
+# For the system to end it; as a rule it takes none.
+_KILL_MILLISECONDS: Final = 10_000
 
 
 class Errand(QObject):
@@ -58,7 +60,7 @@ class Errand(QObject):
         """Wait for a stopped one, for two seconds; then it is ended at once."""
         if not self._process.waitForFinished(_END_MILLISECONDS) and self._is_running:
             self._process.kill()
-            self._process.waitForFinished(_END_MILLISECONDS)
+            self._process.waitForFinished(_KILL_MILLISECONDS)
 
     @property
     def _is_running(self) -> bool:
