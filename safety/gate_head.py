@@ -4,9 +4,9 @@ from dataclasses import dataclass
 from typing import ClassVar, Final
 
 import numpy
-from numpy.typing import NDArray
 
-Floats = NDArray[numpy.float32]
+from peerllm.safety.gate_categories import DEEDS, Floats
+
 # Keeps a number of the encoding that hardly varies from being blown up.
 SMALLEST_SPREAD: Final = 1e-3
 # Of a wider product BLAS wakes all cores, which then spin for longer than the product takes: a
@@ -18,11 +18,13 @@ _COLUMNS: Final = 192
 class Head:
     """One hidden layer beside a straight connection, one logit for each category.
 
-    `lexical` is what one unit of the lexical gate's suspicion of the whole text adds.
+    `lexical` is what one unit of the lexical gate's suspicion of the whole text adds, `bound` how
+    far hidden parts count on the whole (`gate_categories.counted`).
     """
 
     PARTS: ClassVar = (
-        "mean", "spread", "inner", "inner_bias", "outer", "outer_bias", "straight", "lexical"
+        "mean", "spread", "inner", "inner_bias", "outer", "outer_bias", "straight", "lexical",
+        "bound",
     )  # fmt: skip
 
     mean: Floats
@@ -33,6 +35,7 @@ class Head:
     outer_bias: Floats
     straight: Floats
     lexical: Floats
+    bound: Floats
 
     def fits(self, dimensions: int, categories: int) -> bool:
         """Whether the shapes agree with each other, the encoder and the categories."""
@@ -43,6 +46,7 @@ class Head:
             and self.outer.shape == (hidden, categories)
             and self.straight.shape == (dimensions, categories)
             and self.outer_bias.shape == self.lexical.shape == (categories,)
+            and self.bound.shape == (DEEDS.stop - DEEDS.start,)
         )
 
     def logits(self, encodings: Floats) -> Floats:

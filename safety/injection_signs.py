@@ -10,6 +10,8 @@ from typing import Final
 import numpy
 from numpy.typing import NDArray
 
+from peerllm.safety.normalisation import normalised
+
 _GUARDED: Final = (
     r"(?:pass ?words?|pass ?phrases?|pass ?codes?|secrets?|secret (?:keys?|words?|codes?)"
     r"|access codes?|api keys?|credentials?|pin)"
@@ -21,6 +23,36 @@ _INSTRUCTIONS: Final = (
 _PRIVATE: Final = (
     r"(?:name|e-?mail|address|birth|born|phone|number|location|city|liv(?:e|es|ing)\b|colou?r"
     r"|favou?rite|initials|salary|ssn|balance|account|age\b|residence|zodiac|diagnos|medical)"
+)
+
+
+def _any_of(words: str) -> str:
+    """A pattern for any of these words as they are in a normalised text."""
+    return "(?:" + "|".join(re.escape(normalised(word)) for word in words.split("|")) + ")"
+
+
+# The same in other languages: to pay no attention, what came before, what a model may not tell.
+_IGNORE_ABROAD: Final = _any_of(
+    "ignor|oubli|vergiss|vergess|missacht|olvid|dimentic|esqueç|negeer|vergeet|zignoruj|zapomnij"
+    "|игнорир|забудь|忽略|忘记|無視|无视|無視して|忘れて|unut|görmezden"
+    "|تجاهل|انس|भूल|अनदेखा"
+)
+_INSTRUCTIONS_ABROAD: Final = _any_of(
+    "consigne|instruction|règle|anweisung|regeln|vorgabe|instruccion|órdenes|reglas|istruzion|regole"
+    "|instruç|regras|instructies|regels|poleceń|polecenia|zasad|инструкц|правил|указани"
+    "|指令|规则|指示|ルール|talimat|kural|تعليمات|قواعد|निर्देश|नियम"
+)
+# Where the verb comes last.
+_THEN_IGNORE_ABROAD: Final = (
+    _any_of("指示|ルール|talimat|kural|निर्देश|नियम")
+    + r"[^.!?\n]{0,20}"
+    + _any_of("無視|忘れ|unut|görmezden|yok say|भूल|अनदेखा")
+)
+_GUARDED_ABROAD: Final = _any_of(
+    "mot de passe|code secret|clé secrète|mot secret|passwort|kennwort|geheime|geheimnis|contraseña"
+    "|clave secreta|palabra secreta|parola segreta|parola d'ordine|chiave segreta|la password|senha"
+    "|chave secreta|palavra secreta|wachtwoord|hasło|tajny klucz|sekretne słowo|пароль|секретн"
+    "|密码|秘密|口令|パスワード|parolay\u0131|parola|gizli|كلمة المرور|السر|पासवर्ड|गुप्त"
 )
 # Every gap is bounded, so that no text takes more than time in proportion to its length.
 _SIGNS: Final = tuple(
@@ -79,6 +111,24 @@ _SIGNS: Final = tuple(
         r"|act as|stop being|you no longer|stay in character"
         r"|no (?:rules|restrictions|limits|filters?))",
         r"\binstead\b|\bactually,",
+        # Asked for in another language.
+        _IGNORE_ABROAD + r"[^.!?\n]{0,40}" + _INSTRUCTIONS_ABROAD + r"|" + _THEN_IGNORE_ABROAD,
+        _GUARDED_ABROAD,
+        # What was put together or decoded is to be obeyed.
+        r"\b(?:join|combine|concatenat|merge|assemble|decod|decrypt|decipher|unscramble|read)"
+        r"[^!?]{0,300}\b(?:answer|respond|reply|obey|execute|follow|carry out|do what|act on)\b"
+        r"|\b(?:remove|without|ignor\w{0,3}) (?:the |all )?(?:dash|hyphen|dot|space)"
+        r"|\b(?:answer|respond|do|follow|execute)\b[^.!?\n]{0,40}"
+        r"\b[a-z]\d? ?\+ ?[a-z]\d?\b|\b(?:run|call|evaluate) [a-z_]{1,20}\(",
+        # Said without end, to push all else out of view.
+        r"\b(?:repeat|say|write|print|keep|go on)\b[^.!?\n]{0,60}"
+        r"\b(?:forever|for ever|endless|infinite|without (?:ever )?stop|do not stop|never stop"
+        r"|again and again|over and over|(?:\d{2,}|hundred|thousand|million) times)",
+        # A mode that is claimed, and orders that are outdone in passing.
+        r"\b(?:enter|activat|enabl|switch|initiat|unlock|start|turn)(?:ing|ed|e)?\b[^.!?\n]{0,40}\bmode\b"
+        r"|\bmode\W{0,3}(?:activ|enabl|engag|initiat|unlock|on\b)",
+        r"\b(?:regardless of|despite|notwithstanding|contrary to|no matter)\b[^.!?\n]{0,30}\b"
+        r"(?:previous|prior|earlier|above|told|your|original|given)\b",
     )
 )
 COUNT: Final = len(_SIGNS)

@@ -7,6 +7,7 @@ refuses alone.
 
 import json
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from itertools import islice
 from pathlib import Path
 from typing import Final
@@ -16,6 +17,7 @@ from numpy.typing import NDArray
 
 from peerllm.safety.embedded_parts import embedded_parts
 from peerllm.safety.errors import ModelFileError
+from peerllm.safety.gate_categories import CATEGORIES, certainty, counted
 from peerllm.safety.gate_head import Head
 from peerllm.safety.injection_signs import COUNT as SIGNS
 from peerllm.safety.injection_signs import signs
@@ -29,11 +31,6 @@ MODEL_PATH: Final = Path(__file__).parent / "data" / "local_gate.npz"
 WINDOW_PIECES: Final = 126
 # What two windows share, so that a sentence cut by one is whole enough in the other.
 SHARED_PIECES: Final = 16
-# The gate's logits are divided by this: a text twice as suspicious as the threshold still
-# differs from one ten times so, in thousandths.
-TEMPERATURE: Final = 2.0
-
-
 # A suspicion beyond this tells nothing more; nor does that of a text without words.
 MOST_SUSPICION: Final = 6.0
 
@@ -65,46 +62,60 @@ class LocalGate:
                 self._head = Head(
                     *(numpy.asarray(stored[name], dtype=numpy.float32) for name in Head.PARTS)
                 )
-                self.categories: tuple[str, ...] = tuple(json.loads(str(stored["categories"])))
+                categories = tuple(json.loads(str(stored["categories"])))
         except (OSError, ValueError, KeyError) as error:
             raise ModelFileError(f"the model {path} cannot be read; install again") from error
-        if not self._head.fits(DIMENSIONS + SIGNS, len(self.categories)):
+        self.categories = CATEGORIES
+        fits = self._head.fits(DIMENSIONS + SIGNS, len(CATEGORIES))
+        if not fits or categories != CATEGORIES:
             raise ModelFileError(f"the model {path} is of another version; install again")
 
     def scores(self, text: str, /) -> Mapping[str, float]:
         """For every category how certain the worst part of `text` is of it, 0 to 1."""
-        encoded = encodings(parts_of(text, self._pieces), self._encoder, self._pieces)
+        parts = parts_of(text, self._pieces)
+        encoded = encodings((part.pieces for part in parts), self._encoder, self._pieces)
         shown = numpy.broadcast_to(signs_of(text), (len(encoded), SIGNS))
-        logits = self._head.logits(numpy.hstack([encoded, shown]))
-        logits = logits.max(axis=0) + self._head.lexical * bounded(self._lexical.suspicion(text))
-        certainty = 1 / (1 + numpy.exp(-logits / TEMPERATURE))
-        return dict(zip(self.categories, map(float, certainty), strict=True))
+        hidden = numpy.array([part.hidden for part in parts])
+        of_windows = self._head.logits(numpy.hstack([encoded, shown]))
+        logits = counted(of_windows, hidden, self._head.bound).max(axis=0)
+        logits = logits + self._head.lexical * bounded(self._lexical.suspicion(text))
+        return dict(zip(CATEGORIES, map(float, certainty(logits)), strict=True))
 
 
-def stretches(text: str) -> Iterator[str]:
+@dataclass(frozen=True, slots=True)
+class Part:
+    """The word pieces of one window; `hidden` if a reader hardly sees it."""
+
+    pieces: tuple[int, ...] = field(repr=False)
+    hidden: bool
+
+
+def stretches(text: str) -> Iterator[tuple[str, bool]]:
     """What is looked at for itself: the text, its last line, and what it holds out of sight.
 
-    The last line is where a request follows the text that it is about.
+    And of each whether a reader hardly sees it. The last line is where a request follows the text
+    that it is about.
     """
-    yield text
+    yield text, False
     before, line_break, last_line = text.rstrip().rpartition("\n")
     if line_break and before.strip():
-        yield last_line
-    yield from embedded_parts(text)
-    yield from decoded_parts(text)
+        yield last_line, False
+    for part in embedded_parts(text):
+        yield part, True
+    for part in decoded_parts(text):
+        yield part, False
 
 
-def parts_of(text: str, pieces: WordPieces, *, most: int | None = None) -> list[tuple[int, ...]]:
-    """The word pieces of every different window of a text, of `most` at most.
+def parts_of(text: str, pieces: WordPieces, *, most: int | None = None) -> list[Part]:
+    """Every different window of a text, of `most` at most.
 
     A window that repeats adds nothing, and hostile texts repeat themselves.
     """
-    cut = dict.fromkeys(
-        tuple(window)
-        for stretch in stretches(text)
-        for window in windows(pieces.numbers(normalised(stretch)))
-    )
-    return list(islice(cut, most))
+    cut: dict[tuple[int, ...], bool] = {}
+    for stretch, hidden in stretches(text):
+        for window in windows(pieces.numbers(normalised(stretch))):
+            cut.setdefault(tuple(window), hidden)
+    return [Part(window, hidden) for window, hidden in islice(cut.items(), most)]
 
 
 def encodings(

@@ -6,11 +6,8 @@ import numpy
 from judged_rows import FILES, ORDINARY, Row
 from numpy.typing import NDArray
 
-from peerllm.safety.local_gate import TEMPERATURE
+from peerllm.safety.gate_categories import CATEGORIES, certainty
 
-CATEGORIES = ("overall", "sexual", "minors", "hate", "harassment", "self_harm", "violence",
-              "illicit", "weapons", "cyber", "privacy", "jailbreak",
-              "prompt_injection")  # fmt: skip
 # Thousandths from which a text is refused; 500 is what the gate is calibrated to.
 REPORTED = (500, 550, 600, 650, 700, 750)
 
@@ -25,8 +22,7 @@ def average_precision(labels: NDArray[numpy.bool_], scores: Floats) -> float:
 
 def scores_of(logits: Floats) -> Floats:
     """As `LocalGate.scores` gives them, in thousandths."""
-    certainty: Floats = 1_000 / (1 + numpy.exp(-logits / TEMPERATURE))
-    return certainty
+    return 1_000 * certainty(logits)
 
 
 def report(rows: Sequence[Row], logits: Floats) -> None:

@@ -23,12 +23,13 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy
-from gate_report import CATEGORIES, report
+from gate_report import report
 from judged_rows import FOLDS, ORDINARY, SEED, UNSEEN_IN_CHECK, Row, read
 from numpy.typing import NDArray
 from train_lexical_gate import out_of_fold as lexical_out_of_fold
 from train_lexical_gate import threshold as lexical_threshold
 
+from peerllm.safety.gate_categories import CATEGORIES, DEEDS, HIDDEN_MARGIN, TONES, counted
 from peerllm.safety.gate_head import SMALLEST_SPREAD, Head
 from peerllm.safety.local_gate import (
     MODEL_PATH,
@@ -64,6 +65,12 @@ WRITTEN = {"written": 0.6, "contrasts": 1.2, "everyday": 5.0, "strings": 1.0, "i
 LEFT_OUT = ("pii_wnut17",)
 # Naming the category matters less than telling whether there is one.
 CATEGORY_WEIGHT = 0.6
+# What the raters of this file call unsafe is learnt in a column of its own as well, against
+# harmless texts of other files; a share of it is then added to every category of tone.
+RATED = "openai_moderation"
+RATED_WEIGHT = 2.0
+RATED_HARMLESS_WEIGHT = 1.0
+RATED_SHARE = 0.4
 # Texts are long in few cases; of those the beginning is learnt from.
 MOST_WINDOWS = 6
 # A sign of an injection counts as much as a number of the encoding five spreads off its mean.
@@ -81,9 +88,10 @@ DROPPED = 0.4
 LEXICAL_DROPPED = 0.15
 # The share of ordinary texts refused, the mean of their files, and that of harmless texts that
 # each category but the overall one may refuse by itself.
-FALSE_ALARMS = 0.018
+FALSE_ALARMS = 0.019
 OTHER_FALSE_ALARMS = 0.000_3
 MARGIN = 1.0
+TONE_MARGIN = 0.0
 
 Floats = NDArray[numpy.float32]
 Numbers = NDArray[numpy.int64]
@@ -94,6 +102,7 @@ class Texts:
     """The windows of all rows, one after the other, and what is known of every row."""
 
     windows: Floats
+    hidden: NDArray[numpy.bool_]
     starts: Numbers
     sizes: Numbers
     suspicion: Floats
@@ -101,8 +110,13 @@ class Texts:
     weights: Floats
 
 
-def encoded(rows: Sequence[Row], kept: Path | None) -> list[NDArray[numpy.float16]]:
-    """The encodings of every row's windows, taken from and added to the file `kept`."""
+def encoded(
+    rows: Sequence[Row], kept: Path | None
+) -> list[tuple[NDArray[numpy.float16], list[bool]]]:
+    """The encodings of every row's windows, taken from and added to the file `kept`.
+
+    And which of the windows are hidden.
+    """
     known: dict[str, NDArray[numpy.float16]] = {}
     if kept is not None and kept.exists():
         with numpy.load(kept, allow_pickle=False) as stored:
@@ -111,20 +125,25 @@ def encoded(rows: Sequence[Row], kept: Path | None) -> list[NDArray[numpy.float1
     found, before = [], len(known)
     for row in rows:
         of_row = []
-        for part in parts_of(row.text, pieces, most=MOST_WINDOWS):
+        parts = parts_of(row.text, pieces, most=MOST_WINDOWS)
+        for part in parts:
             # By its pieces: under another normalisation a text has other ones.
-            name = hashlib.sha256(numpy.array(part, dtype="<i4").tobytes()).hexdigest()[:24]
+            written = numpy.array(part.pieces, dtype="<i4").tobytes()
+            name = hashlib.sha256(written).hexdigest()[:24]
             if name not in known:
-                known[name] = encodings([part], encoder, pieces)[0].astype(numpy.float16)
+                known[name] = encodings([part.pieces], encoder, pieces)[0].astype(numpy.float16)
             of_row.append(known[name])
-        found.append(numpy.stack(of_row))
+        found.append((numpy.stack(of_row), [part.hidden for part in parts]))
     if kept is not None and len(known) > before:
         numpy.savez(kept, names=numpy.array(list(known)), values=numpy.stack(list(known.values())))
     return found
 
 
 def targets(rows: Sequence[Row]) -> tuple[Floats, Floats]:
-    """Labels and weights by category; what nobody labelled for a category weighs nothing."""
+    """Labels and weights by category; what nobody labelled for a category weighs nothing.
+
+    And, in the last column, those of what the raters of `RATED` call unsafe.
+    """
     labels = numpy.array(
         [
             [float(row.unsafe), *(float(category in row.categories) for category in CATEGORIES[1:])]
@@ -141,6 +160,16 @@ def targets(rows: Sequence[Row]) -> tuple[Floats, Floats]:
     weights = numpy.where(known | (labels > 0), CATEGORY_WEIGHT, 0.0)
     weights[:, 0] = 1.0
     weights *= numpy.array([by_file[row.file] for row in rows])[:, None]
+    kinds = numpy.array(
+        [
+            RATED_WEIGHT
+            if row.file == RATED
+            else RATED_HARMLESS_WEIGHT * (row.file in ORDINARY or row.file.startswith("pii_"))
+            for row in rows
+        ]
+    )
+    labels = numpy.hstack([labels, labels[:, :1]])
+    weights = numpy.hstack([weights, (weights[:, 0] * kinds)[:, None]])
     return labels, weights.astype(numpy.float32)
 
 
@@ -232,6 +261,10 @@ def trained(texts: Texts, mean: Floats, spread: Floats, chosen: Numbers) -> Head
         training.run(chosen)
         members.append(training.parts)
 
+    for one in members:
+        for name in ("outer", "outer_bias", "straight", "lexical"):
+            one[name] = with_rated(one[name])
+
     def mean_of(name: str) -> Floats:
         return numpy.asarray(numpy.mean([one[name] for one in members], axis=0))
 
@@ -244,24 +277,37 @@ def trained(texts: Texts, mean: Floats, spread: Floats, chosen: Numbers) -> Head
         outer_bias=mean_of("outer_bias"),
         straight=mean_of("straight"),
         lexical=mean_of("lexical"),
+        bound=numpy.full(DEEDS.stop - DEEDS.start, HIDDEN_MARGIN, dtype=numpy.float32),
     )
+
+
+def with_rated(columns: Floats) -> Floats:
+    """The categories' columns, those of tone with their share of the last one, the raters'."""
+    result = columns[..., :-1].copy()
+    result[..., TONES] += RATED_SHARE * columns[..., -1:]
+    return result
 
 
 def logits_of(texts: Texts, head: Head) -> Floats:
     """The logits of every text; its windows are standardised already."""
     hidden = numpy.maximum(texts.windows @ head.inner + head.inner_bias, 0)
     logits = hidden @ head.outer + texts.windows @ head.straight + head.outer_bias
-    worst = numpy.maximum.reduceat(logits, texts.starts, axis=0)
+    worst = numpy.maximum.reduceat(counted(logits, texts.hidden, head.bound), texts.starts, axis=0)
     result: Floats = worst + texts.suspicion[:, None] * head.lexical
     return result
 
 
 def prepared(
-    rows: Sequence[Row], found: Sequence[NDArray[numpy.float16]], suspicion: NDArray[numpy.float64]
+    rows: Sequence[Row],
+    found: Sequence[tuple[NDArray[numpy.float16], list[bool]]],
+    suspicion: NDArray[numpy.float64],
 ) -> tuple[Texts, Floats, Floats]:
-    sizes = numpy.array([len(one) for one in found])
+    sizes = numpy.array([len(one) for one, _ in found])
+    hidden = numpy.array([flag for _, flags in found for flag in flags])
     shown = numpy.repeat([signs_of(row.text) for row in rows], sizes, axis=0)
-    windows = numpy.hstack([numpy.concatenate(found), shown]).astype(numpy.float32)
+    windows = numpy.hstack([numpy.concatenate([one for one, _ in found]), shown]).astype(
+        numpy.float32
+    )
     mean = windows.mean(axis=0)
     spread = windows.std(axis=0) + numpy.float32(SMALLEST_SPREAD)
     # A sign is rare: by its own spread, one of them would outweigh all that a text means.
@@ -271,7 +317,7 @@ def prepared(
     bounded = numpy.clip(suspicion, -MOST_SUSPICION, MOST_SUSPICION).astype(numpy.float32)
     windows -= mean
     windows /= spread
-    texts = Texts(windows, numpy.cumsum(sizes) - sizes, sizes, bounded, labels, weights)
+    texts = Texts(windows, hidden, numpy.cumsum(sizes) - sizes, sizes, bounded, labels, weights)
     return texts, mean, spread
 
 
@@ -312,8 +358,10 @@ def thresholds(rows: Sequence[Row], logits: Floats) -> Floats:
     ]
     # The other categories name what is refused; on their own they refuse only what is beyond all
     # that is harmless, or else a dozen of them would add up to many false alarms.
-    others = numpy.quantile(logits[harmless, 1:], 1 - OTHER_FALSE_ALARMS, axis=0) + MARGIN
-    return numpy.append(overall, others).astype(numpy.float32)
+    result = numpy.quantile(logits[harmless], 1 - OTHER_FALSE_ALARMS, axis=0) + MARGIN
+    result[TONES] += TONE_MARGIN - MARGIN
+    result[0] = overall
+    return result.astype(numpy.float32)
 
 
 def same(one: Path, other: Path) -> bool:
@@ -356,6 +404,7 @@ def main() -> None:
     head = trained(texts, mean, spread, numpy.arange(len(rows)))
     # So shifted, 500 thousandths are the calibrated threshold of every category.
     head.outer_bias[:] -= shift
+    head.bound[:] += shift[DEEDS] - shift[0]
     if arguments.verify:
         with tempfile.TemporaryDirectory() as folder:
             trained_again = Path(folder) / "again.npz"
