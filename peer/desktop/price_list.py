@@ -1,6 +1,7 @@
 """Price list and catalogue out of what `peerllm charter show --json` verified and printed."""
 
 import hashlib
+import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Final
@@ -72,12 +73,20 @@ def prices_of(printed: bytes) -> Mapping[str, Price]:
 
 
 def signed_models(printed: bytes) -> Mapping[str, tuple[str, str, int, str]]:
-    """Digest, class, context and licence of the signed catalogue's models, by name."""
+    """Digest, class, context and licence of the signed catalogue's models, by name.
+
+    Licences as a coordinator tells them: signs that a terminal may not show are question marks.
+    """
     charter = parsed(printed, _Charter)
     if charter is None:
         return {}
     return {
-        name: (model.sha256, model.model_class, model.context_tokens, model.license)
+        name: (
+            model.sha256,
+            model.model_class,
+            model.context_tokens,
+            re.sub(r"[^ -~]", "?", model.license),
+        )
         for name, model in charter.catalogue.models.items()
     }
 

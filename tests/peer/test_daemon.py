@@ -478,6 +478,21 @@ async def test_a_coordinator_out_of_reach_is_tried_ever_more_rarely(
         assert len(scene.events("unreachable")) == 9
 
 
+async def test_a_seat_that_was_given_is_not_waited_for(
+    engine: Any, scene_of: Any, autojump_clock: MockClock
+) -> None:
+    async with scene_of(engine, unreachable=8) as scene:
+        await trio.sleep(35)
+        # Six attempts by now; the next would come after half a minute.
+        before = len(scene.dials)
+        scene.daemon.seat_given()
+        await trio.sleep(0.1)
+        assert len(scene.dials) == before + 1
+        # Not in force yet: it is tried again soon, and then more and more rarely as ever.
+        await scene.sessions.receive()
+        assert scene.dials[-1] - scene.dials[before] == 1.0
+
+
 async def test_without_a_welcome_the_session_is_given_up(
     engine: Any, scene_of: Any, autojump_clock: MockClock
 ) -> None:

@@ -32,7 +32,7 @@ from peerllm.peer.desktop.host_link import HostLink
 from peerllm.peer.desktop.network_models import StandingCard
 from peerllm.peer.desktop.pages.models_page import ModelsPage
 from peerllm.peer.desktop.presentation import Notice, headline, notice, shown_path
-from peerllm.peer.desktop.price_list import ROOT_FILE, root_fault
+from peerllm.peer.desktop.price_list import ROOT_FILE, root_fault, signed_models
 from peerllm.peer.desktop.state import Ending, HostSeen
 from peerllm.peer.model_fetch_api import FetchRequest, FetchStatus
 from peerllm.peer.model_fit import Machine
@@ -106,6 +106,14 @@ def test_a_model_that_is_not_as_signed_cannot_be_fetched() -> None:
     rows = rows_of(catalogue(), altered=frozenset({MIDDLE.name, EMBEDDED.name}))
     assert not rows[MIDDLE.name].can_get
     assert not any(row.recommended for row in rows.values())
+
+
+def test_a_licence_that_no_terminal_shows_is_still_the_signed_one() -> None:
+    model = {"sha256": "ab" * 32, "model_class": "s", "context_tokens": 16, "license": "Llama® 3"}
+    printed = {"tariff": {"tiers": {}, "prices": {}}, "catalogue": {"models": {"one": model}}}
+    signed = signed_models(msgspec.json.encode(printed))
+    assert signed == {"one": ("ab" * 32, "s", 16, "Llama? 3")}
+    assert signed_models(b"{}") == {}
 
 
 def test_where_a_host_stands_is_said_with_what_comes_next() -> None:
