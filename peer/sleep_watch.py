@@ -31,6 +31,8 @@ _PREPARE: Final = MatchRule(
 )
 # InhibitDelayMaxSec of logind.conf(5) where it is not told.
 _USUAL_DELAY_SECONDS: Final = 5.0
+# Whoever closes the lid does not mean to wait for more, even where logind would.
+_LONGEST_DELAY_SECONDS: Final = 30.0
 # A machine that is still awake so long after it was to sleep does not. Time asleep does not
 # count by this clock.
 _NOT_ASLEEP_SECONDS: Final = 60.0
@@ -117,6 +119,7 @@ class SleepWatch:
         if self._delay is not None:
             told = await service.property("InhibitDelayMaxUSec")
             delay = told / 1e6 if isinstance(told, int) else _USUAL_DELAY_SECONDS
+            delay = min(delay, _LONGEST_DELAY_SECONDS)
         with trio.move_on_after(max(0.0, delay - _FAREWELL_SECONDS / 2)):
             await self._rest(max(0.0, delay - _FAREWELL_SECONDS))
         self._let_go()

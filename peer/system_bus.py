@@ -95,10 +95,11 @@ class Service:
         return bool(self._owner)
 
     async def call(self, message: Message) -> Sequence[object] | None:
-        """A method's answer; None when it is refused."""
+        """A method's answer; None when it is refused, or does not come."""
         try:
             return await self._ask(message)
-        except DBusErrorResponse:
+        except (DBusErrorResponse, trio.TooSlowError):
+            # One service that hangs is no reason to leave the others.
             return None
 
     async def property(self, name: str) -> object:

@@ -63,6 +63,7 @@ class MockService:
         self._name = name
         self._answer = answer
         self.calls: list[str] = []
+        self.is_mute = False
 
     async def serve(self) -> None:
         while True:
@@ -74,6 +75,8 @@ class MockService:
                 continue
             member = call.header.fields[HeaderFields.member]
             self.calls.append(member)
+            if self.is_mute:
+                continue
             found = self._answer(member, call.body)
             if found is None:
                 await self._connection.send(new_error(call, "org.example.Refused"))

@@ -93,6 +93,22 @@ async def test_without_a_bus_nothing_is_known_and_it_is_looked_for_again(
         assert network.blindness == "no_system_bus"
 
 
+async def test_a_service_that_hangs_takes_nobody_along(
+    tmp_path: Path, mock_clock: MockClock
+) -> None:
+    mock_clock.rate = 1
+    network, other = MeteredNetwork(), MeteredNetwork()
+    with private_bus(tmp_path) as address:
+        async with on_bus(address, NAME, Manager()) as service, trio.open_nursery() as nursery:
+            service.is_mute = True
+            nursery.start_soon(lambda: follow_system_bus([network, other], address=address))
+            await until(lambda: len(service.calls) == 2, "the questions")
+            mock_clock.jump(6)
+            await until(lambda: network.blindness == other.blindness == "", "no answer")
+            assert network.is_metered is None
+            nursery.cancel_scope.cancel()
+
+
 async def test_a_bus_that_ends_is_told(tmp_path: Path) -> None:
     network = MeteredNetwork()
     async with trio.open_nursery() as nursery:

@@ -6,6 +6,7 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
 
+import pytest
 import trio
 from trio.testing import MockClock
 
@@ -34,7 +35,10 @@ class Logind:
             self.asked.append(body)
             self.locks.append(mine)
             return "h", (_Once(theirs),)
-        if member == "Get" and body == (MANAGER, "InhibitDelayMaxUSec"):
+        if (member, body) == (
+            "Get",
+            (MANAGER, "InhibitDelayMaxUSec"),
+        ) and self.delay_us is not None:
             return "v", (("t", self.delay_us),)
         return None
 
@@ -129,6 +133,21 @@ async def test_logind_is_not_kept_waiting_for_a_long_answer(tmp_path: Path) -> N
         # The answer never ends.
         await until(lambda: host.rests and not logind.is_held(), "the lock let go")
         assert host.rests == [0.25]
+
+
+@pytest.mark.parametrize(
+    ("told", "seconds"), [(0, 0.0), (2**62, 29.0), (10_000_000, 9.0), (None, 4.0)]
+)
+async def test_however_long_logind_would_wait_nobody_waits_longer_than_for_a_drain(
+    tmp_path: Path, told: int | None, seconds: float
+) -> None:
+    logind, host = Logind(), Host()
+    logind.delay_us = told
+    host.answers_end.set()
+    async with followed(tmp_path, logind, host) as (service, _, _address):
+        await prepare(service, True)
+        await until(lambda: not logind.is_held(), "the lock let go")
+        assert host.rests == [seconds]
 
 
 async def test_a_computer_that_stays_awake_after_all_is_served(
