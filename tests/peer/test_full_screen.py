@@ -45,9 +45,17 @@ def display(*arguments: str) -> Iterator[tuple[dict[str, str], "subprocess.Popen
         pytest.skip(f"FULL-SCREEN PROGRAMS ARE NOT TESTED: {missing}")
 
 
+async def says(watch: FullScreenWatch, blindness: str) -> None:
+    """After a while: a machine that is busy may be as slow as one that hangs."""
+    with trio.fail_after(60):
+        while watch.blindness != blindness:
+            await watch.look()
+            await trio.sleep(0.02)
+
+
 async def is_now(watch: FullScreenWatch, wanted: bool | None) -> None:
     found: list[bool | None] = []
-    with trio.fail_after(20):
+    with trio.fail_after(60):
         while not found or found[-1] is not wanted:
             found.append(await watch.look())
             await trio.sleep(0.02)
@@ -60,13 +68,12 @@ async def test_a_program_that_fills_the_screen_is_seen() -> None:
         pytest.skip("FULL-SCREEN PROGRAMS ARE NOT TESTED: there is no openbox on this machine")
     with display() as (here, _):
         watch = FullScreenWatch(here, platform="linux")
-        assert await watch.look() is None
-        assert watch.blindness == "no_window_manager"
+        await says(watch, "no_window_manager")
         environment = os.environ | here | {"QT_QPA_PLATFORM": "xcb"}
         openbox = subprocess.Popen([manager], env=environment, stderr=subprocess.DEVNULL)
         try:
             await is_now(watch, False)
-            assert watch.blindness == ""
+            await says(watch, "")
             command = [sys.executable, "-c", FILM]
             with subprocess.Popen(command, env=environment, stdin=subprocess.PIPE) as film:
                 assert film.stdin is not None
@@ -94,8 +101,7 @@ async def test_the_server_s_cookie_is_shown(tmp_path: Path) -> None:
         # root is let in by some servers without it.
         blind = stranger.blindness
         owner = FullScreenWatch(here | {"XAUTHORITY": str(file)}, platform="linux")
-        assert await owner.look() is None
-        assert owner.blindness == "no_window_manager"
+        await says(owner, "no_window_manager")
         assert blind in {"no_display", "no_window_manager"}
         owner.close()
         stranger.close()
@@ -107,15 +113,13 @@ async def test_a_server_that_hangs_or_ends_costs_a_moment(
     mock_clock.rate = 1
     with display() as (here, server):
         watch = FullScreenWatch(here, platform="linux")
-        await watch.look()
-        assert watch.blindness == "no_window_manager"
+        await says(watch, "no_window_manager")
         server.send_signal(19)
         assert await watch.look() is None
         assert watch.blindness == "no_display"
         server.send_signal(18)
         mock_clock.jump(5)
-        await watch.look()
-        assert watch.blindness == "no_window_manager"
+        await says(watch, "no_window_manager")
         server.terminate()
         server.wait()
         await watch.look()
