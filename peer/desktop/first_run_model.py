@@ -6,6 +6,7 @@ from typing import Final
 
 import psutil
 from PySide6.QtWidgets import QVBoxLayout
+from shiboken6 import isValid
 
 from peerllm.peer.catalogue import CatalogueModel, LocalCatalogue
 from peerllm.peer.catalogue_shown import CatalogueRow, CatalogueShown
@@ -142,7 +143,8 @@ class ModelChoice(Step):
         say(self.network, tr("First run", "Asking the network what models it has …"))
 
         def on_end(well: bool, word: str) -> None:
-            if self._errand is not errand:
+            # The first run may have been left meanwhile, and its widgets be gone.
+            if self._errand is not errand or not isValid(self.network):
                 return
             self._errand = None
             found = parsed(errand.output.encode(), CatalogueShown) if well else None

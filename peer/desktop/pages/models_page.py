@@ -13,7 +13,6 @@ from PySide6.QtWidgets import (
     QFileDialog,
     QLineEdit,
     QMessageBox,
-    QProgressBar,
     QPushButton,
     QVBoxLayout,
 )
@@ -23,10 +22,10 @@ from peerllm.peer.catalogue_shown import CatalogueShown, catalogue_shown, machin
 from peerllm.peer.control_api import ModelRequest
 from peerllm.peer.desktop.catalogue_view import NetworkRow
 from peerllm.peer.desktop.desk import Desk
+from peerllm.peer.desktop.download_card import DownloadCard
 from peerllm.peer.desktop.models_view import (
     ModelRow,
     disk_line,
-    fetch_line,
     model_rows,
     unload_warning,
 )
@@ -75,22 +74,11 @@ class ModelsPage(Page):
         self.body.addWidget(self.standing)
         self.body.addLayout(self._list)
         self.body.addWidget(self._disk)
-        self.body.addWidget(self._progress())
+        self.download = DownloadCard(desk, self._go_on)
+        self.body.addWidget(self.download)
         self.body.addWidget(self.network)
         self.body.addWidget(self._more())
         self.body.addStretch(1)
-
-    def _progress(self) -> Card:
-        self._progress_card = card = Card(tr("Models", "Download"))
-        self.stop_fetch = button(tr("Models", "Stop"), "plain", lambda: desk_stop_fetch(self._desk))
-        self.go_on_button = button(tr("Models", "Go on"), "plain", self._go_on)
-        self.fetch_line = label("", "muted")
-        self.fetch_bar = QProgressBar()
-        self.fetch_bar.setAccessibleName(tr("Models", "Progress of the download"))
-        card.body.addWidget(self.fetch_line)
-        card.body.addWidget(self.fetch_bar)
-        card.body.addLayout(row(self.stop_fetch, self.go_on_button, None))
-        return card
 
     def _more(self) -> Card:
         card = Card(tr("Models", "Add another model"))
@@ -113,13 +101,7 @@ class ModelsPage(Page):
     def show_state(self, state: HostState) -> None:
         """Show the models as they are now."""
         fetch = state.fetch if isinstance(state, HostSeen) else FetchStatus(state="none")
-        line, percent = fetch_line(fetch)
-        self.fetch_line.setText(line)
-        self._progress_card.setVisible(bool(line))
-        self.go_on_button.setVisible(fetch.state in {"stopped", "failed"})
-        self.fetch_bar.setVisible(percent >= 0)
-        self.fetch_bar.setValue(max(0, percent))
-        self.stop_fetch.setVisible(fetch.state in RUNNING)
+        self.download.show_fetch(fetch)
         self.fetch_button.setEnabled(isinstance(state, HostSeen) and fetch.state not in RUNNING)
         self.fetch_button.setToolTip(
             "" if isinstance(state, HostSeen) else tr("Models", "Start the host first.")
@@ -436,9 +418,3 @@ def _free_disk(desk: Desk) -> int | None:
         return shutil.disk_usage(desk.data_directory).free
     except OSError:
         return None
-
-
-def desk_stop_fetch(desk: Desk) -> None:
-    """Stop fetching; what has come is kept."""
-    desk.ask("POST", "/v1/fetch/stop")
-    desk.link.look_at_fetch()

@@ -219,9 +219,10 @@ def test_one_click_fetches_and_then_loads(
     )
     for state in (half, msgspec.structs.replace(half, state="stopped")):
         page.show_state(replace(seen(), fetch=state))
-    assert not page.go_on_button.isHidden()
+    assert not page.download.go_on_button.isHidden()
+    assert page.download.stop_button.isHidden()
     link.state = replace(seen(), fetch=half)
-    page.go_on_button.click()
+    page.download.go_on_button.click()
     done = msgspec.structs.replace(half, state="complete", name=MIDDLE.name)
     for _ in range(2):
         page.show_state(replace(seen(), fetch=done))
