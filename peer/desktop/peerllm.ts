@@ -1060,6 +1060,10 @@
         <source>A model&apos;s name has 1 to 128 characters and no spaces.</source>
         <translation type="unfinished"></translation>
     </message>
+    <message>
+        <source>{name} is not what the stewards signed: it is not fetched.</source>
+        <translation type="unfinished"></translation>
+    </message>
 </context>
 <context>
     <name>Network</name>

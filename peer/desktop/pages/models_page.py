@@ -20,7 +20,7 @@ from PySide6.QtWidgets import (
 from peerllm.peer.catalogue import CatalogueModel, LocalCatalogue
 from peerllm.peer.catalogue_shown import CatalogueShown, catalogue_shown, machine_of
 from peerllm.peer.control_api import ModelRequest
-from peerllm.peer.desktop.catalogue_view import NetworkRow
+from peerllm.peer.desktop.catalogue_view import NetworkRow, check_of
 from peerllm.peer.desktop.desk import Desk
 from peerllm.peer.desktop.download_card import DownloadCard
 from peerllm.peer.desktop.models_view import (
@@ -382,6 +382,10 @@ class ModelsPage(Page):
                 tr("Models", "A model's name has 1 to 128 characters and no spaces."), True
             )
             return
+        if self._is_altered(wanted):
+            sentence = tr("Models", "{name} is not what the stewards signed: it is not fetched.")
+            self._desk.said.emit(sentence.format(name=wanted), True)
+            return
 
         def on_answer(raw: bytes | None, sentence: str) -> None:
             if raw is None:
@@ -389,6 +393,18 @@ class ModelsPage(Page):
             self._desk.link.look_at_fetch()
 
         self._desk.link.ask("POST", "/v1/fetch", on_answer, request)
+
+    def _is_altered(self, wanted: str) -> bool:
+        """Whether a model, by name or digest, is told otherwise than it was signed."""
+        state = self._desk.link.state
+        if not isinstance(state, HostSeen) or state.catalogue is None:
+            return False
+        altered = check_of(state.catalogue, self.network.signed).altered
+        return any(
+            wanted.lower() in {model.name, model.digest.hex()}
+            for model in state.catalogue.models
+            if model.name in altered
+        )
 
     def _errand(
         self, found: ModelRow, arguments: list[str], busy: str, done: Callable[[str], str]

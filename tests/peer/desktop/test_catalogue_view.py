@@ -233,6 +233,27 @@ def test_one_click_fetches_and_then_loads(
     page.deleteLater()
 
 
+def test_what_is_not_as_signed_is_not_fetched_by_its_name_either(
+    application: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    desk = Desk(tmp_path, HostLink(tmp_path))
+    desk.link.state = replace(seen(), catalogue=catalogue())
+    page = ModelsPage(desk)
+    asked, said = Asked(desk, monkeypatch), []
+    desk.said.connect(lambda sentence, _: said.append(sentence))
+    page.network.signed = {EMBEDDED.name: (DIGEST, "small", 8192, "Apache-2.0")}
+    for wanted in (MIDDLE.name, MIDDLE.digest.hex(), MIDDLE.digest.hex().upper()):
+        page.wanted.setText(wanted)
+        page.fetch_button.click()
+        assert said.pop() == f"{wanted} is not what the stewards signed: it is not fetched."
+    page.get(MIDDLE.digest.hex())
+    assert asked.found == []
+    page.wanted.setText(EMBEDDED.name)
+    page.fetch_button.click()
+    assert asked.found == [("/v1/fetch", FetchRequest(model=EMBEDDED.name))]
+    page.deleteLater()
+
+
 def test_the_card_takes_and_leaves_in_the_region_it_shows(
     application: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
