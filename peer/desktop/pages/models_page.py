@@ -101,7 +101,10 @@ class ModelsPage(Page):
     def show_state(self, state: HostState) -> None:
         """Show the models as they are now."""
         fetch = state.fetch if isinstance(state, HostSeen) else FetchStatus(state="none")
-        self.download.show_fetch(fetch)
+        served = state.status.models if isinstance(state, HostSeen) else []
+        is_served = fetch.state == "complete" and fetch.digest in {one.digest for one in served}
+        # What was fetched and is served needs no word any more.
+        self.download.show_fetch(FetchStatus(state="none") if is_served else fetch)
         self.fetch_button.setEnabled(isinstance(state, HostSeen) and fetch.state not in RUNNING)
         self.fetch_button.setToolTip(
             "" if isinstance(state, HostSeen) else tr("Models", "Start the host first.")

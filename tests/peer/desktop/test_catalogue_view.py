@@ -45,6 +45,7 @@ from tests.peer.desktop.samples import (
     MIDDLE,
     NOW_US,
     catalogue,
+    model,
     place_in_line,
     seen,
 )
@@ -230,6 +231,9 @@ def test_one_click_fetches_and_then_loads(
         ("/v1/fetch", FetchRequest(model=wanted)),
         ("/v1/models/load", ModelRequest(model=wanted)),
     ]
+    assert not page.download.isHidden()
+    page.show_state(replace(seen(model(), model(name=MIDDLE.name, digest=wanted)), fetch=done))
+    assert page.download.isHidden()
     page.deleteLater()
 
 
