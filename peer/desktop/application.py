@@ -60,7 +60,8 @@ def run_desktop(data_directory: Path, *, hidden: bool) -> int:
     application.setQuitOnLastWindowClosed(False)
     application.styleHints().colorSchemeChanged.connect(desk.settings_changed)
     for number in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(number, lambda *_: application.quit())
+        # From the event loop: Python may hear of it in the middle of a paint.
+        signal.signal(number, lambda *_: QTimer.singleShot(0, application, application.quit))
     awake = QTimer()
     awake.setInterval(_SIGNAL_MILLISECONDS)
     awake.timeout.connect(lambda: None)
@@ -87,6 +88,8 @@ def put_away(desk: Desk, *parts: QObject) -> None:
     link.stop()
     end_errands(desk, *parts)
     for reply in link.network.findChildren(QNetworkReply):
+        # Nobody is left to read it.
+        reply.blockSignals(True)
         reply.abort()
     for part in (*parts, desk, link):
         shiboken6.delete(part)
