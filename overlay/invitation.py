@@ -11,6 +11,7 @@ decides whom it leads to. A plain address is one, too.
 import hashlib
 import re
 from dataclasses import dataclass
+from ipaddress import IPv4Address, IPv6Address
 from typing import Final, Literal
 
 from peerllm.crypto.errors import PeerIdError
@@ -23,8 +24,9 @@ _CHECK_DIGITS: Final = 8
 # The longest host name is 253 characters; the rest is a tenth of this.
 _MAXIMUM_CHARACTERS: Final = 1024
 _ADDRESS: Final = re.compile(
-    r"/(?:ip4|ip6|dns|dns4|dns6)/[A-Za-z0-9.:_-]{1,253}/tcp/([0-9]{1,5})/p2p/([1-9A-Za-z]{1,64})"
+    r"/(ip4|ip6|dns|dns4|dns6)/([A-Za-z0-9.:_-]{1,253})/tcp/([0-9]{1,5})/p2p/([1-9A-Za-z]{1,64})"
 )
+_NUMBERS: Final = {"ip4": IPv4Address, "ip6": IPv6Address}
 _SENTENCES: Final = {
     "too_long": f"an invitation has at most {_MAXIMUM_CHARACTERS} characters",
     "not_whole": "the invitation is not whole: it begins with peerllm: and ends with ;check= and "
@@ -87,11 +89,15 @@ def _check_of(text: str) -> str:
 
 def _check_address(address: str) -> None:
     found = _ADDRESS.fullmatch(address)
-    try:
-        well = found is not None and 1 <= int(found[1]) <= 65535
-        if well and found is not None:
-            public_key_of(found[2])
-    except PeerIdError:
-        well = False
-    if not well:
+    if found is None or not _names_a_peer(found[1], found[2], found[3], found[4]):
         raise InvitationError("no_address")
+
+
+def _names_a_peer(kind: str, place: str, port: str, peer_id: str) -> bool:
+    try:
+        public_key_of(peer_id)
+        if kind in _NUMBERS:
+            _NUMBERS[kind](place)
+    except (PeerIdError, ValueError):
+        return False
+    return 1 <= int(port) <= 65535

@@ -40,6 +40,8 @@ def test_a_plain_address_is_an_invitation_without_a_root() -> None:
         ("hello", "looks like /ip4"),
         ("/ip4/203.0.113.5/tcp/4001", "looks like /ip4"),
         (f"/ip4/203.0.113.5/tcp/0/p2p/{PEER}", "looks like /ip4"),
+        (f"/ip4/300.0.113.5/tcp/4001/p2p/{PEER}", "looks like /ip4"),
+        (f"/ip6/203.0.113.5/tcp/4001/p2p/{PEER}", "looks like /ip4"),
         (f"/ip4/203.0.113.5/tcp/70000/p2p/{PEER}", "looks like /ip4"),
         (f"/ip4/203.0.113.5/udp/4001/p2p/{PEER}", "looks like /ip4"),
         (f"/ip4/203.0.113.5/tcp/4001/p2p/{PEER}x", "looks like /ip4"),
