@@ -194,8 +194,9 @@ class HostControl:
             busy = f"{model.name} is busy with others or being loaded: ask again in a moment"
             await tell(Event("fault", Fault(error=detail or busy)))
             return
-        # The network is told of a slot less.
+        # The network is told of a slot less, the owner of an answer more.
         host.daemon.models_changed()
+        self.changed()
         await converse(lease, asked, tell)
 
     async def tell_changes(self) -> None:
