@@ -192,7 +192,9 @@ def _print_chunks(statement: Statement, network: LocalNetwork, console: Console)
 
 
 def _run_of(host: HostLine) -> str:
-    result = "won" if host.won else host.failure or "backup, cancelled"
+    # Whose text was shown first may still be overtaken by who ends first; both are paid.
+    role = "led, overtaken" if host.released_tokens else "backup, cancelled"
+    result = "won" if host.won else host.failure or role
     rate, first = host.tokens_per_second_milli, host.first_token_ms
     return ", ".join(
         (

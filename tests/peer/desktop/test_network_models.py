@@ -3,36 +3,24 @@
 import contextlib
 import http.client
 import json
-import subprocess
-import sys
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import httpx
 import msgspec
 import pytest
 from typer.testing import CliRunner
 
 from peerllm.charter.defaults import FIRST_MODEL
 from peerllm.charter.seat_rules import Offers, Waiting
-from peerllm.cli.free_ports import free_ports
-from peerllm.cli.local_network import LocalNetwork, prepare
 from peerllm.coordinator.accounts import WaitingHost
 from peerllm.coordinator.commands import coordinator_app
-from peerllm.coordinator.storage_file import StorageFile
-from peerllm.crypto.identity import Identity
-from peerllm.peer.benchmark import build
 from peerllm.peer.catalogue import LocalCatalogue
 from peerllm.peer.commands import host_app
 from peerllm.peer.control_api import ControlFile
-from peerllm.peer.control_client import ControlClient, ControlError
-from peerllm.peer.measurements import Measurement, Measurements
 from peerllm.peer.model_commands import model_app
 from peerllm.peer.models import EMBEDDED_MODEL
-from peerllm.peer.tuning import hardware
 
 pytest.importorskip(
     "PySide6.QtWidgets",
@@ -47,69 +35,16 @@ from peerllm.peer.desktop.desk import Desk
 from peerllm.peer.desktop.host_link import HostLink
 from peerllm.peer.desktop.state import HostSeen
 from peerllm.peer.desktop.window import Window
+from tests.peer.desktop.network_stage import Stage, staged
 
-READY_SECONDS = 90
 DIGEST = EMBEDDED_MODEL.digest
-
-
-@dataclass(frozen=True)
-class Stage:
-    """A coordinator, and the folder of a host that it does not know."""
-
-    network: LocalNetwork
-    host: Path
-
-    @property
-    def peer_id(self) -> str:
-        return Identity.load_or_create(self.host / "identity").peer_id
-
-    def storage(self) -> StorageFile:
-        return StorageFile(self.network.data_directory / "coordinator" / "coordinator.sqlite")
 
 
 @pytest.fixture(scope="module")
 def stage(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stage]:
-    root = tmp_path_factory.mktemp("network")
-    network = prepare(root, free_ports(1)[0])
-    data = network.data_directory
-    command = [sys.executable, "-m", "peerllm.cli", "coordinator", "run"]
-    command += [f"--data-directory={data / 'coordinator'}", f"--http-port={network.http_port}"]
-    command += [f"--charter-directory={data / 'charter'}", f"--overlay-port={network.overlay_port}"]
-    log = root / "coordinator.log"
-    with log.open("wb") as output:
-        process = subprocess.Popen(command, stdout=output, stderr=output)
-    host = root / "newcomer"
-    host.mkdir(mode=0o700)
-    # Known already: measuring takes long, and is shown elsewhere.
-    measured = Measurement(
-        threads=1,
-        slots=2,
-        prefill_milli=150_000,
-        decode_milli=80_000,
-        decode_all_milli=90_000,
-        build=build(),
-        hardware=hardware(),
-    )
-    LocalCatalogue(host).add_embedded()
-    Measurements(host).remember(DIGEST, measured)
-    deadline = time.monotonic() + READY_SECONDS
-    while not _is_up(network):
-        assert process.poll() is None, log.read_text()
-        assert time.monotonic() < deadline, log.read_text()
-        time.sleep(0.1)
-    yield Stage(network, host)
-    with contextlib.suppress(ControlError):
-        ControlClient(host).ask("POST", "/v1/stop", object)
-    process.terminate()
-    assert process.wait(timeout=30) == 0
-
-
-def _is_up(network: LocalNetwork) -> bool:
-    try:
-        httpx.get(f"http://127.0.0.1:{network.http_port}/healthz")
-    except httpx.HTTPError:
-        return False
-    return True
+    with staged(tmp_path_factory.mktemp("network"), newcomer=True) as found:
+        LocalCatalogue(found.host).add_embedded()
+        yield found
 
 
 class Opened:

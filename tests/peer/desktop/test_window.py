@@ -1,6 +1,5 @@
 """The real window over a real host, with a real coordinator and the real model."""
 
-import contextlib
 import json
 import os
 import signal
@@ -10,24 +9,18 @@ import sys
 import time
 import warnings
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import httpx
 import openai
 import psutil
 import pytest
 
 from peerllm.charter.defaults import FIRST_MODEL
-from peerllm.cli.free_ports import free_ports
-from peerllm.cli.local_network import LocalNetwork, prepare
-from peerllm.peer.benchmark import build
-from peerllm.peer.control_client import ControlClient, ControlError
+from peerllm.cli.local_network import LocalNetwork
+from peerllm.peer.control_client import ControlClient
 from peerllm.peer.limits import Limits
-from peerllm.peer.measurements import Measurement, Measurements
 from peerllm.peer.models import EMBEDDED_MODEL
-from peerllm.peer.tuning import hardware
 from tests.peer.x_server import NoXServerError, x_server
 
 pytest.importorskip(
@@ -42,61 +35,15 @@ from peerllm.peer.desktop.host_link import HostLink
 from peerllm.peer.desktop.pages.chat_page import ChatPage
 from peerllm.peer.desktop.state import Gone, HostSeen, NoHost
 from peerllm.peer.desktop.window import Window
+from tests.peer.desktop.network_stage import Stage, staged
 
-READY_SECONDS = 90
 SECRET = "Say the word heliotrope."
-
-
-@dataclass(frozen=True)
-class Stage:
-    """A coordinator, and a host's folder with a seat and nothing else in it."""
-
-    network: LocalNetwork
-    host: Path
 
 
 @pytest.fixture(scope="module")
 def stage(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stage]:
-    root = tmp_path_factory.mktemp("network")
-    network = prepare(root, free_ports(1)[0])
-    data = network.data_directory
-    command = [sys.executable, "-m", "peerllm.cli", "coordinator", "run"]
-    command += [f"--data-directory={data / 'coordinator'}", f"--http-port={network.http_port}"]
-    command += [f"--charter-directory={data / 'charter'}", f"--overlay-port={network.overlay_port}"]
-    log = root / "coordinator.log"
-    with log.open("wb") as output:
-        process = subprocess.Popen(command, stdout=output, stderr=output)
-    host = network.hosts[0].directory
-    # Known already: measuring takes long, and is shown elsewhere.
-    measured = Measurement(
-        threads=1,
-        slots=2,
-        prefill_milli=150_000,
-        decode_milli=80_000,
-        decode_all_milli=90_000,
-        build=build(),
-        hardware=hardware(),
-    )
-    Measurements(host).remember(EMBEDDED_MODEL.digest, measured)
-    deadline = time.monotonic() + READY_SECONDS
-    while not _is_up(network):
-        assert process.poll() is None, log.read_text()
-        assert time.monotonic() < deadline, log.read_text()
-        time.sleep(0.1)
-    yield Stage(network, host)
-    with contextlib.suppress(ControlError):
-        ControlClient(host).ask("POST", "/v1/stop", object)
-    process.terminate()
-    assert process.wait(timeout=30) == 0
-
-
-def _is_up(network: LocalNetwork) -> bool:
-    try:
-        # 503 until a host is there.
-        httpx.get(f"http://127.0.0.1:{network.http_port}/healthz")
-    except httpx.HTTPError:
-        return False
-    return True
+    with staged(tmp_path_factory.mktemp("network"), newcomer=False) as found:
+        yield found
 
 
 class Opened:
