@@ -11,7 +11,6 @@ import argparse
 import json
 import random
 import re
-import tempfile
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass, field
@@ -19,19 +18,13 @@ from pathlib import Path
 from typing import Any, Final
 
 import trio
+from engine_answers import answer_all
 from made_up_prompts import MadeUpPrompt, made_up_prompts, with_unlisted_names
 
-from peerllm.peer.engine import EngineClient, EngineSettings, open_engine
-from peerllm.peer.engine_protocol import GenerationTask, TaskTurn
-from peerllm.peer.generation import EngineReady, GeneratedPiece
-from peerllm.peer.models import DigestCache, locate_model
 from peerllm.safety.identifiers import KINDS, IdentifierFinder
 from peerllm.safety.vault import Vault
 
 SEED: Final = 20_260
-SLOTS: Final = 8
-CONTEXT_TOKENS: Final = 1024
-ANSWER_SECONDS: Final = 600.0
 
 _WORD: Final = re.compile(r"[^\W_]{2,}")
 
@@ -136,42 +129,19 @@ def wrong_entities(trip: Trip, meaning: dict[str, str]) -> int:
     return wrong
 
 
-async def answer(trip: Trip, engine: EngineClient, tokens: int) -> None:
-    task = GenerationTask(turns=[TaskTurn(role="user", content=trip.sent)], max_tokens=tokens)
-    restorer = trip.vault.restorer()
-    with trio.fail_after(ANSWER_SECONDS), engine.generate(task) as generation:
-        while not trip.finished:
-            step = await generation.next()
-            if not isinstance(step, GeneratedPiece):
-                raise SystemExit(f"the engine gave no answer: {step}")
-            trip.answer += step.text
-            trip.restored += restorer.push(step.text)
-            trip.finished = bool(step.finish)
-    trip.restored += restorer.finish()
+async def answer_trips(trips: list[Trip], model: Path | None, tokens: int, threads: int) -> None:
+    restorers = [trip.vault.restorer() for trip in trips]
 
+    def on_piece(number: int, text: str, last: bool) -> None:
+        trip, restorer = trips[number], restorers[number]
+        trip.answer += text
+        trip.restored += restorer.push(text)
+        if last:
+            trip.restored += restorer.finish()
+            trip.finished = True
 
-async def answer_all(trips: list[Trip], model: Path | None, tokens: int, threads: int) -> None:
-    with tempfile.TemporaryDirectory() as folder:
-        settings = EngineSettings(
-            model=locate_model(model, DigestCache(None)),
-            digest_cache=Path(folder) / "digests.json",
-            slots=SLOTS,
-            context_tokens=CONTEXT_TOKENS,
-            threads=threads,
-        )
-        async with open_engine(settings) as engine:
-            ready = await engine.wait_ready()
-            if not isinstance(ready, EngineReady):
-                raise SystemExit(ready.sentence)
-            at_once = trio.CapacityLimiter(SLOTS)
-
-            async def one(trip: Trip) -> None:
-                async with at_once:
-                    await answer(trip, engine, tokens)
-
-            async with trio.open_nursery() as nursery:
-                for trip in trips:
-                    nursery.start_soon(one, trip)
+    sent = [trip.sent for trip in trips]
+    await answer_all(sent, on_piece, max_tokens=tokens, model=model, threads=threads)
 
 
 def departed(prompts: list[MadeUpPrompt]) -> list[Trip]:
@@ -234,7 +204,7 @@ def main() -> None:
         prompts = [with_unlisted_names(prompt, draw) for prompt in prompts]
     trips = departed(prompts)
     if wanted.tokens:
-        trio.run(answer_all, trips, wanted.model, wanted.tokens, wanted.threads)
+        trio.run(answer_trips, trips, wanted.model, wanted.tokens, wanted.threads)
     print(json.dumps(report(trips), indent=2))
     for trip in trips if wanted.show else ():
         meaning = stands_for(trip)
