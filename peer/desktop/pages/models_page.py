@@ -1,21 +1,11 @@
 """Models: what is on this machine, what it is good for here, and more from other hosts."""
 
 import shutil
-from collections.abc import Callable
-from dataclasses import replace
-from functools import partial
 from pathlib import Path
 
 import msgspec
 from PySide6.QtGui import QShowEvent
-from PySide6.QtWidgets import (
-    QApplication,
-    QFileDialog,
-    QLineEdit,
-    QMessageBox,
-    QPushButton,
-    QVBoxLayout,
-)
+from PySide6.QtWidgets import QFileDialog, QLineEdit
 
 from peerllm.peer.catalogue import CatalogueModel, LocalCatalogue
 from peerllm.peer.catalogue_shown import CatalogueShown, catalogue_shown, machine_of
@@ -23,27 +13,12 @@ from peerllm.peer.control_api import ModelRequest
 from peerllm.peer.desktop.catalogue_view import NetworkRow, check_of
 from peerllm.peer.desktop.desk import Desk
 from peerllm.peer.desktop.download_card import DownloadCard
-from peerllm.peer.desktop.models_view import (
-    ModelRow,
-    disk_line,
-    model_rows,
-    unload_warning,
-)
+from peerllm.peer.desktop.local_models import LocalModels
+from peerllm.peer.desktop.models_view import disk_line, model_rows
 from peerllm.peer.desktop.network_models import NetworkModels, StandingCard
-from peerllm.peer.desktop.presentation import shown_path
 from peerllm.peer.desktop.state import HostSeen, HostState
 from peerllm.peer.desktop.strings import tr
-from peerllm.peer.desktop.widgets import (
-    Card,
-    Page,
-    button,
-    clear,
-    field,
-    label,
-    row,
-    tone_colour,
-)
-from peerllm.peer.desktop.widgets import Dot as _Dot
+from peerllm.peer.desktop.widgets import Card, Page, button, field, label, row
 from peerllm.peer.errors import PeerError
 from peerllm.peer.measurements import Measurement, Measurements
 from peerllm.peer.model_fetch_api import RUNNING, FetchRequest, FetchStatus
@@ -60,19 +35,14 @@ class ModelsPage(Page):
             tr("Models", "A host answers with the models that are loaded here."),
         )
         self._desk = desk
-        self._list = QVBoxLayout()
-        self._list.setSpacing(12)
-        self._rows: list[ModelRow] = []
-        self._cards: list[Card] = []
-        self._busy: dict[str, str] = {}
-        self._fault = ""
+        self.local = LocalModels(desk, self.refresh)
         self._disk = label("", "muted")
         self.standing = StandingCard(desk, also_with_seat=True)
         self.network = NetworkModels(desk, self._get)
         # The digest of a model to load once it has been fetched.
         self._then_load = ""
         self.body.addWidget(self.standing)
-        self.body.addLayout(self._list)
+        self.body.addWidget(self.local)
         self.body.addWidget(self._disk)
         self.download = DownloadCard(desk, self._go_on)
         self.body.addWidget(self.download)
@@ -155,17 +125,7 @@ class ModelsPage(Page):
             machine.memory_bytes,
             is_running=isinstance(state, HostSeen),
         )
-        before, self._rows = self._rows, rows
-        names = [(one.name, one.digest) for one in rows]
-        known = [(one.name, one.digest) for one in before]
-        if anew or fault != self._fault or names != known or len(names) != len(self._cards):
-            self._fault = fault
-            self._build()
-            return
-        for place, (old, new) in enumerate(zip(before, rows, strict=True)):
-            # Free memory changes all the time, and is worth no new card.
-            if replace(old, fit="") != replace(new, fit=""):
-                self._renew(place)
+        self.local.show_models(rows, fault, anew=anew)
 
     def _show_network(self, state: HostState, machine: Machine, here: frozenset[str]) -> None:
         """The network's models beside this computer, as far as the coordinator has told them."""
@@ -188,138 +148,6 @@ class ModelsPage(Page):
                 )
         fetching = isinstance(state, HostSeen) and state.fetch.state in RUNNING
         self.network.show_catalogue(shown, unknown, is_fetching=fetching)
-
-    def _renew(self, place: int) -> None:
-        """Make one card anew."""
-        focused = self._focused()
-        old, new = self._cards[place], self._card(self._rows[place])
-        self._cards[place] = new
-        self._list.replaceWidget(old, new)
-        old.hide()
-        old.deleteLater()
-        self._focus(focused)
-
-    def _build(self) -> None:
-        """Make all cards anew."""
-        focused = self._focused()
-        clear(self._list)
-        self._cards = [self._card(found) for found in self._rows]
-        if self._fault:
-            self._list.addWidget(label(self._fault, "problem"))
-        elif not self._rows:
-            card = Card(tr("Models", "No models yet"))
-            card.body.addWidget(
-                label(
-                    tr("Models", "Add the small model that came with PeerLLM to begin with."),
-                    "muted",
-                )
-            )
-            self._list.addWidget(card)
-        for card in self._cards:
-            self._list.addWidget(card)
-        self._focus(focused)
-
-    def _focus(self, name: str) -> None:
-        """Whoever works with the keyboard stays where they were, on a card that is new."""
-        for one in self.findChildren(QPushButton):
-            if name and one.accessibleName() == name:
-                one.setFocus()
-
-    def _focused(self) -> str:
-        found = QApplication.focusWidget()
-        inside = isinstance(found, QPushButton) and self.isAncestorOf(found)
-        return found.accessibleName() if found is not None and inside else ""
-
-    def _card(self, found: ModelRow) -> Card:
-        card = Card()
-        dot = _Dot(10)
-        dot.set_colour(tone_colour(self._desk.palette(), found.tone))
-        state = label(found.state, "muted", wrap=False)
-        card.body.addLayout(row(label(found.name, "heading", wrap=False), None, dot, state))
-        card.body.addWidget(label(found.facts, "muted"))
-        if found.fit:
-            card.body.addWidget(label(found.fit, "small" if found.fits else "waiting"))
-        if found.detail:
-            card.body.addWidget(
-                label(found.detail, "problem" if found.tone == "problem" else "muted")
-            )
-        if busy := self._busy.get(found.digest):
-            card.body.addWidget(label(busy, "waiting"))
-            return card
-        load = button(tr("Models", "Load"), "primary", partial(self._load, found))
-        unload = button(tr("Models", "Unload"), "plain", partial(self._unload, found))
-        verify = button(tr("Models", "Verify file"), "plain", partial(self._verify, found))
-        measure = button(tr("Models", "Benchmark"), "plain", partial(self._measure, found))
-        remove = button(tr("Models", "Remove …"), "danger", partial(self._remove, found))
-        load.setVisible(found.can_load)
-        unload.setVisible(found.can_unload)
-        for extra in (verify, measure, remove):
-            extra.setVisible(found.is_in_catalogue)
-        for one in (load, unload, verify, measure, remove):
-            one.setAccessibleName(f"{one.text()}: {found.name}")
-        remove.setEnabled(not found.can_unload)
-        measure.setEnabled(not found.can_unload)
-        if found.can_unload:
-            tip = tr("Models", "Unload it first.")
-            remove.setToolTip(tip)
-            measure.setToolTip(tip)
-        card.body.addLayout(row(load, unload, verify, measure, remove, None))
-        return card
-
-    def _load(self, found: ModelRow) -> None:
-        self._desk.ask("POST", "/v1/models/load", ModelRequest(model=found.digest or found.name))
-
-    def _unload(self, found: ModelRow) -> None:
-        warning = unload_warning(found)
-        if warning and not self._agrees(tr("Models", "Unload {name}?"), warning, found):
-            return
-        self._desk.ask("POST", "/v1/models/unload", ModelRequest(model=found.digest or found.name))
-
-    def _verify(self, found: ModelRow) -> None:
-        whole = tr("Models", "{name} is whole: its SHA-256 is what it was when it was added.")
-        self._errand(
-            found,
-            ["model", "verify", found.digest],
-            tr("Models", "Reading and hashing the whole file …"),
-            lambda _word: whole.format(name=found.name),
-        )
-
-    def _measure(self, found: ModelRow) -> None:
-        done = tr("Models", "Measured {name}: {word}.")
-        self._errand(
-            found,
-            ["model", "benchmark", found.digest],
-            tr("Models", "Measuring on this computer, up to a minute or two …"),
-            lambda word: done.format(name=found.name, word=word),
-        )
-
-    def _remove(self, found: ModelRow) -> None:
-        question = tr(
-            "Models",
-            "{name} leaves the list. Its file of {path} stays unless you also delete it.",
-        ).format(name=found.name, path=shown_path(Path(found.path)))
-        box = QMessageBox(self.window())
-        box.setWindowTitle(tr("Models", "Remove {name}?").format(name=found.name))
-        box.setText(question)
-        keep = box.addButton(
-            tr("Models", "Remove, keep the file"), QMessageBox.ButtonRole.AcceptRole
-        )
-        delete = box.addButton(
-            tr("Models", "Delete the file too"), QMessageBox.ButtonRole.DestructiveRole
-        )
-        box.addButton(QMessageBox.StandardButton.Cancel)
-        box.exec()
-        if box.clickedButton() not in {keep, delete}:
-            return
-        arguments = ["model", "remove", found.digest]
-        if box.clickedButton() is delete:
-            arguments.append("--delete-file")
-        done = tr("Models", "{name} was removed.").format(name=found.name)
-        self._errand(found, arguments, tr("Models", "Removing …"), lambda _word: done)
-
-    def _agrees(self, title: str, question: str, found: ModelRow) -> bool:
-        answer = QMessageBox.question(self.window(), title.format(name=found.name), question)
-        return answer == QMessageBox.StandardButton.Yes
 
     def _choose_file(self) -> None:
         path, _ = QFileDialog.getOpenFileName(
@@ -408,20 +236,6 @@ class ModelsPage(Page):
             for model in state.catalogue.models
             if model.name in altered
         )
-
-    def _errand(
-        self, found: ModelRow, arguments: list[str], busy: str, done: Callable[[str], str]
-    ) -> None:
-        def on_end(well: bool, word: str) -> None:
-            self._busy.pop(found.digest, None)
-            self._desk.said.emit(done(word) if well else word, not well)
-            self.refresh()
-
-        self._busy[found.digest] = busy
-        self._desk.run(arguments, on_end)
-        for place, one in enumerate(self._rows):
-            if one.digest == found.digest:
-                self._renew(place)
 
 
 def _loaded_bytes(state: HostState, catalogue: dict[str, CatalogueModel]) -> int:
