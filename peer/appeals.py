@@ -14,7 +14,7 @@ def appeal_refusal(number: int, strikes: Sequence[StrikeTold], now_us: int) -> s
         return f"the coordinator has told of no strike {number}; it told of: {known}"
     if strike.withdrawn_at_us is not None:
         return f"strike {number} was withdrawn on {_day(strike.withdrawn_at_us)}"
-    if strike.decide_by_us is not None:
+    if strike.decide_by_us is not None or strike.dismissed_at_us is not None:
         return f"an appeal against strike {number} was taken down already"
     if now_us >= strike.appeal_until_us:
         return f"the time to appeal against strike {number} ended on {_day(strike.appeal_until_us)}"

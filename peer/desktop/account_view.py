@@ -4,8 +4,9 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Final
 
-from peerllm.overlay.account_messages import Account, RegionTold, StrikeTold
+from peerllm.overlay.account_messages import Account, RegionTold
 from peerllm.peer.desktop.presentation import amount
+from peerllm.peer.desktop.strikes_view import weight_line
 from peerllm.peer.desktop.strings import counted, tr
 
 _NANO: Final = 1_000_000_000
@@ -35,7 +36,7 @@ def account_facts(account: Account) -> tuple[Fact, ...]:
     """Standing, money and region."""
     facts = [
         Fact(tr("Overview", "Trust"), _trust(account)),
-        *_strikes(account),
+        Fact(tr("Overview", "Strikes"), weight_line(account)),
         Fact(tr("Overview", "In escrow"), _escrow(account)),
         Fact(tr("Overview", "Balance"), _balance(account)),
         Fact(tr("Overview", "Region"), _region(account.region)),
@@ -67,41 +68,6 @@ def _trust(account: Account) -> str:
         return later.format(date=_day(account.trusted_from_us))
     later = tr("Overview", "newcomer: {receipts}, and not before {date}")
     return later.format(receipts=missing, date=_day(account.trusted_from_us))
-
-
-def _strikes(account: Account) -> list[Fact]:
-    name = tr("Overview", "Strikes")
-    if not account.strikes:
-        return [Fact(name, tr("Overview", "none"))]
-    weight = sum(strike.weight for strike in account.strikes)
-    of = tr("Overview", "they weigh {weight} of the {limit} that suspend a host")
-    lines = [of.format(weight=weight, limit=account.suspension_weight)]
-    lines += [_strike(strike, account) for strike in account.strikes]
-    return [Fact(name, "\n".join(lines))]
-
-
-def _strike(strike: StrikeTold, account: Account) -> str:
-    weighs = tr("Overview", "weighs {weight}").format(weight=strike.weight)
-    if not strike.weight:
-        weighs = tr("Overview", "counts no longer")
-    until_us, appeal = strike.appeal_until_us, tr("Overview", "appeal until {until}: {contact}")
-    if strike.withdrawn_at_us is not None:
-        until_us, appeal = strike.withdrawn_at_us, tr("Overview", "withdrawn on {until}")
-    elif strike.dismissed_at_us is not None:
-        until_us = strike.dismissed_at_us
-        appeal = tr("Overview", "the appeal was dismissed on {until}")
-    elif strike.decide_by_us is not None:
-        until_us = strike.decide_by_us
-        appeal = tr("Overview", "appealed: withdrawn by itself on {until} if nobody decides")
-    elif account.as_of_us >= strike.appeal_until_us:
-        appeal = tr("Overview", "the time to appeal ended on {until}")
-    contact = account.region.contact or tr("Overview", "to whoever invited you")
-    return tr("Overview", "{rule} on {date}, {weighs}; {appeal}").format(
-        rule=strike.rule.replace("_", " "),
-        date=_day(strike.at_us),
-        weighs=weighs,
-        appeal=appeal.format(until=_day(until_us), contact=contact),
-    )
 
 
 def _escrow(account: Account) -> str:

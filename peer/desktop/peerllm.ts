@@ -1391,6 +1391,30 @@
         <translation type="unfinished"></translation>
     </message>
     <message>
+        <source>By the charter, people who did not record the strike decide. Their time, of as many days as the charter says, begins when the coordinator takes the appeal down; the last day is then shown here. If nobody decides by then, the strike is withdrawn by itself.
+
+Until then it weighs what it weighs now. If the appeal is dismissed, it goes on weighing that until it is too old.
+
+There is one appeal for each strike, and it cannot be taken back. It carries no words: give your reasons {contact}.</source>
+        <translation type="unfinished"></translation>
+    </message>
+    <message>
+        <source>to {contact}</source>
+        <translation type="unfinished"></translation>
+    </message>
+    <message>
+        <source>Appeal against strike {number}</source>
+        <translation type="unfinished"></translation>
+    </message>
+    <message>
+        <source>Appeal against this strike: {name}?</source>
+        <translation type="unfinished"></translation>
+    </message>
+    <message>
+        <source>{rule} on {date}</source>
+        <translation type="unfinished"></translation>
+    </message>
+    <message>
         <source>weighs {weight}</source>
         <translation type="unfinished"></translation>
     </message>
@@ -1419,11 +1443,11 @@
         <translation type="unfinished"></translation>
     </message>
     <message>
-        <source>to whoever invited you</source>
+        <source>{weighs}; {appeal}</source>
         <translation type="unfinished"></translation>
     </message>
     <message>
-        <source>{rule} on {date}, {weighs}; {appeal}</source>
+        <source>to whoever invited you</source>
         <translation type="unfinished"></translation>
     </message>
     <message>
@@ -1668,6 +1692,34 @@
     </message>
     <message>
         <source>Load one on the page Models.</source>
+        <translation type="unfinished"></translation>
+    </message>
+    <message>
+        <source>The coordinator has answered: {name}, {text}.</source>
+        <translation type="unfinished"></translation>
+    </message>
+    <message>
+        <source>The appeal was sent. The coordinator&apos;s answer is awaited.</source>
+        <translation type="unfinished"></translation>
+    </message>
+    <message>
+        <source>The coordinator has not said that it took the appeal down. You can send it again: it counts once.</source>
+        <translation type="unfinished"></translation>
+    </message>
+    <message>
+        <source>Appeal …</source>
+        <translation type="unfinished"></translation>
+    </message>
+    <message>
+        <source>Appeal against strike {number}: {name}</source>
+        <translation type="unfinished"></translation>
+    </message>
+    <message>
+        <source>In a few seconds: one appeal after the other.</source>
+        <translation type="unfinished"></translation>
+    </message>
+    <message>
+        <source>Send the appeal</source>
         <translation type="unfinished"></translation>
     </message>
 </context>

@@ -16,6 +16,7 @@ from peerllm.peer.desktop.network_models import StandingCard
 from peerllm.peer.desktop.overview_view import Overview, Tile, overview
 from peerllm.peer.desktop.presentation import Headline, headline
 from peerllm.peer.desktop.state import HostSeen, HostState
+from peerllm.peer.desktop.strikes_card import StrikesCard
 from peerllm.peer.desktop.strings import tr
 from peerllm.peer.desktop.widgets import Card, Dot, Page, button, label, row, say, tone_colour
 
@@ -86,6 +87,8 @@ class OverviewPage(Page):
         self._facts_card.body.addLayout(self._facts)
         self._fact_values: list[tuple[QLabel, QLabel]] = []
         self.body.addWidget(self._facts_card)
+        self.strikes = StrikesCard(desk)
+        self.body.addWidget(self.strikes)
         self.body.addStretch(1)
         self._timer = QTimer(self)
         self._timer.setInterval(_REFRESH_MILLISECONDS)
@@ -107,6 +110,7 @@ class OverviewPage(Page):
         self.main_button.setText(shown.button)
         self.main_button.setVisible(bool(shown.button))
         self.standing.show_state(state)
+        self.strikes.show_state(state)
         is_up = isinstance(state, HostSeen) and state.status.state != "draining"
         self.stop_button.setVisible(is_up)
         self.pause_button.setVisible(is_up and shown.action == "pause")

@@ -10,6 +10,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import pytest
 
 from peerllm.peer.catalogue import LocalCatalogue
@@ -34,10 +35,12 @@ from PySide6.QtWidgets import (
     QLineEdit,
     QPlainTextEdit,
     QProgressBar,
+    QPushButton,
     QTableWidget,
     QWidget,
 )
 
+from peerllm.overlay.account_messages import StrikeTold
 from peerllm.overlay.invitation import Invitation, write_invitation
 from peerllm.peer.desktop.desk import Desk
 from peerllm.peer.desktop.host_link import HostLink
@@ -51,6 +54,7 @@ from peerllm.peer.receipt_book import Receipts
 from peerllm.peer.senses import Senses
 from tests.peer.desktop.samples import (
     ADDRESS,
+    DAY_US,
     DIGEST,
     HOST,
     NOW_US,
@@ -65,6 +69,7 @@ from tests.peer.desktop.samples import (
 PAGES = ("overview", "models", "limits", "activity", "chat", "settings")
 # So high that the longest page needs no scroll bar.
 LONG_PAGE = 1_340
+YEAR_2099_US = 4_070_908_800_000_000
 UNTOLD = Senses(metered="no_network_manager", full_screen="no_display", sleep="no_login_manager")
 
 
@@ -153,6 +158,66 @@ def test_every_page_is_drawn_whole(window: Window, until: Callable[..., None]) -
     draw(window, f"limits-untold-{theme}")
 
 
+def test_strikes_and_what_an_appeal_means_are_drawn_whole(
+    window: Window, until: Callable[..., None]
+) -> None:
+    theme = window._desk.settings.theme
+    struck = replace(seen(), account=account(strikes=strikes()), catalogue=catalogue())
+    window.show_state(struck)
+    card = window.overview.strikes
+    # The coordinator's answer is awaited.
+    window._desk.link.ask = lambda *_: None  # type: ignore[method-assign]
+    card.findChildren(QPushButton)[1].click()
+    card.send_button.click()
+    for size, name in ((window.size(), ""), (window.minimumSize(), "-small")):
+        window.resize(size)
+        settle(until)
+        check_whole(window)
+        foot = window.overview.verticalScrollBar()
+        foot.setValue(foot.maximum())
+        settle(until)
+        draw(window, f"overview-strikes{name}-{theme}")
+    # The other one's question, though its button waits a few seconds after the first.
+    card._rest.stop()
+    card._build()
+    card.findChildren(QPushButton)[0].click()
+    question = card.question
+    assert question is not None
+    settle(until)
+    check_whole(question)
+    draw(question, f"appeal-{theme}")
+    question.reject()
+
+
+def strikes() -> list[StrikeTold]:
+    """Of every kind, newest first."""
+    newest = StrikeTold(
+        rule="false_receipt",
+        at_us=NOW_US - 2 * DAY_US,
+        appeal_until_us=YEAR_2099_US,
+        weight=1,
+        number=9,
+    )
+    older: tuple[dict[str, Any], ...] = (
+        {"rule": "wrong_model", "at_us": NOW_US - 9 * DAY_US, "number": 8},
+        {"at_us": NOW_US - 11 * DAY_US, "number": 7, "decide_by_us": NOW_US + 9 * DAY_US},
+        {
+            "at_us": NOW_US - 40 * DAY_US,
+            "number": 6,
+            "decide_by_us": NOW_US - 12 * DAY_US,
+            "dismissed_at_us": NOW_US - 14 * DAY_US,
+        },
+        {
+            "rule": "wrong_model",
+            "at_us": NOW_US - 61 * DAY_US,
+            "number": 5,
+            "withdrawn_at_us": NOW_US - 44 * DAY_US,
+            "weight": 0,
+        },
+    )
+    return [newest, *(msgspec.structs.replace(newest, **one) for one in older)]
+
+
 def test_every_step_of_the_first_run_is_drawn_whole(
     window: Window, until: Callable[..., None]
 ) -> None:
@@ -228,7 +293,7 @@ def check_named(root: QWidget) -> None:
             assert found.accessibleName(), found
 
 
-def draw(window: Window, name: str) -> None:
+def draw(window: QWidget, name: str) -> None:
     """At both densities, if they are wanted: text and lines are drawn anew, not stretched."""
     folder = os.environ.get("PEERLLM_SCREENS")
     for density in (1, 2) if folder else (1,):

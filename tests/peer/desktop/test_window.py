@@ -127,7 +127,7 @@ def first_run(opened: Opened, stage: Stage, until: Callable[..., None]) -> None:
     until(lambda: opened.seen and opened.seen.receipts.receipts, "a receipt")
     until(lambda: opened.seen and opened.seen.account, "the account")
     shown = {name.text(): value.text() for name, value in window.overview._fact_values}
-    assert shown["Strikes"] == "none"
+    assert shown["Strikes"] == "they weigh 2 of the 3 that suspend a host"
     assert shown["Trust"].startswith("newcomer")
 
 
@@ -170,8 +170,12 @@ def run_again(name: str, environment: dict[str, str]) -> None:
 
 
 def journey(opened: Opened, stage: Stage, until: Callable[..., None]) -> None:
+    with stage.storage() as storage:
+        for rule in ("wrong_model", "a_rule_of_old"):
+            storage.record_strike(stage.peer_id, rule)
     first_run(opened, stage, until)
     window = opened.window
+    check_appeal(opened, stage, until)
     check_activity(opened, until)
     # Pause for an hour, from the overview; another window hears of it.
     window.show_page(0)
@@ -191,6 +195,25 @@ def journey(opened: Opened, stage: Stage, until: Callable[..., None]) -> None:
     for found in stage.host.rglob("*"):
         if found.is_file() and not found.is_symlink():
             assert b"heliotrope" not in found.read_bytes().lower()
+
+
+def check_appeal(opened: Opened, stage: Stage, until: Callable[..., None]) -> None:
+    """Against one of two strikes; the coordinator takes it down and says so."""
+    card = opened.window.overview.strikes
+
+    def find() -> list[Any]:
+        buttons = card.findChildren(type(opened.window.overview.main_button))
+        return [one for one in buttons if "wrong model" in one.accessibleName() and one.isVisible()]
+
+    until(find, "the strike")
+    find()[0].click()
+    card.send_button.click()
+    until(lambda: any("The coordinator has answered" in word for word in opened.said), "taken down")
+    assert not find()
+    with stage.storage() as storage:
+        taken = {one.rule: one.decide_by_us for one in storage.strikes(stage.peer_id)}
+    assert taken["wrong_model"]
+    assert not taken["a_rule_of_old"]
 
 
 def check_activity(opened: Opened, until: Callable[..., None]) -> None:
