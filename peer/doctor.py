@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Final
 
 import psutil
+import trio
 
 from peerllm.crypto.errors import CryptoError
 from peerllm.crypto.identity import Identity
@@ -21,6 +22,7 @@ from peerllm.peer.catalogue import find_models
 from peerllm.peer.conditions import MachineWatch
 from peerllm.peer.configuration import DEFAULT_CONTEXT_TOKENS, UNMEASURED_SLOTS, identity_path
 from peerllm.peer.control_api import control_path
+from peerllm.peer.control_client import ControlClient
 from peerllm.peer.detached import is_running
 from peerllm.peer.errors import PeerError
 from peerllm.peer.files import read_state
@@ -30,7 +32,10 @@ from peerllm.peer.legacy_format import LegacyFormat
 from peerllm.peer.limits import Limits
 from peerllm.peer.memory import refuse_too_little_memory
 from peerllm.peer.models import shape_of
+from peerllm.peer.senses import Senses
 from peerllm.peer.serving_memory import serving_memory
+from peerllm.peer.surroundings import senses_here
+from peerllm.peer.untold_limits import told_limits
 
 # Logs, catalogue and counts; a model needs its own size on top.
 _NEEDED_DISK_BYTES: Final = 200_000_000
@@ -59,11 +64,11 @@ def examine(data_directory: Path) -> Iterator[Finding]:
         lambda: _state(data_directory),
         lambda: _models(data_directory, settings),
         lambda: _coordinator(settings),
-        _sensors,
         lambda: _running(data_directory),
     )
     for check in checks:
         yield check()
+    yield from _senses(data_directory)
 
 
 def _python() -> Finding:
@@ -171,11 +176,22 @@ def _coordinator(settings: HostSettings | None) -> Finding:
     return Finding(subject, True, f"{host}, port {port}")
 
 
-def _sensors() -> Finding:
+def _senses(data_directory: Path) -> Iterator[Finding]:
+    """What the limits can go by, and one line for each that has no effect here."""
     now = MachineWatch(list).read(Limits(on_battery=False, maximum_celsius=1))
-    battery = "no battery" if now.on_battery is None else "battery"
-    heat = "no temperature to be read" if now.celsius is None else f"{now.celsius:.0f} °C"
-    return Finding("sensors", None, f"{battery}, {heat}")
+    found = told_limits(_told_senses(data_directory), now)
+    yield Finding("senses", None, f"told here: {', '.join(found.told)}")
+    for name, sentence in found.untold.items():
+        yield Finding(name, None, sentence)
+
+
+def _told_senses(data_directory: Path) -> Senses:
+    """Of the host that runs; it may see less than this command, or more."""
+    try:
+        told = ControlClient(data_directory).status().senses
+    except (PeerError, OSError):
+        told = None
+    return told or trio.run(senses_here)
 
 
 def _running(data_directory: Path) -> Finding:

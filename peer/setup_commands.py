@@ -3,10 +3,11 @@
 from pathlib import Path
 from typing import Annotated, Final
 
+import msgspec
 import typer
 
 from peerllm.peer.autostart import autostart_file
-from peerllm.peer.doctor import examine
+from peerllm.peer.doctor import Finding, examine
 from peerllm.peer.errors import ConfigurationError, PeerError
 from peerllm.peer.files import write_private
 from peerllm.peer.host_settings import leave_to_itself, save_settings, saved_settings
@@ -21,14 +22,22 @@ _SIGNS: Final = {True: "ok", False: "MISSING", None: "note"}
 
 
 @setup_app.command()
-def doctor(data_directory: DataDirectory) -> None:
-    """Say what is missing, one line each; fails if anything is."""
+def doctor(
+    data_directory: DataDirectory,
+    as_json: Annotated[
+        bool, typer.Option("--json", help="As one list; `is_well` is null for a note.")
+    ] = False,
+) -> None:
+    """Say what is missing, and which limits have no effect here; fails if anything is missing."""
     with clear_endings(PeerError):
-        faults = 0
+        findings: list[Finding] = []
         for finding in examine(data_directory):
-            faults += finding.is_well is False
-            typer.echo(f"{_SIGNS[finding.is_well]:8} {finding.subject}: {finding.sentence}")
-        if faults:
+            findings.append(finding)
+            if not as_json:
+                typer.echo(f"{_SIGNS[finding.is_well]:8} {finding.subject}: {finding.sentence}")
+        if as_json:
+            typer.echo(msgspec.json.format(msgspec.json.encode(findings), indent=2))
+        if any(finding.is_well is False for finding in findings):
             raise typer.Exit(FAILED)
 
 

@@ -9,6 +9,7 @@ from typer.testing import CliRunner
 
 from peerllm.crypto.identity import Identity
 from peerllm.overlay.messages import SeatPause
+from peerllm.peer import doctor
 from peerllm.peer.benchmark import build
 from peerllm.peer.commands import host_app
 from peerllm.peer.control_commands import describe_pause
@@ -51,7 +52,21 @@ def mend_its_only_model(tmp_path: Path, file: Path) -> None:
         assert "the body is not right" in model_command(tmp_path, name, "two\nlines").stderr
 
 
-def test_a_host_in_the_background_lives_until_it_is_stopped(tmp_path: Path) -> None:
+def see_what_it_sees(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The doctor tells what the host sees of the screen, not what this command would."""
+    monkeypatch.setattr(doctor, "_LIBRARY_CHECK", "pass")
+    monkeypatch.setenv("WAYLAND_DISPLAY", "wayland-0")
+    found = json.loads(command(tmp_path, "doctor", "--json").stdout)
+    sentences = {one["subject"]: one["sentence"] for one in found}
+    assert sentences["host"] == "runs"
+    assert "no display is to be seen" in sentences["full screen"]
+
+
+def test_a_host_in_the_background_lives_until_it_is_stopped(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("DISPLAY", "WAYLAND_DISPLAY", "XDG_SESSION_TYPE"):
+        monkeypatch.delenv(name, raising=False)
     file = tmp_path / "mine.gguf"
     with embedded_model_path().open("rb") as whole:
         file.write_bytes(whole.read(200_000))
@@ -79,6 +94,7 @@ def test_a_host_in_the_background_lives_until_it_is_stopped(tmp_path: Path) -> N
         assert "already runs" in command(tmp_path, "run", "--coordinator", COORDINATOR).stderr
         fetched = model_command(tmp_path, "fetch", "mystery")
         assert "no coordinator that knows who holds models is connected" in fetched.stderr
+        see_what_it_sees(tmp_path, monkeypatch)
         assert "since" in command(tmp_path, "pause").stdout
         logged = [json.loads(line) for line in command(tmp_path, "logs").stdout.splitlines()]
         assert logged[0]["event"] == "starting"

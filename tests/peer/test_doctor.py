@@ -1,3 +1,4 @@
+import json
 import os
 from pathlib import Path
 
@@ -27,8 +28,11 @@ def findings(directory: Path) -> dict[str, Finding]:
 def test_a_machine_that_has_everything(tmp_path: Path) -> None:
     done = CliRunner().invoke(host_app, ["doctor", "--data-directory", str(tmp_path / "new")])
     lines = done.stdout.splitlines()
-    assert len(lines) == 9
     assert done.exit_code == 0, done.stdout
+    # And a line for each limit that has no effect on the machine of the test.
+    assert lines[8].startswith("note     senses: told here: idle")
+    told = lines[8].split(": ")[2].split(", ")
+    assert len(lines) == 9 + 6 - len(told)
     assert not (tmp_path / "new").exists()
     library, model = lines[1], lines[5]
     assert library.startswith("ok       inference library: llama-cpp-python 0.3")
@@ -78,6 +82,29 @@ def test_a_library_that_cannot_be_loaded_is_no_crash(
     finding = findings(tmp_path)["inference library"]
     assert finding.is_well is False
     assert said in finding.sentence
+
+
+@pytest.mark.usefixtures("without_library")
+def test_a_limit_that_has_no_effect_is_a_note_also_as_json(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("WAYLAND_DISPLAY", "wayland-0")
+    monkeypatch.setenv("DBUS_SYSTEM_BUS_ADDRESS", f"unix:path={tmp_path / 'no bus'}")
+    done = CliRunner().invoke(host_app, ["doctor", "--data-directory", str(tmp_path), "--json"])
+    assert done.exit_code == 0, done.stdout
+    found = {one["subject"]: one for one in json.loads(done.stdout)}
+    for limit, why, so in (
+        ("metered network", "no message bus (D-Bus)", "no effect"),
+        ("full screen", "this desktop (Wayland)", "no effect"),
+        ("sleep", "no message bus (D-Bus)", "are cut"),
+    ):
+        assert found[limit]["is_well"] is None
+        assert why in found[limit]["sentence"]
+        assert so in found[limit]["sentence"]
+    (tmp_path / "limits.json").write_text("{")
+    damaged = CliRunner().invoke(host_app, ["doctor", "--data-directory", str(tmp_path), "--json"])
+    assert damaged.exit_code == 1
+    assert {one["is_well"] for one in json.loads(damaged.stdout)} == {True, False, None}
 
 
 @pytest.mark.skipif(os.geteuid() == 0, reason="root may write anywhere")

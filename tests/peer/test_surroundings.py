@@ -1,14 +1,16 @@
 """All senses of a host together, over a real message bus."""
 
+import socket
 from pathlib import Path
 from typing import Any
 
 import pytest
 import trio
+from trio.testing import MockClock
 
 from peerllm.peer.limits import UNATTENDED, Limits, holds
 from peerllm.peer.senses import Senses
-from peerllm.peer.surroundings import Surroundings
+from peerllm.peer.surroundings import Surroundings, senses_here
 from tests.peer.message_bus import on_bus, private_bus, until
 
 
@@ -61,3 +63,27 @@ async def test_elsewhere_than_on_linux_it_is_said_plainly() -> None:
         everywhere = Senses(metered="platform", full_screen="platform", sleep="platform")
         await until(lambda: found.senses() == everywhere, "the senses")
         nursery.cancel_scope.cancel()
+
+
+async def test_what_can_be_told_is_found_out_without_a_host(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("WAYLAND_DISPLAY", "wayland-0")
+    with private_bus(tmp_path) as address:
+        monkeypatch.setenv("DBUS_SYSTEM_BUS_ADDRESS", address)
+        async with on_bus(address, "org.freedesktop.NetworkManager", answer):
+            found = await senses_here()
+    assert found == Senses(metered="", full_screen="wayland", sleep="no_login_manager")
+
+
+async def test_a_bus_that_hangs_is_not_waited_for_for_ever(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, autojump_clock: MockClock
+) -> None:
+    monkeypatch.setenv("WAYLAND_DISPLAY", "wayland-0")
+    with socket.socket(socket.AF_UNIX) as bus:
+        bus.bind(str(tmp_path / "bus"))
+        bus.listen()
+        monkeypatch.setenv("DBUS_SYSTEM_BUS_ADDRESS", f"unix:path={tmp_path / 'bus'}")
+        found = await senses_here()
+    assert (found.metered, found.sleep) == ("no_system_bus", "no_system_bus")
+    assert trio.current_time() < 10
