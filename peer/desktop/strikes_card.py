@@ -12,7 +12,7 @@ from peerllm.peer.desktop.desk import Desk
 from peerllm.peer.desktop.state import HostSeen, HostState
 from peerllm.peer.desktop.strikes_view import StrikeRow, appeal_question, strike_rows
 from peerllm.peer.desktop.strings import tr
-from peerllm.peer.desktop.widgets import Card, button, clear, label, line, row
+from peerllm.peer.desktop.widgets import Card, breakable, button, clear, label, line, row
 
 # A coordinator takes one appeal of a host in ten seconds, and says nothing of what came sooner.
 _BETWEEN_MILLISECONDS: Final = 11_000
@@ -79,8 +79,8 @@ class StrikesCard(Card):
     def _add(self, one: StrikeRow) -> None:
         words = QVBoxLayout()
         words.setSpacing(4)
-        words.addWidget(label(one.name))
-        words.addWidget(label(one.text, "muted"))
+        words.addWidget(label(breakable(one.name)))
+        words.addWidget(label(breakable(one.text), "muted"))
         if one.number in self._sent:
             sent = tr("Overview", "The appeal was sent. The coordinator's answer is awaited.")
             words.addWidget(label(sent, "waiting"))

@@ -1,5 +1,6 @@
 """The few shapes all pages are made of: cards, labels, buttons, switches."""
 
+import re
 from collections.abc import Callable
 from typing import Literal
 
@@ -30,6 +31,8 @@ ButtonKind = Literal["plain", "primary", "danger", "link"]
 # A line of text longer than this is hard to follow.
 _PAGE_WIDTH = 860
 _SPACING = 16
+# Of the widest letters, so many fill the narrowest column of the narrowest window.
+_LONG_WORD = re.compile(r"\S{24}(?=\S)")
 
 
 def label(text: str, role: Role = "body", *, wrap: bool = True) -> QLabel:
@@ -39,6 +42,11 @@ def label(text: str, role: Role = "body", *, wrap: bool = True) -> QLabel:
     found.setProperty("role", role)
     found.setWordWrap(wrap)
     return found
+
+
+def breakable(text: str) -> str:
+    """With places to break its longest words at: nobody's address makes a page too wide."""
+    return _LONG_WORD.sub("\\g<0>\u200b", text)
 
 
 def set_role(found: QLabel, role: Role) -> None:

@@ -18,7 +18,17 @@ from peerllm.peer.desktop.presentation import Headline, headline
 from peerllm.peer.desktop.state import HostSeen, HostState
 from peerllm.peer.desktop.strikes_card import StrikesCard
 from peerllm.peer.desktop.strings import tr
-from peerllm.peer.desktop.widgets import Card, Dot, Page, button, label, row, say, tone_colour
+from peerllm.peer.desktop.widgets import (
+    Card,
+    Dot,
+    Page,
+    breakable,
+    button,
+    label,
+    row,
+    say,
+    tone_colour,
+)
 
 # The minutes left of a pause.
 _REFRESH_MILLISECONDS: Final = 20_000
@@ -151,7 +161,7 @@ class OverviewPage(Page):
         facts = [*shown.facts, *unused]
         for (name, value), fact in zip(self._fact_values, facts, strict=True):
             say(name, fact.name)
-            say(value, fact.value)
+            say(value, breakable(fact.value))
         self._facts_card.setVisible(bool(shown.facts))
 
     def _act(self) -> None:

@@ -58,6 +58,7 @@ from tests.peer.desktop.samples import (
     DIGEST,
     HOST,
     NOW_US,
+    REGION,
     account,
     catalogue,
     earnings,
@@ -177,7 +178,13 @@ def test_strikes_and_what_an_appeal_means_are_drawn_whole(
         foot.setValue(foot.maximum())
         settle(until)
         draw(window, f"overview-strikes{name}-{theme}")
+    # An address without a place to break it at, of the widest letters.
+    unbroken = msgspec.structs.replace(REGION, contact="W" * 200)
+    window.show_state(replace(struck, account=account(strikes=strikes(), region=unbroken)))
+    settle(until)
+    check_whole(window)
     # The other one's question, though its button waits a few seconds after the first.
+    window.show_state(struck)
     card._rest.stop()
     card._build()
     card.findChildren(QPushButton)[0].click()
