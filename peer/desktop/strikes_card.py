@@ -5,7 +5,7 @@ from functools import partial
 from typing import Final
 
 from PySide6.QtCore import Qt, QTimer
-from PySide6.QtWidgets import QApplication, QMessageBox, QPushButton, QVBoxLayout
+from PySide6.QtWidgets import QMessageBox, QVBoxLayout, QWidget
 
 from peerllm.peer.control_api import AppealRequest
 from peerllm.peer.desktop.desk import Desk
@@ -32,6 +32,8 @@ class StrikesCard(Card):
         # On their way, until the coordinator has told an account that has them.
         self._sent: set[int] = set()
         self._unanswered: set[int] = set()
+        # Where the keyboard can be in each row, by the strike's number.
+        self._places: dict[int, QWidget] = {}
         self.question: QMessageBox | None = None
         self._rest = QTimer(self)
         self._rest.setSingleShot(True)
@@ -64,26 +66,32 @@ class StrikesCard(Card):
                 self._desk.said.emit(done.format(name=one.name, text=one.text), False)
 
     def _build(self) -> None:
-        found = QApplication.focusWidget()
-        inside = isinstance(found, QPushButton) and self.isAncestorOf(found)
-        focused = found.accessibleName() if found is not None and inside else ""
+        focused = self.window().focusWidget()
+        before = {number for number, place in self._places.items() if place is focused}
         clear(self._list)
+        self._places = {}
         for place, one in enumerate(self._rows):
             if place:
                 self._list.addWidget(line())
-            self._add(one)
-        for again in self.findChildren(QPushButton):
-            if focused and again.accessibleName() == focused:
-                again.setFocus()
+            self._places[one.number] = self._add(one)
+        for number in before & self._places.keys():
+            # What is new is shown in the next turn, and takes no focus before.
+            self._places[number].show()
+            self._places[number].setFocus()
 
-    def _add(self, one: StrikeRow) -> None:
+    def _add(self, one: StrikeRow) -> QWidget:
+        """Where the keyboard is then: at the button, or at what is said in its stead."""
         words = QVBoxLayout()
         words.setSpacing(4)
+        said = label(breakable(one.text), "muted")
         words.addWidget(label(breakable(one.name)))
-        words.addWidget(label(breakable(one.text), "muted"))
+        words.addWidget(said)
         if one.number in self._sent:
-            sent = tr("Overview", "The appeal was sent. The coordinator's answer is awaited.")
-            words.addWidget(label(sent, "waiting"))
+            said = label(
+                tr("Overview", "The appeal was sent. The coordinator's answer is awaited."),
+                "waiting",
+            )
+            words.addWidget(said)
         elif one.number in self._unanswered and one.can_appeal:
             unanswered = tr(
                 "Overview",
@@ -93,15 +101,18 @@ class StrikesCard(Card):
             words.addWidget(label(unanswered, "waiting"))
         across = row(spacing=16)
         across.addLayout(words, 1)
-        if one.can_appeal and one.number not in self._sent:
-            appeal = button(tr("Overview", "Appeal …"), "plain", partial(self._ask, one))
-            name = tr("Overview", "Appeal against strike {number}: {name}")
-            appeal.setAccessibleName(name.format(number=one.number, name=one.name))
-            appeal.setEnabled(not self._rest.isActive())
-            if self._rest.isActive():
-                appeal.setToolTip(tr("Overview", "In a few seconds: one appeal after the other."))
-            across.addWidget(appeal, 0, Qt.AlignmentFlag.AlignTop)
         self._list.addLayout(across)
+        if not one.can_appeal or one.number in self._sent:
+            return said
+        appeal = button(tr("Overview", "Appeal …"), "plain", partial(self._ask, one))
+        name = tr("Overview", "Appeal against strike {number}: {name}")
+        appeal.setAccessibleName(name.format(number=one.number, name=one.name))
+        across.addWidget(appeal, 0, Qt.AlignmentFlag.AlignTop)
+        if not self._rest.isActive():
+            return appeal
+        appeal.setEnabled(False)
+        appeal.setToolTip(tr("Overview", "In a few seconds: one appeal after the other."))
+        return said
 
     def _ask(self, one: StrikeRow) -> None:
         if self.question is not None:

@@ -164,6 +164,13 @@ def test_the_keyboard_does_it_and_a_key_pressed_twice_does_not(struck: Struck) -
     QTest.keyClick(struck.buttons()[0], Qt.Key.Key_Return)
     QTest.keyClick(struck.card.send_button, Qt.Key.Key_Space)
     assert [path for _, path, _ in struck.sent] == ["/v1/appeal"]
+    # It goes on from the same strike, whatever came of it.
+    window = struck.window
+    said = window.focusWidget()
+    assert isinstance(said, QLabel)
+    assert "was sent" in said.text()
+    struck.replies[0](None, AWAY)
+    assert window.focusWidget() is struck.buttons()[0]
 
 
 class HostWithoutCoordinator(BaseHTTPRequestHandler):
