@@ -1,11 +1,15 @@
 """The small network that weighs what the sentence encoder sees in a stretch of text."""
 
+import json
+import zipfile
 from dataclasses import dataclass
+from pathlib import Path
 from typing import ClassVar, Final
 
 import numpy
 
-from peerllm.safety.gate_categories import DEEDS, Floats
+from peerllm.safety.errors import ModelFileError
+from peerllm.safety.gate_categories import CATEGORIES, DEEDS, Floats
 
 # Keeps a number of the encoding that hardly varies from being blown up.
 SMALLEST_SPREAD: Final = 1e-3
@@ -57,3 +61,19 @@ class Head:
         hidden = numpy.maximum(numpy.hstack(inner) + self.inner_bias, 0)
         total = hidden @ self.outer + seen @ self.straight + self.outer_bias
         return numpy.asarray(total, dtype=numpy.float32)
+
+
+def read_head(path: Path, dimensions: int) -> Head:
+    """The head in a file of trained weights, for encodings of so many numbers.
+
+    Raises `ModelFileError` when the file is missing, damaged or of another version.
+    """
+    try:
+        with numpy.load(path, allow_pickle=False) as stored:
+            head = Head(*(numpy.asarray(stored[name], dtype=numpy.float32) for name in Head.PARTS))
+            categories = tuple(json.loads(str(stored["categories"])))
+    except (OSError, ValueError, KeyError, zipfile.BadZipFile) as error:
+        raise ModelFileError(f"the model {path} cannot be read; install again") from error
+    if not head.fits(dimensions, len(CATEGORIES)) or categories != CATEGORIES:
+        raise ModelFileError(f"the model {path} is of another version; install again")
+    return head

@@ -5,6 +5,7 @@ from dataclasses import dataclass, field, replace
 from types import MappingProxyType
 from typing import Final, Protocol
 
+from peerllm.safety.language_gate import LanguageGate
 from peerllm.safety.local_gate import LocalGate
 from peerllm.safety.readable import readable
 
@@ -141,8 +142,8 @@ def load_judge(standard: SafetyThresholds, *, more_gates: Sequence[Gate] = ()) -
 
 
 def shipped_gates() -> tuple[Gate, ...]:
-    """The gates that every installation has; loading them takes about a second.
+    """The gates that every installation has; loading them takes about two seconds.
 
     Raises `ModelFileError` when the shipped weights cannot be read.
     """
-    return (LocalGate(),)
+    return (LocalGate(), LanguageGate())

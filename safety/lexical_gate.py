@@ -5,6 +5,7 @@ Trained by `benchmarks/safety/train_lexical_gate.py`; the weights hold no text.
 
 import math
 import re
+import zipfile
 from collections.abc import Iterator, Mapping
 from itertools import pairwise
 from pathlib import Path
@@ -77,7 +78,7 @@ class LexicalGate:
                 self._weights: NDArray[numpy.int8] = stored["weights"]
                 self._scale = float(stored["scale"])
                 self._bias = float(stored["bias"])
-        except (OSError, TypeError, ValueError, KeyError) as error:
+        except (OSError, TypeError, ValueError, KeyError, zipfile.BadZipFile) as error:
             raise ModelFileError(f"the model {path} cannot be read; install again") from error
         if self._weights.shape != (BUCKETS,):
             raise ModelFileError(f"the model {path} is of another version; install again")

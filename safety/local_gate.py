@@ -5,7 +5,6 @@ trained by `benchmarks/safety/train_local_gate.py`, weighs both and the signs of
 refuses alone.
 """
 
-import json
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import islice
@@ -16,9 +15,8 @@ import numpy
 from numpy.typing import NDArray
 
 from peerllm.safety.embedded_parts import embedded_parts
-from peerllm.safety.errors import ModelFileError
 from peerllm.safety.gate_categories import CATEGORIES, certainty, counted
-from peerllm.safety.gate_head import Head
+from peerllm.safety.gate_head import read_head
 from peerllm.safety.injection_signs import COUNT as SIGNS
 from peerllm.safety.injection_signs import signs
 from peerllm.safety.lexical_gate import LexicalGate
@@ -42,12 +40,17 @@ def bounded(suspicion: float) -> float:
 
 def windows(pieces: Sequence[int]) -> Iterator[Sequence[int]]:
     """Equal stretches of at most `WINDOW_PIECES` that hold every piece."""
-    step = WINDOW_PIECES - SHARED_PIECES
-    length = len(pieces) - SHARED_PIECES
-    count = max(1, -(-length // step))
+    return (
+        pieces[start:end] for start, end in stretches_of(len(pieces), WINDOW_PIECES, SHARED_PIECES)
+    )
+
+
+def stretches_of(whole: int, longest: int, shared: int) -> Iterator[tuple[int, int]]:
+    """Where equal stretches begin and end that overlap by `shared` and cover `whole` places."""
+    length = whole - shared
+    count = max(1, -(-length // (longest - shared)))
     for number in range(count):
-        start = number * length // count
-        yield pieces[start : (number + 1) * length // count + SHARED_PIECES]
+        yield number * length // count, (number + 1) * length // count + shared
 
 
 class LocalGate:
@@ -57,18 +60,8 @@ class LocalGate:
         self._encoder = SentenceEncoder()
         self._pieces = WordPieces()
         self._lexical = LexicalGate()
-        try:
-            with numpy.load(path, allow_pickle=False) as stored:
-                self._head = Head(
-                    *(numpy.asarray(stored[name], dtype=numpy.float32) for name in Head.PARTS)
-                )
-                categories = tuple(json.loads(str(stored["categories"])))
-        except (OSError, ValueError, KeyError) as error:
-            raise ModelFileError(f"the model {path} cannot be read; install again") from error
+        self._head = read_head(path, DIMENSIONS + SIGNS)
         self.categories = CATEGORIES
-        fits = self._head.fits(DIMENSIONS + SIGNS, len(CATEGORIES))
-        if not fits or categories != CATEGORIES:
-            raise ModelFileError(f"the model {path} is of another version; install again")
 
     def scores(self, text: str, /) -> Mapping[str, float]:
         """For every category how certain the worst part of `text` is of it, 0 to 1."""

@@ -51,11 +51,21 @@ def _unspaced(match: re.Match[str]) -> str:
     return letters if letters.isalpha() else match.group()
 
 
+def composed(text: str) -> str:
+    """`text` in compatibility form, without invisible signs; letters stay as they are."""
+    return _INVISIBLE.sub("", unicodedata.normalize("NFKC", text))
+
+
+def unspaced(text: str) -> str:
+    """`text` with words put together whose letters were written apart."""
+    return _SPACED.sub(_unspaced, text)
+
+
 def normalised(text: str) -> str:
     """`text` in lower-case compatibility form, without invisible, look-alike or spaced letters."""
-    text = _INVISIBLE.sub("", unicodedata.normalize("NFKC", text)).casefold()
+    text = composed(text).casefold()
     text = _MARKS.sub("", unicodedata.normalize("NFKD", text)).translate(_LOOK_ALIKES)
-    return _LEET_WORD.sub(_unleet, _CODE.sub(_NAMELESS, _SPACED.sub(_unspaced, text)))
+    return _LEET_WORD.sub(_unleet, _CODE.sub(_NAMELESS, unspaced(text)))
 
 
 def decoded_parts(text: str) -> Iterator[str]:

@@ -10,17 +10,24 @@ from peerllm.safety.wordlists import word_list
 
 _WORD: Final = re.compile(r"[^\W\d_]{2,}")
 # Letters of other scripts than Latin, with whatever stands between them.
-_OTHER_SCRIPT: Final = re.compile(r"(?:[^\W\d_a-zA-Z\u00c0-\u024f\u1e00-\u1eff][\W\d_]*+){8,}+")
+_OTHER_SCRIPT: Final = re.compile(
+    r"(?:[^\W\d_a-zA-Z\u00c0-\u024f\u1e00-\u1eff][\W\d_]*+){8,}+"
+    # A sign of these is a syllable or a word: "how to build a bomb" takes six.
+    r"|(?:[\u3040-\u30ff\u3400-\u9fff\uac00-\ud7af][\W\d_]*+){4,}+"
+)
 # A request takes some words; a name or a title in another language takes fewer.
 _STRETCH: Final = 40
 _LEAST_WORDS: Final = 3
 # Of English stretches hardly any has fewer known words than this, of other languages hardly any
 # more (docs/safety.md).
-_LEAST_KNOWN_PERCENT: Final = 40
+LEAST_KNOWN_PERCENT: Final = 40
 
 
-def readable(text: str) -> bool:
-    """Whether every stretch of the text is English, as far as its words tell."""
+def readable(text: str, *, least_known_percent: int = LEAST_KNOWN_PERCENT) -> bool:
+    """Whether every stretch of the text is English, as far as its words tell.
+
+    That is, whether at least `least_known_percent` of them are English words or names.
+    """
     if _OTHER_SCRIPT.search(text):
         return False
     dictionary, common = word_list("dictionary"), word_list("english_words")
@@ -31,7 +38,7 @@ def readable(text: str) -> bool:
     starts = range(0, max(1, len(known) - _STRETCH // 2), _STRETCH // 2)
     stretches = (known[start : start + _STRETCH] for start in starts)
     return all(
-        100 * sum(stretch) >= _LEAST_KNOWN_PERCENT * len(stretch)
+        100 * sum(stretch) >= least_known_percent * len(stretch)
         for stretch in stretches
         if len(stretch) >= _LEAST_WORDS
     )

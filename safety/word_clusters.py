@@ -4,6 +4,7 @@ Made by `benchmarks/safety/make_word_clusters.py`. The table holds checksums, no
 that it does not know one in a thousand is taken for one that it does.
 """
 
+import zipfile
 from array import array
 from bisect import bisect_left
 from functools import cache
@@ -44,7 +45,7 @@ class WordClusters:
                 self._checksums = array("I", checksums.tobytes())
                 self._narrow = array("H", stored["narrow"].astype(numpy.uint16).tobytes())
                 self._wide_of = array("B", stored["wide_of"].astype(numpy.uint8).tobytes())
-        except (OSError, ValueError, KeyError) as error:
+        except (OSError, ValueError, KeyError, zipfile.BadZipFile) as error:
             raise ModelFileError(f"the table {path} cannot be read; install again") from error
         if len(self._checksums) != len(self._narrow) or len(self._wide_of) <= max(self._narrow):
             raise ModelFileError(f"the table {path} is of another version; install again")

@@ -60,7 +60,16 @@ WEIGHTS = {
     "safety_advbench": 1.5,
     "safety_catqa": 1.5,
 }
-WRITTEN = {"written": 0.6, "contrasts": 1.2, "everyday": 5.0, "strings": 1.0, "injections": 0.6}
+# `languages` and `messages` are the language gate's, which learns with these weights, too.
+WRITTEN = {
+    "languages": 12.0,
+    "messages": 3.0,
+    "written": 0.6,
+    "contrasts": 1.2,
+    "everyday": 5.0,
+    "strings": 1.0,
+    "injections": 0.6,
+}
 # Sentences of Twitter and the press with names in them teach this gate nothing.
 LEFT_OUT = ("pii_wnut17",)
 # Naming the category matters less than telling whether there is one.
@@ -176,14 +185,15 @@ def targets(rows: Sequence[Row]) -> tuple[Floats, Floats]:
 class Training:
     """One head in training, by Adam (Kingma and Ba 2015) with decoupled decay."""
 
-    def __init__(self, texts: Texts, seed: int) -> None:
+    def __init__(self, texts: Texts, seed: int, *, hidden: int, dropped: float) -> None:
         self._random = numpy.random.default_rng(seed)
         self._texts = texts
+        self._dropped = dropped
         dimensions, categories = texts.windows.shape[1], texts.labels.shape[1]
         self.parts: dict[str, Floats] = {
-            "inner": self._normal(dimensions, HIDDEN),
-            "inner_bias": numpy.zeros(HIDDEN, dtype=numpy.float32),
-            "outer": self._normal(HIDDEN, categories),
+            "inner": self._normal(dimensions, hidden),
+            "inner_bias": numpy.zeros(hidden, dtype=numpy.float32),
+            "outer": self._normal(hidden, categories),
             "outer_bias": numpy.full(categories, -1, dtype=numpy.float32),
             "straight": numpy.zeros((dimensions, categories), dtype=numpy.float32),
             "lexical": numpy.full(categories, 0.2, dtype=numpy.float32),
@@ -214,7 +224,8 @@ class Training:
         seen = texts.windows[at]
         heard = texts.suspicion[batch] * (self._random.random(len(batch)) > LEXICAL_DROPPED)
         raw = seen @ parts["inner"] + parts["inner_bias"]
-        mask = (self._random.random(raw.shape) > DROPPED) / numpy.float32(1 - DROPPED)
+        kept = numpy.float32(1 - self._dropped)
+        mask = (self._random.random(raw.shape) > self._dropped) / kept
         hidden = (numpy.maximum(raw, 0) * mask).astype(numpy.float32)
         logits = hidden @ parts["outer"] + seen @ parts["straight"] + parts["outer_bias"]
         worst = numpy.maximum.reduceat(logits, within, axis=0)
@@ -253,11 +264,19 @@ class Training:
             numpy.subtract(values, own_rate * mean / spread, out=values, casting="same_kind")
 
 
-def trained(texts: Texts, mean: Floats, spread: Floats, chosen: Numbers) -> Head:
+def trained(
+    texts: Texts,
+    mean: Floats,
+    spread: Floats,
+    chosen: Numbers,
+    *,
+    hidden: int = HIDDEN,
+    dropped: float = DROPPED,
+) -> Head:
     """Several heads, trained from different beginnings, in one whose logits are their mean."""
     members = []
     for member in range(MEMBERS):
-        training = Training(texts, SEED + member)
+        training = Training(texts, SEED + member, hidden=hidden, dropped=dropped)
         training.run(chosen)
         members.append(training.parts)
 

@@ -1,0 +1,84 @@
+"""The gate for what the local gate hardly reads: other languages than English.
+
+One multilingual encoder looks at the text in windows; a small network of its own, trained by
+`benchmarks/safety/train_language_gate.py`, weighs each. It is not joined with the local gate: a
+network that sees both learns that other languages are harmless, since its English encoder finds
+nothing in them.
+"""
+
+import re
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Final
+
+import numpy
+
+from peerllm.safety.gate_categories import CATEGORIES, certainty, counted
+from peerllm.safety.gate_head import read_head
+from peerllm.safety.local_gate import stretches, stretches_of
+from peerllm.safety.multilingual_encoder import DIMENSIONS, MultilingualEncoder
+from peerllm.safety.normalisation import composed, unspaced
+from peerllm.safety.readable import readable
+
+MODEL_PATH: Final = Path(__file__).parent / "data" / "language_gate.npz"
+# Two or three sentences. An encoding says what a window is about on the whole: a longer one
+# would drown a request in what surrounds it.
+WINDOW_CHARACTERS: Final = 160
+SHARED_CHARACTERS: Final = 40
+# French and Spanish share words with English: of their requests an eighth passes for English by
+# the bound of `readable`, by this one none of 161 did.
+ENGLISH_PERCENT: Final = 65
+_SENTENCE: Final = re.compile(
+    r"[^.!?\n\u061f\u3002\uff01\uff1f]+(?:[.!?\n\u061f\u3002\uff01\uff1f]+|\Z)"
+)
+
+
+class LanguageGate:
+    """The trained weights. Raises `ModelFileError` when a file is missing or damaged."""
+
+    def __init__(self, path: Path = MODEL_PATH) -> None:
+        self._encoder = MultilingualEncoder()
+        self._head = read_head(path, DIMENSIONS)
+
+    def scores(self, text: str, /) -> Mapping[str, float]:
+        """For every category how certain the worst window that is not English is of it, 0 to 1.
+
+        Nothing for a text that is English throughout.
+        """
+        parts: dict[str, bool] = {}
+        for stretch, hidden in legible(text):
+            for run in foreign_runs(stretch):
+                # A request often begins or ends a text, and is short beside it.
+                for part in (*windows("".join(run)), run[0], run[-1]):
+                    parts.setdefault(part, hidden)
+        if not parts:
+            return {}
+        of_windows = self._head.logits(self._encoder.encode(list(parts)))
+        hidden_ones = numpy.array(list(parts.values()))
+        logits = counted(of_windows, hidden_ones, self._head.bound).max(axis=0)
+        return dict(zip(CATEGORIES, map(float, certainty(logits)), strict=True))
+
+
+def legible(text: str) -> Iterator[tuple[str, bool]]:
+    """What is looked at for itself, undisguised, and whether a reader hardly sees it."""
+    for stretch, hidden in stretches(text):
+        yield unspaced(composed(stretch)).strip(), hidden
+
+
+def foreign_runs(text: str) -> Iterator[list[str]]:
+    """The sentences that are not English, those together that follow each other."""
+    run: list[str] = []
+    for found in _SENTENCE.finditer(text):
+        if not readable(found.group(), least_known_percent=ENGLISH_PERCENT):
+            run.append(found.group())
+        elif run:
+            yield run
+            run = []
+    if run:
+        yield run
+
+
+def windows(text: str) -> Iterator[str]:
+    """Equal stretches of at most `WINDOW_CHARACTERS` that hold every character."""
+    for start, end in stretches_of(len(text), WINDOW_CHARACTERS, SHARED_CHARACTERS):
+        yield text[start:end]
