@@ -333,7 +333,7 @@ def _sentence(judgement: Judgement, text: str) -> str:
     if judgement.uncertain:
         said += " Uncertain: a stronger judge decides where the operator has one."
     if not readable(text):
-        said += " The gate reads English; this it hardly reads."
+        said += " This is hardly English; other languages are judged less surely."
     return said
 
 
