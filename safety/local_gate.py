@@ -61,7 +61,6 @@ class LocalGate:
         self._pieces = WordPieces()
         self._lexical = LexicalGate()
         self._head = read_head(path, DIMENSIONS + SIGNS)
-        self.categories = CATEGORIES
 
     def scores(self, text: str, /) -> Mapping[str, float]:
         """For every category how certain the worst part of `text` is of it, 0 to 1."""

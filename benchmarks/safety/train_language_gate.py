@@ -19,6 +19,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import numpy
+from gate_files import calibrate, is_same, keep_encodings, kept_encodings, save
 from gate_report import REPORTED, scores_of
 from judged_rows import FOLDS, ORDINARY, Row, read
 from language_rows import FILE, LEARNT, UNSEEN, LanguageRow, language_rows, message_rows
@@ -33,13 +34,11 @@ from train_local_gate import (
     Numbers,
     Texts,
     logits_of,
-    same,
-    save,
     targets,
     trained,
 )
 
-from peerllm.safety.gate_categories import CATEGORIES, DEEDS, TONES
+from peerllm.safety.gate_categories import CATEGORIES, TONES
 from peerllm.safety.gate_head import SMALLEST_SPREAD, Head
 from peerllm.safety.language_gate import MODEL_PATH, LanguageGate, legible, windows
 from peerllm.safety.multilingual_encoder import MultilingualEncoder
@@ -80,10 +79,7 @@ def encoded(
     names = [
         hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()[:24] for text in numbers
     ]
-    known: dict[str, NDArray[numpy.float16]] = {}
-    if kept is not None and kept.exists():
-        with numpy.load(kept, allow_pickle=False) as stored:
-            known = dict(zip(map(str, stored["names"]), stored["values"], strict=True))
+    known = kept_encodings(kept)
     unknown = [(name, text) for name, text in zip(names, numbers, strict=True) if name not in known]
     encoder = MultilingualEncoder()
     for at in range(0, len(unknown), BATCH):
@@ -91,7 +87,7 @@ def encoded(
         values = encoder.encode([text for _, text in batch]).astype(numpy.float16)
         known.update(zip((name for name, _ in batch), values, strict=True))
     if kept is not None and unknown:
-        numpy.savez(kept, names=numpy.array(list(known)), values=numpy.stack(list(known.values())))
+        keep_encodings(known, kept)
     return numpy.stack([known[name] for name in names]), parts
 
 
@@ -210,16 +206,10 @@ def main() -> None:
         report_all(rows[-len(lines) :], lines, apart)
         return
     head = trained(texts, mean, spread, every, hidden=HIDDEN, dropped=DROPPED)
-    head.outer_bias[:] -= shift
-    head.bound[:] += shift[DEEDS] - shift[0]
+    calibrate(head, shift)
     report_unseen(head)
     if arguments.verify:
-        with tempfile.TemporaryDirectory() as folder:
-            again = Path(folder) / "again.npz"
-            save(head, again)
-            alike = same(again, arguments.out)
-        print(f"{arguments.out} is {'the same' if alike else 'DIFFERENT'}")
-        raise SystemExit(0 if alike else 1)
+        raise SystemExit(0 if is_same(head, arguments.out) else 1)
     save(head, arguments.out)
 
 

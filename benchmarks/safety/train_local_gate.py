@@ -14,8 +14,6 @@ the weights differ in their last digits.
 
 import argparse
 import hashlib
-import json
-import tempfile
 import time
 from collections import Counter
 from collections.abc import Sequence
@@ -23,6 +21,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy
+from gate_files import calibrate, is_same, keep_encodings, kept_encodings, save
 from gate_report import report
 from judged_rows import FOLDS, ORDINARY, SEED, UNSEEN_IN_CHECK, Row, read
 from numpy.typing import NDArray
@@ -126,10 +125,7 @@ def encoded(
 
     And which of the windows are hidden.
     """
-    known: dict[str, NDArray[numpy.float16]] = {}
-    if kept is not None and kept.exists():
-        with numpy.load(kept, allow_pickle=False) as stored:
-            known = dict(zip(map(str, stored["names"]), stored["values"], strict=True))
+    known = kept_encodings(kept)
     encoder, pieces = SentenceEncoder(), WordPieces()
     found, before = [], len(known)
     for row in rows:
@@ -144,7 +140,7 @@ def encoded(
             of_row.append(known[name])
         found.append((numpy.stack(of_row), [part.hidden for part in parts]))
     if kept is not None and len(known) > before:
-        numpy.savez(kept, names=numpy.array(list(known)), values=numpy.stack(list(known.values())))
+        keep_encodings(known, kept)
     return found
 
 
@@ -383,26 +379,6 @@ def thresholds(rows: Sequence[Row], logits: Floats) -> Floats:
     return result.astype(numpy.float32)
 
 
-def same(one: Path, other: Path) -> bool:
-    """Whether two files of weights hold the same numbers, bit for bit."""
-    with (
-        numpy.load(one, allow_pickle=False) as left,
-        numpy.load(other, allow_pickle=False) as right,
-    ):
-        return set(left) == set(right) and all(
-            left[name].dtype == right[name].dtype and left[name].tobytes() == right[name].tobytes()
-            for name in left
-        )
-
-
-def save(head: Head, path: Path) -> None:
-    numpy.savez_compressed(
-        path,
-        categories=numpy.array(json.dumps(CATEGORIES)),
-        **{name: getattr(head, name).astype(numpy.float16) for name in Head.PARTS},
-    )
-
-
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("data", type=Path)
@@ -421,16 +397,9 @@ def main() -> None:
     if arguments.check:
         return
     head = trained(texts, mean, spread, numpy.arange(len(rows)))
-    # So shifted, 500 thousandths are the calibrated threshold of every category.
-    head.outer_bias[:] -= shift
-    head.bound[:] += shift[DEEDS] - shift[0]
+    calibrate(head, shift)
     if arguments.verify:
-        with tempfile.TemporaryDirectory() as folder:
-            trained_again = Path(folder) / "again.npz"
-            save(head, trained_again)
-            alike = same(trained_again, arguments.out)
-        print(f"{arguments.out} is {'the same' if alike else 'DIFFERENT'}")
-        raise SystemExit(0 if alike else 1)
+        raise SystemExit(0 if is_same(head, arguments.out) else 1)
     save(head, arguments.out)
     gate = LocalGate(arguments.out)
     started = time.perf_counter()

@@ -248,7 +248,7 @@ def test_a_damaged_model_is_refused(tmp_path: Path) -> None:
 
 
 def test_the_gate_knows_the_categories_of_the_standard() -> None:
-    assert LocalGate().categories == CATEGORIES
+    assert tuple(LocalGate().scores("How do I bake bread?")) == CATEGORIES
 
 
 def test_threads_get_the_same_verdicts(judge: Judge) -> None:
