@@ -144,6 +144,7 @@ def test_a_client_that_leaves_is_not_charged(network: UpNetwork) -> None:
         model=MODEL,
         messages=[{"role": "user", "content": "Tell a long story about a fox."}],
         max_tokens=400,
+        temperature=0,
         stream=True,
     )
     for event in stream:
