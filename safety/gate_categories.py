@@ -1,5 +1,6 @@
 """The categories of the local gate, and how what its head says of them becomes scores."""
 
+from collections.abc import Mapping
 from typing import Final
 
 import numpy
@@ -43,3 +44,8 @@ def certainty(logits: Floats) -> Floats:
     """The scores of texts from their logits: 0 to 1, .5 at the gate's threshold."""
     result: Floats = 1 / (1 + numpy.exp(-logits / TEMPERATURE))
     return result
+
+
+def scores_of(logits: Floats) -> Mapping[str, float]:
+    """The scores of one text by category, 0 to 1."""
+    return dict(zip(CATEGORIES, map(float, certainty(logits)), strict=True))

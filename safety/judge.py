@@ -8,6 +8,7 @@ from typing import Final, Protocol
 from peerllm.safety.language_gate import LanguageGate
 from peerllm.safety.local_gate import LocalGate
 from peerllm.safety.readable import readable
+from peerllm.safety.second_look import SecondLook
 
 # What the shipped gate was calibrated to: it refuses fewer than one ordinary text in fifty.
 CALIBRATED_MILLI: Final = 500
@@ -146,4 +147,5 @@ def shipped_gates() -> tuple[Gate, ...]:
 
     Raises `ModelFileError` when the shipped weights cannot be read.
     """
-    return (LocalGate(), LanguageGate())
+    languages = LanguageGate()
+    return (SecondLook(LocalGate(), languages), languages)

@@ -6,14 +6,16 @@ network that sees both learns that other languages are harmless, since its Engli
 nothing in them.
 """
 
+import math
 import re
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Final
 
 import numpy
+from numpy.typing import NDArray
 
-from peerllm.safety.gate_categories import CATEGORIES, certainty, counted
+from peerllm.safety.gate_categories import counted, scores_of
 from peerllm.safety.gate_head import read_head
 from peerllm.safety.local_gate import stretches, stretches_of
 from peerllm.safety.multilingual_encoder import DIMENSIONS, MultilingualEncoder
@@ -28,6 +30,10 @@ SHARED_CHARACTERS: Final = 40
 # French and Spanish share words with English: by the bound of `readable` 33 of 277 requests in
 # them pass for English, by this one 1 does.
 ENGLISH_PERCENT: Final = 65
+# Of long harmless texts, 41 windows each, this refuses half as many, and of harmful lines hidden
+# in them a fifth less. A request of three sentences has four windows or fewer.
+DOUBT: Final = 0.5
+FEW_PARTS: Final = 4
 _SENTENCE: Final = re.compile(
     r"[^.!?\n\u061f\u3002\uff01\uff1f]+(?:[.!?\n\u061f\u3002\uff01\uff1f]+|\Z)"
 )
@@ -45,18 +51,42 @@ class LanguageGate:
 
         Nothing for a text that is English throughout.
         """
-        parts: dict[str, bool] = {}
-        for stretch, hidden in legible(text):
-            for run in foreign_runs(stretch):
-                # A request often begins or ends a text, and is short beside it.
-                for part in (*windows("".join(run)), run[0], run[-1]):
-                    parts.setdefault(part, hidden)
-        if not parts:
-            return {}
+        parts = foreign_parts(text)
+        return scores_of(self._worst(parts) - doubt(len(parts))) if parts else {}
+
+    def logits(self, text: str, /) -> NDArray[numpy.float32]:
+        """The logit of every category for a text in whatever language, that of its worst window."""
+        return self._worst(parts_of(text))
+
+    def _worst(self, parts: Mapping[str, bool]) -> NDArray[numpy.float32]:
         of_windows = self._head.logits(self._encoder.encode(list(parts)))
-        hidden_ones = numpy.array(list(parts.values()))
-        logits = counted(of_windows, hidden_ones, self._head.bound).max(axis=0)
-        return dict(zip(CATEGORIES, map(float, certainty(logits)), strict=True))
+        hidden = numpy.array(list(parts.values()))
+        return numpy.asarray(counted(of_windows, hidden, self._head.bound).max(axis=0))
+
+
+def doubt(parts: int) -> float:
+    """What is taken from the logits of the worst of so many windows, each of which may err."""
+    return DOUBT * math.log(max(1.0, parts / FEW_PARTS))
+
+
+def foreign_parts(text: str) -> dict[str, bool]:
+    """Every different window of what is not English in a text, and whether it is hidden."""
+    parts: dict[str, bool] = {}
+    for stretch, hidden in legible(text):
+        for run in foreign_runs(stretch):
+            # A request often begins or ends a text, and is short beside it.
+            for part in (*windows("".join(run)), run[0], run[-1]):
+                parts.setdefault(part, hidden)
+    return parts
+
+
+def parts_of(text: str) -> dict[str, bool]:
+    """Every different window of a text, in whatever language, and whether it is hidden."""
+    parts: dict[str, bool] = {}
+    for stretch, hidden in legible(text):
+        for window in windows(stretch):
+            parts.setdefault(window, hidden)
+    return parts
 
 
 def legible(text: str) -> Iterator[tuple[str, bool]]:

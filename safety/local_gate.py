@@ -15,7 +15,7 @@ import numpy
 from numpy.typing import NDArray
 
 from peerllm.safety.embedded_parts import embedded_parts
-from peerllm.safety.gate_categories import CATEGORIES, certainty, counted
+from peerllm.safety.gate_categories import counted, scores_of
 from peerllm.safety.gate_head import read_head
 from peerllm.safety.injection_signs import COUNT as SIGNS
 from peerllm.safety.injection_signs import signs
@@ -64,14 +64,18 @@ class LocalGate:
 
     def scores(self, text: str, /) -> Mapping[str, float]:
         """For every category how certain the worst part of `text` is of it, 0 to 1."""
+        return scores_of(self.logits(text))
+
+    def logits(self, text: str, /) -> NDArray[numpy.float32]:
+        """The logit of every category, that of its worst part, 0 at the gate's threshold."""
         parts = parts_of(text, self._pieces)
         encoded = encodings((part.pieces for part in parts), self._encoder, self._pieces)
         shown = numpy.broadcast_to(signs_of(text), (len(encoded), SIGNS))
         hidden = numpy.array([part.hidden for part in parts])
         of_windows = self._head.logits(numpy.hstack([encoded, shown]))
         logits = counted(of_windows, hidden, self._head.bound).max(axis=0)
-        logits = logits + self._head.lexical * bounded(self._lexical.suspicion(text))
-        return dict(zip(CATEGORIES, map(float, certainty(logits)), strict=True))
+        of_words = self._head.lexical * bounded(self._lexical.suspicion(text))
+        return numpy.asarray(logits + of_words)
 
 
 @dataclass(frozen=True, slots=True)

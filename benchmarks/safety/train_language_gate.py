@@ -16,18 +16,25 @@ import argparse
 import hashlib
 import tempfile
 from collections.abc import Sequence
+from itertools import islice
 from pathlib import Path
 
 import numpy
 from gate_files import calibrate, is_same, keep_encodings, kept_encodings, save
 from gate_report import REPORTED, scores_of
 from judged_rows import FOLDS, ORDINARY, Row, read
-from language_rows import FILE, LEARNT, UNSEEN, LanguageRow, language_rows, message_rows
+from language_rows import (
+    FILE,
+    LEARNT,
+    UNSEEN,
+    LanguageRow,
+    language_rows,
+    message_rows,
+)
 from numpy.typing import NDArray
 from train_local_gate import (
     LEFT_OUT,
     MARGIN,
-    MOST_WINDOWS,
     OTHER_FALSE_ALARMS,
     TONE_MARGIN,
     Floats,
@@ -40,7 +47,7 @@ from train_local_gate import (
 
 from peerllm.safety.gate_categories import CATEGORIES, TONES
 from peerllm.safety.gate_head import SMALLEST_SPREAD, Head
-from peerllm.safety.language_gate import MODEL_PATH, LanguageGate, legible, windows
+from peerllm.safety.language_gate import MODEL_PATH, LanguageGate, parts_of
 from peerllm.safety.multilingual_encoder import MultilingualEncoder
 
 # The share of harmless lines in other languages that 500 thousandths refuse. Half of these lines
@@ -49,19 +56,11 @@ FALSE_ALARMS = 0.045
 # One encoding of a third of the local gate's numbers bears a wider layer.
 HIDDEN = 256
 DROPPED = 0.2
-BATCH = 64
+# Of the beginning of a text as much as the local gate learns from, nearly.
+MOST_WINDOWS = 16
 
 # The number of a window among the encodings, and whether a reader hardly sees it.
 Part = tuple[int, bool]
-
-
-def parts_of(text: str) -> dict[str, bool]:
-    """Every different window of a text, in whatever language, and whether it is hidden."""
-    parts: dict[str, bool] = {}
-    for stretch, hidden in legible(text):
-        for window in windows(stretch):
-            parts.setdefault(window, hidden)
-    return parts
 
 
 def encoded(
@@ -74,19 +73,17 @@ def encoded(
     numbers: dict[str, int] = {}
     parts = []
     for row in rows:
-        of_row = list(parts_of(row.text).items())[:MOST_WINDOWS]
+        of_row = islice(parts_of(row.text).items(), MOST_WINDOWS)
         parts.append([(numbers.setdefault(text, len(numbers)), hidden) for text, hidden in of_row])
     names = [
         hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()[:24] for text in numbers
     ]
     known = kept_encodings(kept)
-    unknown = [(name, text) for name, text in zip(names, numbers, strict=True) if name not in known]
-    encoder = MultilingualEncoder()
-    for at in range(0, len(unknown), BATCH):
-        batch = unknown[at : at + BATCH]
-        values = encoder.encode([text for _, text in batch]).astype(numpy.float16)
-        known.update(zip((name for name, _ in batch), values, strict=True))
-    if kept is not None and unknown:
+    encoder, before = MultilingualEncoder(), len(known)
+    for name, text in zip(names, numbers, strict=True):
+        if name not in known:
+            known[name] = encoder.encode([text])[0].astype(numpy.float16)
+    if kept is not None and len(known) > before:
         keep_encodings(known, kept)
     return numpy.stack([known[name] for name in names]), parts
 

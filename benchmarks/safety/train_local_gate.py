@@ -16,7 +16,7 @@ import argparse
 import hashlib
 import time
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -312,6 +312,12 @@ def logits_of(texts: Texts, head: Head) -> Floats:
     return result
 
 
+def suspicion_apart(rows: Sequence[Row]) -> NDArray[numpy.float64]:
+    """The lexical gate's, of every row by one that did not learn from it."""
+    suspicion = lexical_out_of_fold(rows, UNSEEN_IN_CHECK)
+    return numpy.asarray(suspicion - lexical_threshold(rows, suspicion))
+
+
 def prepared(
     rows: Sequence[Row],
     found: Sequence[tuple[NDArray[numpy.float16], list[bool]]],
@@ -336,24 +342,39 @@ def prepared(
     return texts, mean, spread
 
 
-def held_out(rows: Sequence[Row], texts: Texts, mean: Floats, spread: Floats) -> Floats:
-    """Logits of every row by a head that did not learn from it nor from the rows of its fold.
+def folds_apart(
+    rows: Sequence[Row],
+    texts: Texts,
+    mean: Floats,
+    spread: Floats,
+    *,
+    hidden: int = HIDDEN,
+    dropped: float = DROPPED,
+) -> Iterator[tuple[Numbers, Head]]:
+    """For every row once its number and a head that learnt from no row of its fold.
 
     The files of `UNSEEN_IN_CHECK` are learnt from by none.
     """
-    result = numpy.zeros((len(rows), len(CATEGORIES)), dtype=numpy.float32)
     folds = numpy.array([row.fold for row in rows])
-    hidden = numpy.array([row.file in UNSEEN_IN_CHECK for row in rows])
-    for fold in range(FOLDS):
-        chosen = numpy.flatnonzero((folds != fold) & ~hidden)
-        logits = logits_of(texts, trained(texts, mean, spread, chosen))
-        result[folds == fold] = logits[folds == fold]
-    logits = logits_of(texts, trained(texts, mean, spread, numpy.flatnonzero(~hidden)))
-    result[hidden] = logits[hidden]
+    unseen = numpy.array([row.file in UNSEEN_IN_CHECK for row in rows])
+    for fold in range(-1, FOLDS):
+        apart = unseen if fold < 0 else (folds == fold) & ~unseen
+        chosen = numpy.flatnonzero((folds != fold) & ~unseen)
+        head = trained(texts, mean, spread, chosen, hidden=hidden, dropped=dropped)
+        yield numpy.flatnonzero(apart), head
+
+
+def held_out(rows: Sequence[Row], texts: Texts, mean: Floats, spread: Floats) -> Floats:
+    """Logits of every row by the head that stands apart from it."""
+    result = numpy.zeros((len(rows), len(CATEGORIES)), dtype=numpy.float32)
+    for apart, head in folds_apart(rows, texts, mean, spread):
+        result[apart] = logits_of(texts, head)[apart]
     return result
 
 
-def thresholds(rows: Sequence[Row], logits: Floats) -> Floats:
+def thresholds(
+    rows: Sequence[Row], logits: Floats, *, false_alarms: float = FALSE_ALARMS
+) -> Floats:
     """The logit of each category above which too many ordinary texts are."""
     by_file = [
         numpy.sort(logits[[at for at, row in enumerate(rows) if row.file == file], 0])
@@ -364,7 +385,7 @@ def thresholds(rows: Sequence[Row], logits: Floats) -> Floats:
         numpy.mean([1 - numpy.searchsorted(one, candidate, "right") / len(one) for one in by_file])
         for candidate in candidates
     ]
-    overall = candidates[int(numpy.argmax(numpy.array(refused) <= FALSE_ALARMS))]
+    overall = candidates[int(numpy.argmax(numpy.array(refused) <= false_alarms))]
     harmless = [
         at
         for at, row in enumerate(rows)
@@ -388,9 +409,7 @@ def main() -> None:
     parser.add_argument("--verify", action="store_true", help="compare with FILE, write nothing")
     arguments = parser.parse_args()
     rows = [row for row in read(arguments.data) if row.file not in LEFT_OUT]
-    suspicion = lexical_out_of_fold(rows, UNSEEN_IN_CHECK)
-    suspicion -= lexical_threshold(rows, suspicion)
-    texts, mean, spread = prepared(rows, encoded(rows, arguments.encodings), suspicion)
+    texts, mean, spread = prepared(rows, encoded(rows, arguments.encodings), suspicion_apart(rows))
     logits = held_out(rows, texts, mean, spread)
     shift = thresholds(rows, logits)
     report(rows, logits - shift)
