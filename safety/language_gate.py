@@ -8,7 +8,8 @@ nothing in them.
 
 import math
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from itertools import chain
 from pathlib import Path
 from typing import Final
 
@@ -17,9 +18,10 @@ from numpy.typing import NDArray
 
 from peerllm.safety.gate_categories import counted, scores_of
 from peerllm.safety.gate_head import read_head
-from peerllm.safety.local_gate import stretches, stretches_of
+from peerllm.safety.local_gate import stretches
 from peerllm.safety.multilingual_encoder import DIMENSIONS, MultilingualEncoder
 from peerllm.safety.normalisation import composed, unspaced
+from peerllm.safety.overlapping_stretches import stretches_of
 from peerllm.safety.readable import readable
 
 MODEL_PATH: Final = Path(__file__).parent / "data" / "language_gate.npz"
@@ -54,9 +56,9 @@ class LanguageGate:
         parts = foreign_parts(text)
         return scores_of(self._worst(parts) - doubt(len(parts))) if parts else {}
 
-    def logits(self, text: str, /) -> NDArray[numpy.float32]:
-        """The logit of every category for a text in whatever language, that of its worst window."""
-        return self._worst(parts_of(text))
+    def logits(self, text: str, suspects: Sequence[str], /) -> NDArray[numpy.float32]:
+        """The logit of every category for a text in whatever language, that of its worst part."""
+        return self._worst(parts_of(text, suspects))
 
     def _worst(self, parts: Mapping[str, bool]) -> NDArray[numpy.float32]:
         of_windows = self._head.logits(self._encoder.encode(list(parts)))
@@ -80,10 +82,14 @@ def foreign_parts(text: str) -> dict[str, bool]:
     return parts
 
 
-def parts_of(text: str) -> dict[str, bool]:
-    """Every different window of a text, in whatever language, and whether it is hidden."""
+def parts_of(text: str, suspects: Iterable[str]) -> dict[str, bool]:
+    """Every different window of a text and of its suspicious sentences, and whether it is hidden.
+
+    In whatever language.
+    """
     parts: dict[str, bool] = {}
-    for stretch, hidden in legible(text):
+    of_suspects = ((undisguised(one), True) for one in suspects)
+    for stretch, hidden in chain(legible(text), of_suspects):
         for window in windows(stretch):
             parts.setdefault(window, hidden)
     return parts
@@ -92,7 +98,12 @@ def parts_of(text: str) -> dict[str, bool]:
 def legible(text: str) -> Iterator[tuple[str, bool]]:
     """What is looked at for itself, undisguised, and whether a reader hardly sees it."""
     for stretch, hidden in stretches(text):
-        yield unspaced(composed(stretch)).strip(), hidden
+        yield undisguised(stretch), hidden
+
+
+def undisguised(text: str) -> str:
+    """`text` without invisible signs and with its words in one piece."""
+    return unspaced(composed(text)).strip()
 
 
 def foreign_runs(text: str) -> Iterator[list[str]]:

@@ -7,7 +7,7 @@ refuses alone.
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from itertools import islice
+from itertools import chain, islice
 from pathlib import Path
 from typing import Final
 
@@ -21,7 +21,9 @@ from peerllm.safety.injection_signs import COUNT as SIGNS
 from peerllm.safety.injection_signs import signs
 from peerllm.safety.lexical_gate import LexicalGate
 from peerllm.safety.normalisation import decoded_parts, normalised
+from peerllm.safety.overlapping_stretches import stretches_of
 from peerllm.safety.sentence_encoder import DIMENSIONS, SentenceEncoder
+from peerllm.safety.suspect_sentences import suspect_sentences
 from peerllm.safety.wordpieces import WordPieces
 
 MODEL_PATH: Final = Path(__file__).parent / "data" / "local_gate.npz"
@@ -45,14 +47,6 @@ def windows(pieces: Sequence[int]) -> Iterator[Sequence[int]]:
     )
 
 
-def stretches_of(whole: int, longest: int, shared: int) -> Iterator[tuple[int, int]]:
-    """Where equal stretches begin and end that overlap by `shared` and cover `whole` places."""
-    length = whole - shared
-    count = max(1, -(-length // (longest - shared)))
-    for number in range(count):
-        yield number * length // count, (number + 1) * length // count + shared
-
-
 class LocalGate:
     """The trained weights. Raises `ModelFileError` when a file is missing or damaged."""
 
@@ -64,11 +58,15 @@ class LocalGate:
 
     def scores(self, text: str, /) -> Mapping[str, float]:
         """For every category how certain the worst part of `text` is of it, 0 to 1."""
-        return scores_of(self.logits(text))
+        return scores_of(self.logits(text, self.suspects(text)))
 
-    def logits(self, text: str, /) -> NDArray[numpy.float32]:
+    def suspects(self, text: str, /) -> list[str]:
+        """The sentences of `text` that are looked at for themselves."""
+        return suspect_sentences(text, self._lexical.suspicion)
+
+    def logits(self, text: str, suspects: Sequence[str], /) -> NDArray[numpy.float32]:
         """The logit of every category, that of its worst part, 0 at the gate's threshold."""
-        parts = parts_of(text, self._pieces)
+        parts = parts_of(text, suspects, self._pieces)
         encoded = encodings((part.pieces for part in parts), self._encoder, self._pieces)
         shown = numpy.broadcast_to(signs_of(text), (len(encoded), SIGNS))
         hidden = numpy.array([part.hidden for part in parts])
@@ -102,13 +100,15 @@ def stretches(text: str) -> Iterator[tuple[str, bool]]:
         yield part, False
 
 
-def parts_of(text: str, pieces: WordPieces, *, most: int | None = None) -> list[Part]:
-    """Every different window of a text, of `most` at most.
+def parts_of(
+    text: str, suspects: Iterable[str], pieces: WordPieces, *, most: int | None = None
+) -> list[Part]:
+    """Every different window of a text and of its suspicious sentences, of `most` at most.
 
     A window that repeats adds nothing, and hostile texts repeat themselves.
     """
     cut: dict[tuple[int, ...], bool] = {}
-    for stretch, hidden in stretches(text):
+    for stretch, hidden in chain(stretches(text), ((one, True) for one in suspects)):
         for window in windows(pieces.numbers(normalised(stretch))):
             cut.setdefault(tuple(window), hidden)
     return [Part(window, hidden) for window, hidden in islice(cut.items(), most)]

@@ -51,9 +51,10 @@ class SecondLook:
 
     def scores(self, text: str, /) -> Mapping[str, float]:
         """For every category how certain the worst part of `text` is of it, 0 to 1."""
-        logits = self._local.logits(text)
+        suspects = self._local.suspects(text)
+        logits = self._local.logits(text, suspects)
         if is_uncertain(logits):
-            logits = self._joining.joined(logits, self._other.logits(text))
+            logits = self._joining.joined(logits, self._other.logits(text, suspects))
         return scores_of(logits)
 
 

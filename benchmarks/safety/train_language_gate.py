@@ -16,7 +16,7 @@ import argparse
 import hashlib
 import tempfile
 from collections.abc import Sequence
-from itertools import islice
+from itertools import islice, repeat
 from pathlib import Path
 
 import numpy
@@ -57,14 +57,14 @@ FALSE_ALARMS = 0.045
 HIDDEN = 256
 DROPPED = 0.2
 # Of the beginning of a text as much as the local gate learns from, nearly.
-MOST_WINDOWS = 16
+MOST_WINDOWS = 20
 
 # The number of a window among the encodings, and whether a reader hardly sees it.
 Part = tuple[int, bool]
 
 
 def encoded(
-    rows: Sequence[Row], kept: Path | None
+    rows: Sequence[Row], kept: Path | None, suspects: Sequence[Sequence[str]] | None = None
 ) -> tuple[NDArray[numpy.float16], list[list[Part]]]:
     """The encodings of all different windows, and of each row which of them are its own.
 
@@ -72,8 +72,8 @@ def encoded(
     """
     numbers: dict[str, int] = {}
     parts = []
-    for row in rows:
-        of_row = islice(parts_of(row.text).items(), MOST_WINDOWS)
+    for row, of_text in zip(rows, suspects or repeat(()), strict=False):
+        of_row = islice(parts_of(row.text, of_text).items(), MOST_WINDOWS)
         parts.append([(numbers.setdefault(text, len(numbers)), hidden) for text, hidden in of_row])
     names = [
         hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()[:24] for text in numbers
@@ -89,13 +89,18 @@ def encoded(
 
 
 def prepared(
-    rows: Sequence[Row], values: NDArray[numpy.float16], parts: Sequence[Sequence[Part]]
+    rows: Sequence[Row],
+    values: NDArray[numpy.float16],
+    parts: Sequence[Sequence[Part]],
+    scale: tuple[Floats, Floats] | None = None,
 ) -> tuple[Texts, Floats, Floats]:
+    """The texts, standardised by their own mean and spread or by those of `scale`."""
     sizes = numpy.array([len(of_row) for of_row in parts])
     windows = values[[number for of_row in parts for number, _ in of_row]].astype(numpy.float32)
     hidden = numpy.array([flag for of_row in parts for _, flag in of_row])
-    mean = windows.mean(axis=0)
-    spread = windows.std(axis=0) + numpy.float32(SMALLEST_SPREAD)
+    if scale is None:
+        scale = windows.mean(axis=0), windows.std(axis=0) + numpy.float32(SMALLEST_SPREAD)
+    mean, spread = scale
     labels, weights = targets(rows)
     texts = Texts(
         windows=(windows - mean) / spread,

@@ -156,14 +156,43 @@ def logits_of(rows: Sequence[Row], weights: Vector, bias: float) -> Vector:
     return result
 
 
-def out_of_fold(rows: Sequence[Row], unseen: Sequence[str] = ()) -> Vector:
-    """The logit of every row by a model that did not learn from it."""
-    result = numpy.empty(len(rows))
-    for fold in range(FOLDS):
-        learnt = [row for row in rows if row.fold != fold and row.file not in unseen]
-        held = [at for at, row in enumerate(rows) if row.fold == fold]
-        result[held] = logits_of([rows[at] for at in held], *train(learnt))
-    return result
+@dataclass(frozen=True)
+class Apart:
+    """A model for every fold, which learnt from no row of it; `shift` is taken from its logits."""
+
+    models: Sequence[tuple[Vector, float]]
+    shift: float = 0.0
+
+    def logits(self, rows: Sequence[Row]) -> Vector:
+        """The logit of every row by the model of its fold."""
+        result = numpy.empty(len(rows))
+        for fold, model in enumerate(self.models):
+            held = [at for at, row in enumerate(rows) if row.fold == fold]
+            if held:
+                result[held] = logits_of([rows[at] for at in held], *model)
+        return result - self.shift
+
+    def suspicion(self, fold: int) -> Callable[[str], float]:
+        """How suspicious the model of a fold finds a text; as `LexicalGate.suspicion`."""
+        weights, bias = self.models[fold]
+
+        def found(text: str) -> float:
+            of_segments = [
+                weights[hashed].sum() / len(hashed) ** 0.5 for hashed in segment_buckets(text)
+            ]
+            return float(max(of_segments, default=0.0)) + bias - self.shift
+
+        return found
+
+
+def apart(rows: Sequence[Row], unseen: Sequence[str] = ()) -> Apart:
+    """The models of all folds; `unseen` files are learnt from by none."""
+    return Apart(
+        [
+            train([row for row in rows if row.fold != fold and row.file not in unseen])
+            for fold in range(FOLDS)
+        ]
+    )
 
 
 def without_noise(rows: Sequence[Row], logits: Vector) -> list[Row]:
@@ -210,10 +239,10 @@ def main() -> None:
     arguments = parser.parse_args()
     rows = read(arguments.data)
     if arguments.check:
-        logits = out_of_fold(rows, UNSEEN_IN_CHECK)
+        logits = apart(rows, UNSEEN_IN_CHECK).logits(rows)
         report(rows, logits > threshold(rows, logits))
         return
-    logits = out_of_fold(rows)
+    logits = apart(rows).logits(rows)
     kept = without_noise(rows, logits)
     print(f"{len(rows) - len(kept)} of {len(rows)} rows left out as noise")
     weights, bias = train(kept)

@@ -17,7 +17,8 @@ import hashlib
 import time
 from collections import Counter
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from itertools import repeat
 from pathlib import Path
 
 import numpy
@@ -25,7 +26,7 @@ from gate_files import calibrate, is_same, keep_encodings, kept_encodings, save
 from gate_report import report
 from judged_rows import FOLDS, ORDINARY, SEED, UNSEEN_IN_CHECK, Row, read
 from numpy.typing import NDArray
-from train_lexical_gate import out_of_fold as lexical_out_of_fold
+from train_lexical_gate import apart as lexical_apart
 from train_lexical_gate import threshold as lexical_threshold
 
 from peerllm.safety.gate_categories import CATEGORIES, DEEDS, HIDDEN_MARGIN, TONES, counted
@@ -39,6 +40,7 @@ from peerllm.safety.local_gate import (
     signs_of,
 )
 from peerllm.safety.sentence_encoder import SentenceEncoder
+from peerllm.safety.suspect_sentences import suspect_sentences
 from peerllm.safety.wordpieces import WordPieces
 
 # What a text of a file counts, against (600 / texts) ** 0.4.
@@ -80,7 +82,7 @@ RATED_WEIGHT = 2.0
 RATED_HARMLESS_WEIGHT = 1.0
 RATED_SHARE = 0.4
 # Texts are long in few cases; of those the beginning is learnt from.
-MOST_WINDOWS = 6
+MOST_WINDOWS = 12
 # A sign of an injection counts as much as a number of the encoding five spreads off its mean.
 SIGN_SPREAD = 0.2
 HIDDEN = 96
@@ -119,18 +121,20 @@ class Texts:
 
 
 def encoded(
-    rows: Sequence[Row], kept: Path | None
+    rows: Sequence[Row], kept: Path | None, suspects: Sequence[Sequence[str]] | None = None
 ) -> list[tuple[NDArray[numpy.float16], list[bool]]]:
-    """The encodings of every row's windows, taken from and added to the file `kept`.
+    """The encodings of every row's windows and suspects, taken from and added to the file `kept`.
+
+    Nothing is learnt from the suspects: of a harmful text they are mostly not what is harmful.
 
     And which of the windows are hidden.
     """
     known = kept_encodings(kept)
     encoder, pieces = SentenceEncoder(), WordPieces()
     found, before = [], len(known)
-    for row in rows:
+    for row, of_text in zip(rows, suspects or repeat(()), strict=False):
         of_row = []
-        parts = parts_of(row.text, pieces, most=MOST_WINDOWS)
+        parts = parts_of(row.text, of_text, pieces, most=MOST_WINDOWS)
         for part in parts:
             # By its pieces: under another normalisation a text has other ones.
             written = numpy.array(part.pieces, dtype="<i4").tobytes()
@@ -312,28 +316,36 @@ def logits_of(texts: Texts, head: Head) -> Floats:
     return result
 
 
-def suspicion_apart(rows: Sequence[Row]) -> NDArray[numpy.float64]:
-    """The lexical gate's, of every row by one that did not learn from it."""
-    suspicion = lexical_out_of_fold(rows, UNSEEN_IN_CHECK)
-    return numpy.asarray(suspicion - lexical_threshold(rows, suspicion))
+def suspicion_apart(rows: Sequence[Row]) -> tuple[NDArray[numpy.float64], list[list[str]]]:
+    """What the lexical gate makes of every row, by one that did not learn from it.
+
+    How suspicious it is of the row, and which of its sentences it suspects.
+    """
+    models = lexical_apart(rows, UNSEEN_IN_CHECK)
+    models = replace(models, shift=lexical_threshold(rows, models.logits(rows)))
+    by_fold = [models.suspicion(fold) for fold in range(FOLDS)]
+    return models.logits(rows), [suspect_sentences(row.text, by_fold[row.fold]) for row in rows]
 
 
 def prepared(
     rows: Sequence[Row],
     found: Sequence[tuple[NDArray[numpy.float16], list[bool]]],
     suspicion: NDArray[numpy.float64],
+    scale: tuple[Floats, Floats] | None = None,
 ) -> tuple[Texts, Floats, Floats]:
+    """The texts, standardised by their own mean and spread or by those of `scale`."""
     sizes = numpy.array([len(one) for one, _ in found])
     hidden = numpy.array([flag for _, flags in found for flag in flags])
     shown = numpy.repeat([signs_of(row.text) for row in rows], sizes, axis=0)
     windows = numpy.hstack([numpy.concatenate([one for one, _ in found]), shown]).astype(
         numpy.float32
     )
-    mean = windows.mean(axis=0)
-    spread = windows.std(axis=0) + numpy.float32(SMALLEST_SPREAD)
-    # A sign is rare: by its own spread, one of them would outweigh all that a text means.
-    mean[-shown.shape[1] :] = 0
-    spread[-shown.shape[1] :] = SIGN_SPREAD
+    if scale is None:
+        scale = windows.mean(axis=0), windows.std(axis=0) + numpy.float32(SMALLEST_SPREAD)
+        # A sign is rare: by its own spread, one of them would outweigh all that a text means.
+        scale[0][-shown.shape[1] :] = 0
+        scale[1][-shown.shape[1] :] = SIGN_SPREAD
+    mean, spread = scale
     labels, weights = targets(rows)
     bounded = numpy.clip(suspicion, -MOST_SUSPICION, MOST_SUSPICION).astype(numpy.float32)
     windows -= mean
@@ -372,9 +384,7 @@ def held_out(rows: Sequence[Row], texts: Texts, mean: Floats, spread: Floats) ->
     return result
 
 
-def thresholds(
-    rows: Sequence[Row], logits: Floats, *, false_alarms: float = FALSE_ALARMS
-) -> Floats:
+def thresholds(rows: Sequence[Row], logits: Floats) -> Floats:
     """The logit of each category above which too many ordinary texts are."""
     by_file = [
         numpy.sort(logits[[at for at, row in enumerate(rows) if row.file == file], 0])
@@ -385,7 +395,7 @@ def thresholds(
         numpy.mean([1 - numpy.searchsorted(one, candidate, "right") / len(one) for one in by_file])
         for candidate in candidates
     ]
-    overall = candidates[int(numpy.argmax(numpy.array(refused) <= false_alarms))]
+    overall = candidates[int(numpy.argmax(numpy.array(refused) <= FALSE_ALARMS))]
     harmless = [
         at
         for at, row in enumerate(rows)
@@ -409,7 +419,8 @@ def main() -> None:
     parser.add_argument("--verify", action="store_true", help="compare with FILE, write nothing")
     arguments = parser.parse_args()
     rows = [row for row in read(arguments.data) if row.file not in LEFT_OUT]
-    texts, mean, spread = prepared(rows, encoded(rows, arguments.encodings), suspicion_apart(rows))
+    suspicion, _ = suspicion_apart(rows)
+    texts, mean, spread = prepared(rows, encoded(rows, arguments.encodings), suspicion)
     logits = held_out(rows, texts, mean, spread)
     shift = thresholds(rows, logits)
     report(rows, logits - shift)

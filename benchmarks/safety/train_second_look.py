@@ -30,43 +30,57 @@ from peerllm.safety.second_look import MODEL_PATH, Joining, is_uncertain
 
 # .35 ranks the moderation set as well and finds fewer injections, .45 less of HarmBench, too.
 SHARE = 0.25
-# Fewer than the local gate's by itself: joined, the logits part the rows better.
-FALSE_ALARMS = 0.015
 
 Floats = NDArray[numpy.float32]
 
 
-def local_logits(rows: Sequence[Row], kept: Path | None) -> Floats:
+def local_logits(
+    rows: Sequence[Row],
+    suspicion: NDArray[numpy.float64],
+    suspects: Sequence[Sequence[str]],
+    kept: Path | None,
+) -> Floats:
     """The local gate's, 0 at its thresholds."""
-    found = local.encoded(rows, kept)
-    texts, mean, spread = local.prepared(rows, found, local.suspicion_apart(rows))
-    logits = local.held_out(rows, texts, mean, spread)
-    return logits - local.thresholds(rows, logits)
+    learnt, *scale = local.prepared(rows, local.encoded(rows, kept), suspicion)
+    judged = local.prepared(rows, local.encoded(rows, kept, suspects), suspicion, (*scale,))[0]
+    plain = numpy.zeros((len(rows), len(CATEGORIES)), dtype=numpy.float32)
+    logits = numpy.zeros_like(plain)
+    for apart, head in local.folds_apart(rows, learnt, *scale):
+        plain[apart] = local.logits_of(learnt, head)[apart]
+        logits[apart] = local.logits_of(judged, head)[apart]
+    return logits - local.thresholds(rows, plain)
 
 
 def language_logits(
-    rows: Sequence[Row], foreign: Sequence[Row], kept: Path | None
+    rows: Sequence[Row],
+    foreign: Sequence[Row],
+    suspects: Sequence[Sequence[str]],
+    kept: Path | None,
 ) -> tuple[Floats, Floats]:
     """The language gate's head on the whole of every row, and on what in it is not English.
 
     Both 0 at the language gate's thresholds; a row that is English has the least logit there is.
     """
     every = [*rows, *foreign]
-    texts, mean, spread = languages.prepared(every, *languages.encoded(every, kept))
-    whole = numpy.zeros((len(every), len(CATEGORIES)), dtype=numpy.float32)
+    of_texts = [*suspects, *([] for _ in foreign)]
+    learnt, *scale = languages.prepared(every, *languages.encoded(every, kept))
+    judged = languages.prepared(every, *languages.encoded(every, kept, of_texts), (*scale,))[0]
+    plain = numpy.zeros((len(every), len(CATEGORIES)), dtype=numpy.float32)
+    whole = numpy.zeros_like(plain)
     parts = numpy.full_like(whole, -numpy.inf)
     encoder = MultilingualEncoder()
     for apart, head in local.folds_apart(
-        every, texts, mean, spread, hidden=languages.HIDDEN, dropped=languages.DROPPED
+        every, learnt, *scale, hidden=languages.HIDDEN, dropped=languages.DROPPED
     ):
-        whole[apart] = local.logits_of(texts, head)[apart]
+        plain[apart] = local.logits_of(learnt, head)[apart]
+        whole[apart] = local.logits_of(judged, head)[apart]
         for number in apart[apart < len(rows)]:
             if found := foreign_parts(every[number].text):
                 of_windows = head.logits(encoder.encode(list(found)))
                 hidden = numpy.array(list(found.values()))
                 worst = counted(of_windows, hidden, head.bound).max(axis=0)
                 parts[number] = worst - doubt(len(found))
-    shift = languages.thresholds(every, whole)
+    shift = languages.thresholds(every, plain)
     return whole[: len(rows)] - shift, parts[: len(rows)] - shift
 
 
@@ -100,11 +114,12 @@ def main() -> None:
         *(message.row for message in message_rows(arguments.messages)),
         *(line.row for line in language_rows(LEARNT)),
     ]
-    first = local_logits(rows, folder and folder / "local.npz")
-    whole, parts = language_logits(rows, foreign, folder and folder / "languages.npz")
+    suspicion, suspects = local.suspicion_apart(rows)
+    first = local_logits(rows, suspicion, suspects, folder and folder / "local.npz")
+    whole, parts = language_logits(rows, foreign, suspects, folder and folder / "languages.npz")
     plain = Joining(SHARE, numpy.zeros(len(CATEGORIES), dtype=numpy.float32))
     joined = plain.joined(first, whole)
-    threshold = local.thresholds(rows, joined, false_alarms=FALSE_ALARMS)
+    threshold = local.thresholds(rows, joined)
     seen = numpy.where(is_uncertain(first)[:, None], joined - threshold, first)
     shipped = numpy.maximum(seen, parts)
     for name, logits in (("local gate", first), ("second look", seen), ("all", shipped)):
