@@ -384,7 +384,9 @@ def held_out(rows: Sequence[Row], texts: Texts, mean: Floats, spread: Floats) ->
     return result
 
 
-def thresholds(rows: Sequence[Row], logits: Floats) -> Floats:
+def thresholds(
+    rows: Sequence[Row], logits: Floats, *, false_alarms: float = FALSE_ALARMS
+) -> Floats:
     """The logit of each category above which too many ordinary texts are."""
     by_file = [
         numpy.sort(logits[[at for at, row in enumerate(rows) if row.file == file], 0])
@@ -395,7 +397,7 @@ def thresholds(rows: Sequence[Row], logits: Floats) -> Floats:
         numpy.mean([1 - numpy.searchsorted(one, candidate, "right") / len(one) for one in by_file])
         for candidate in candidates
     ]
-    overall = candidates[int(numpy.argmax(numpy.array(refused) <= FALSE_ALARMS))]
+    overall = candidates[int(numpy.argmax(numpy.array(refused) <= false_alarms))]
     harmless = [
         at
         for at, row in enumerate(rows)

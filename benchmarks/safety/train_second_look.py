@@ -30,6 +30,8 @@ from peerllm.safety.second_look import MODEL_PATH, Joining, is_uncertain
 
 # .35 ranks the moderation set as well and finds fewer injections, .45 less of HarmBench, too.
 SHARE = 0.25
+# At .019, the local gate's by itself, one row of XSTest fewer is found than the goal asks for.
+FALSE_ALARMS = 0.022
 
 Floats = NDArray[numpy.float32]
 
@@ -119,7 +121,7 @@ def main() -> None:
     whole, parts = language_logits(rows, foreign, suspects, folder and folder / "languages.npz")
     plain = Joining(SHARE, numpy.zeros(len(CATEGORIES), dtype=numpy.float32))
     joined = plain.joined(first, whole)
-    threshold = local.thresholds(rows, joined)
+    threshold = local.thresholds(rows, joined, false_alarms=FALSE_ALARMS)
     seen = numpy.where(is_uncertain(first)[:, None], joined - threshold, first)
     shipped = numpy.maximum(seen, parts)
     for name, logits in (("local gate", first), ("second look", seen), ("all", shipped)):
