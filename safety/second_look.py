@@ -19,7 +19,7 @@ from peerllm.safety.language_gate import LanguageGate
 from peerllm.safety.local_gate import LocalGate
 
 MODEL_PATH: Final = Path(__file__).parent / "data" / "second_look.json"
-# One in 26 ordinary texts is looked at again; what is less suspicious was never refused.
+# One in 15 ordinary texts is looked at again; what is less suspicious was never refused.
 UNCERTAIN: Final = 0.3
 
 
