@@ -24,6 +24,7 @@ SHARED_WORDS: Final = 10
 # Not within a word: "k!ll" is one.
 _BETWEEN: Final = re.compile(r"(?:(?<=[.!?])|(?<=[.!?][\"')]))\s+|\n+")
 _WORDS: Final = re.compile(r"\S+")
+# Fewer ask for nothing that could be told from a heading.
 _FEWEST_WORDS: Final = 3
 
 

@@ -16,7 +16,7 @@ import argparse
 import hashlib
 import tempfile
 from collections.abc import Sequence
-from itertools import islice, repeat
+from itertools import islice
 from pathlib import Path
 
 import numpy
@@ -72,7 +72,7 @@ def encoded(
     """
     numbers: dict[str, int] = {}
     parts = []
-    for row, of_text in zip(rows, suspects or repeat(()), strict=False):
+    for row, of_text in zip(rows, suspects or [()] * len(rows), strict=True):
         of_row = islice(parts_of(row.text, of_text).items(), MOST_WINDOWS)
         parts.append([(numbers.setdefault(text, len(numbers)), hidden) for text, hidden in of_row])
     names = [

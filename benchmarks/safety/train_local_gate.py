@@ -18,7 +18,6 @@ import time
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
-from itertools import repeat
 from pathlib import Path
 
 import numpy
@@ -26,6 +25,7 @@ from gate_files import calibrate, is_same, keep_encodings, kept_encodings, save
 from gate_report import report
 from judged_rows import FOLDS, ORDINARY, SEED, UNSEEN_IN_CHECK, Row, read
 from numpy.typing import NDArray
+from train_lexical_gate import Apart
 from train_lexical_gate import apart as lexical_apart
 from train_lexical_gate import threshold as lexical_threshold
 
@@ -40,7 +40,6 @@ from peerllm.safety.local_gate import (
     signs_of,
 )
 from peerllm.safety.sentence_encoder import SentenceEncoder
-from peerllm.safety.suspect_sentences import suspect_sentences
 from peerllm.safety.wordpieces import WordPieces
 
 # What a text of a file counts, against (600 / texts) ** 0.4.
@@ -132,7 +131,7 @@ def encoded(
     known = kept_encodings(kept)
     encoder, pieces = SentenceEncoder(), WordPieces()
     found, before = [], len(known)
-    for row, of_text in zip(rows, suspects or repeat(()), strict=False):
+    for row, of_text in zip(rows, suspects or [()] * len(rows), strict=True):
         of_row = []
         parts = parts_of(row.text, of_text, pieces, most=MOST_WINDOWS)
         for part in parts:
@@ -316,15 +315,10 @@ def logits_of(texts: Texts, head: Head) -> Floats:
     return result
 
 
-def suspicion_apart(rows: Sequence[Row]) -> tuple[NDArray[numpy.float64], list[list[str]]]:
-    """What the lexical gate makes of every row, by one that did not learn from it.
-
-    How suspicious it is of the row, and which of its sentences it suspects.
-    """
-    models = lexical_apart(rows, UNSEEN_IN_CHECK)
-    models = replace(models, shift=lexical_threshold(rows, models.logits(rows)))
-    by_fold = [models.suspicion(fold) for fold in range(FOLDS)]
-    return models.logits(rows), [suspect_sentences(row.text, by_fold[row.fold]) for row in rows]
+def lexical_gates(rows: Sequence[Row]) -> Apart:
+    """Lexical gates that did not learn from the rows they judge, 0 at their threshold."""
+    gates = lexical_apart(rows, UNSEEN_IN_CHECK)
+    return replace(gates, shift=lexical_threshold(rows, gates.logits(rows)))
 
 
 def prepared(
@@ -421,7 +415,7 @@ def main() -> None:
     parser.add_argument("--verify", action="store_true", help="compare with FILE, write nothing")
     arguments = parser.parse_args()
     rows = [row for row in read(arguments.data) if row.file not in LEFT_OUT]
-    suspicion, _ = suspicion_apart(rows)
+    suspicion = lexical_gates(rows).logits(rows)
     texts, mean, spread = prepared(rows, encoded(rows, arguments.encodings), suspicion)
     logits = held_out(rows, texts, mean, spread)
     shift = thresholds(rows, logits)

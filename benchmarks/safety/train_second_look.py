@@ -19,7 +19,7 @@ import numpy
 import train_language_gate as languages
 import train_local_gate as local
 from gate_report import average_precision, report, scores_of
-from judged_rows import Row, read
+from judged_rows import FOLDS, Row, read
 from language_rows import LEARNT, language_rows, message_rows
 from numpy.typing import NDArray
 
@@ -27,6 +27,7 @@ from peerllm.safety.gate_categories import CATEGORIES, counted
 from peerllm.safety.language_gate import doubt, foreign_parts
 from peerllm.safety.multilingual_encoder import MultilingualEncoder
 from peerllm.safety.second_look import MODEL_PATH, Joining, is_uncertain
+from peerllm.safety.suspect_sentences import suspect_sentences
 
 # .35 ranks the moderation set as well and finds fewer injections, .45 less of HarmBench, too.
 SHARE = 0.25
@@ -116,8 +117,10 @@ def main() -> None:
         *(message.row for message in message_rows(arguments.messages)),
         *(line.row for line in language_rows(LEARNT)),
     ]
-    suspicion, suspects = local.suspicion_apart(rows)
-    first = local_logits(rows, suspicion, suspects, folder and folder / "local.npz")
+    gates = local.lexical_gates(rows)
+    by_fold = [gates.suspicion(fold) for fold in range(FOLDS)]
+    suspects = [suspect_sentences(row.text, by_fold[row.fold]) for row in rows]
+    first = local_logits(rows, gates.logits(rows), suspects, folder and folder / "local.npz")
     whole, parts = language_logits(rows, foreign, suspects, folder and folder / "languages.npz")
     plain = Joining(SHARE, numpy.zeros(len(CATEGORIES), dtype=numpy.float32))
     joined = plain.joined(first, whole)
