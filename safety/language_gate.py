@@ -76,8 +76,10 @@ def foreign_parts(text: str) -> dict[str, bool]:
     parts: dict[str, bool] = {}
     for stretch, hidden in legible(text):
         for run in foreign_runs(stretch):
-            # A request often begins or ends a text, and is short beside it.
-            for part in (*windows("".join(run)), run[0], run[-1]):
+            # A request often begins or ends a text, and is short beside it. A sentence has no
+            # end in hostile texts: encoded whole, 100,000 characters took more than a gigabyte.
+            ends = run[0][:WINDOW_CHARACTERS], run[-1][-WINDOW_CHARACTERS:]
+            for part in (*windows("".join(run)), *ends):
                 parts.setdefault(part, hidden)
     return parts
 

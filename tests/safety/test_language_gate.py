@@ -16,6 +16,8 @@ from peerllm.safety.language_gate import (
     SHARED_CHARACTERS,
     WINDOW_CHARACTERS,
     LanguageGate,
+    foreign_parts,
+    parts_of,
     windows,
 )
 
@@ -103,6 +105,17 @@ def test_windows_hold_every_character_and_overlap(text: str) -> None:
         assert whole.endswith(window[:SHARED_CHARACTERS])
         whole += window[SHARED_CHARACTERS:]
     assert whole == text
+
+
+@given(
+    text=st.text(max_size=600)
+    | st.sampled_from(
+        ["\u0645\u0631\u062d\u0628\u0627 ", "\u043f\u0440\u0438\u0432\u0435\u0442", "\ufdfa"]
+    ).map(lambda one: one * 2_000)
+)
+def test_no_part_is_longer_than_a_window(text: str) -> None:
+    assert all(len(part) <= WINDOW_CHARACTERS for part in foreign_parts(text))
+    assert all(len(part) <= WINDOW_CHARACTERS for part in parts_of(text, [text]))
 
 
 def test_a_missing_or_damaged_file_is_refused(tmp_path: Path) -> None:
