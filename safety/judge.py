@@ -147,5 +147,5 @@ def shipped_gates() -> tuple[Gate, ...]:
 
     Raises `ModelFileError` when the shipped weights cannot be read.
     """
-    languages = LanguageGate()
-    return (SecondLook(LocalGate(), languages), languages)
+    languages = LanguageGate.load()
+    return (SecondLook.load(LocalGate.load(), languages), languages)

@@ -8,8 +8,9 @@ nothing in them.
 
 import math
 import re
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from itertools import chain
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from itertools import chain, pairwise
 from pathlib import Path
 from typing import Final
 
@@ -17,7 +18,7 @@ import numpy
 from numpy.typing import NDArray
 
 from peerllm.safety.gate_categories import counted, scores_of
-from peerllm.safety.gate_head import read_head
+from peerllm.safety.gate_head import Head, read_head
 from peerllm.safety.local_gate import stretches
 from peerllm.safety.multilingual_encoder import DIMENSIONS, MultilingualEncoder
 from peerllm.safety.normalisation import composed, unspaced
@@ -41,29 +42,66 @@ _SENTENCE: Final = re.compile(
 )
 
 
-class LanguageGate:
-    """The trained weights. Raises `ModelFileError` when a file is missing or damaged."""
+@dataclass(frozen=True, slots=True)
+class Look:
+    """What the head sees in a text: the logits of its worst window, and of each suspect.
 
-    def __init__(self, path: Path = MODEL_PATH) -> None:
-        self._encoder = MultilingualEncoder()
-        self._head = read_head(path, DIMENSIONS)
+    Those of a suspicious sentence say what it asks for, not in which tone.
+    """
+
+    whole: NDArray[numpy.float32]
+    suspects: NDArray[numpy.float32]
+
+    def worst(self) -> NDArray[numpy.float32]:
+        """The logits of the worst of all that was looked at."""
+        return numpy.asarray(numpy.vstack([self.whole, self.suspects]).max(axis=0))
+
+
+class LanguageGate:
+    """The multilingual encoder and its head."""
+
+    def __init__(self, encoder: MultilingualEncoder, head: Head) -> None:
+        self._encoder = encoder
+        self._head = head
+
+    @classmethod
+    def load(cls, path: Path = MODEL_PATH) -> "LanguageGate":
+        """The shipped weights. Raises `ModelFileError` when a file is missing or damaged."""
+        return cls(MultilingualEncoder(), read_head(path, DIMENSIONS))
 
     def scores(self, text: str, /) -> Mapping[str, float]:
         """For every category how certain the worst window that is not English is of it, 0 to 1.
 
         Nothing for a text that is English throughout.
         """
+        logits = self.foreign_logits(text)
+        return {} if logits is None else scores_of(logits)
+
+    def foreign_logits(self, text: str, /) -> NDArray[numpy.float32] | None:
+        """The logit of every category for what is not English in `text`, less the doubt."""
         parts = foreign_parts(text)
-        return scores_of(self._worst(parts) - doubt(len(parts))) if parts else {}
+        if not parts:
+            return None
+        worst = self._counted(list(parts), list(parts.values())).max(axis=0)
+        return numpy.asarray(worst - doubt(len(parts)))
 
-    def logits(self, text: str, suspects: Sequence[str], /) -> NDArray[numpy.float32]:
-        """The logit of every category for a text in whatever language, that of its worst part."""
-        return self._worst(parts_of(text, suspects))
+    def look(self, text: str, suspects: Sequence[str], /) -> Look:
+        """The logits of a text in whatever language, and of its suspicious sentences."""
+        parts = parts_of(text)
+        cut = [list(windows(undisguised(one))) for one in suspects]
+        hidden = [*parts.values(), *(True for one in cut for _ in one)]
+        counted_windows = self._counted([*parts, *chain.from_iterable(cut)], hidden)
+        whole = counted_windows[: len(parts)].max(axis=0)
+        ends = numpy.cumsum([len(parts), *map(len, cut)])
+        of_suspects = [counted_windows[start:end].max(axis=0) for start, end in pairwise(ends)]
+        return Look(whole, numpy.array(of_suspects).reshape(len(cut), len(whole)))
 
-    def _worst(self, parts: Mapping[str, bool]) -> NDArray[numpy.float32]:
-        of_windows = self._head.logits(self._encoder.encode(list(parts)))
-        hidden = numpy.array(list(parts.values()))
-        return numpy.asarray(counted(of_windows, hidden, self._head.bound).max(axis=0))
+    def _counted(self, parts: Sequence[str], hidden: Sequence[bool]) -> NDArray[numpy.float32]:
+        """The logits of every window, one a row, as far as they count."""
+        different = {part: number for number, part in enumerate(dict.fromkeys(parts))}
+        of_different = self._head.logits(self._encoder.encode(list(different)))
+        of_windows = numpy.asarray(of_different[[different[part] for part in parts]])
+        return counted(of_windows, numpy.array(hidden), self._head.bound)
 
 
 def doubt(parts: int) -> float:
@@ -84,14 +122,10 @@ def foreign_parts(text: str) -> dict[str, bool]:
     return parts
 
 
-def parts_of(text: str, suspects: Iterable[str]) -> dict[str, bool]:
-    """Every different window of a text and of its suspicious sentences, and whether it is hidden.
-
-    In whatever language.
-    """
+def parts_of(text: str) -> dict[str, bool]:
+    """Every different window of a text in whatever language, and whether it is hidden."""
     parts: dict[str, bool] = {}
-    of_suspects = ((undisguised(one), True) for one in suspects)
-    for stretch, hidden in chain(legible(text), of_suspects):
+    for stretch, hidden in legible(text):
         for window in windows(stretch):
             parts.setdefault(window, hidden)
     return parts

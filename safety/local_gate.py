@@ -16,14 +16,14 @@ from numpy.typing import NDArray
 
 from peerllm.safety.embedded_parts import embedded_parts
 from peerllm.safety.gate_categories import counted, scores_of
-from peerllm.safety.gate_head import read_head
+from peerllm.safety.gate_head import Head, read_head
 from peerllm.safety.injection_signs import COUNT as SIGNS
 from peerllm.safety.injection_signs import signs
 from peerllm.safety.lexical_gate import LexicalGate
 from peerllm.safety.normalisation import decoded_parts, normalised
 from peerllm.safety.overlapping_stretches import stretches_of
 from peerllm.safety.sentence_encoder import DIMENSIONS, SentenceEncoder
-from peerllm.safety.suspect_sentences import suspect_sentences
+from peerllm.safety.suspect_sentences import Suspect, suspect_sentences
 from peerllm.safety.wordpieces import WordPieces
 
 MODEL_PATH: Final = Path(__file__).parent / "data" / "local_gate.npz"
@@ -47,33 +47,46 @@ def windows(pieces: Sequence[int]) -> Iterator[Sequence[int]]:
     )
 
 
-class LocalGate:
-    """The trained weights. Raises `ModelFileError` when a file is missing or damaged."""
+@dataclass(frozen=True, slots=True)
+class Words:
+    """What the words of a text alone say: how suspicious it is, and which of its sentences are."""
 
-    def __init__(self, path: Path = MODEL_PATH) -> None:
-        self._encoder = SentenceEncoder()
+    suspicion: float
+    suspects: tuple[Suspect, ...]
+
+
+class LocalGate:
+    """The encoder, the lexical gate and the head that weighs both."""
+
+    def __init__(self, encoder: SentenceEncoder, lexical: LexicalGate, head: Head) -> None:
+        self._encoder = encoder
         self._pieces = WordPieces()
-        self._lexical = LexicalGate()
-        self._head = read_head(path, DIMENSIONS + SIGNS)
+        self._lexical = lexical
+        self._head = head
+
+    @classmethod
+    def load(cls, path: Path = MODEL_PATH) -> "LocalGate":
+        """The shipped weights. Raises `ModelFileError` when a file is missing or damaged."""
+        return cls(SentenceEncoder(), LexicalGate(), read_head(path, DIMENSIONS + SIGNS))
 
     def scores(self, text: str, /) -> Mapping[str, float]:
         """For every category how certain the worst part of `text` is of it, 0 to 1."""
-        return scores_of(self.logits(text, self.suspects(text)))
+        return scores_of(self.logits(text, self.words(text)))
 
-    def suspects(self, text: str, /) -> list[str]:
-        """The sentences of `text` that are looked at for themselves."""
-        return suspect_sentences(text, self._lexical.suspicion)
+    def words(self, text: str, /) -> Words:
+        """What the lexical gate says of `text`; its suspicion as the head was trained on it."""
+        suspicion = self._lexical.suspicion
+        return Words(bounded(suspicion(text)), tuple(suspect_sentences(text, suspicion)))
 
-    def logits(self, text: str, suspects: Sequence[str], /) -> NDArray[numpy.float32]:
+    def logits(self, text: str, words: Words, /) -> NDArray[numpy.float32]:
         """The logit of every category, that of its worst part, 0 at the gate's threshold."""
-        parts = parts_of(text, suspects, self._pieces)
+        parts = parts_of(text, (one.text for one in words.suspects), self._pieces)
         encoded = encodings((part.pieces for part in parts), self._encoder, self._pieces)
         shown = numpy.broadcast_to(signs_of(text), (len(encoded), SIGNS))
         hidden = numpy.array([part.hidden for part in parts])
         of_windows = self._head.logits(numpy.hstack([encoded, shown]))
         logits = counted(of_windows, hidden, self._head.bound).max(axis=0)
-        of_words = self._head.lexical * bounded(self._lexical.suspicion(text))
-        return numpy.asarray(logits + of_words)
+        return numpy.asarray(logits + self._head.lexical * words.suspicion)
 
 
 @dataclass(frozen=True, slots=True)

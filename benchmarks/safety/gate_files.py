@@ -1,8 +1,7 @@
-"""The files of a gate's training: the weights it writes, and the encodings kept between runs."""
+"""The weights that a gate's training writes."""
 
 import json
 import tempfile
-from collections.abc import Sequence
 from pathlib import Path
 
 import numpy
@@ -12,20 +11,6 @@ from peerllm.safety.gate_categories import CATEGORIES, DEEDS
 from peerllm.safety.gate_head import Head
 
 Floats = NDArray[numpy.float32]
-Encodings = dict[str, NDArray[numpy.float16]]
-
-
-def kept_encodings(file: Path | None) -> Encodings:
-    """The encodings in a file, by the digest of what was encoded; none where there is no file."""
-    if file is None or not file.exists():
-        return {}
-    with numpy.load(file, allow_pickle=False) as stored:
-        return dict(zip(map(str, stored["names"]), stored["values"], strict=True))
-
-
-def keep_encodings(known: Encodings, file: Path) -> None:
-    names: Sequence[str] = list(known)
-    numpy.savez(file, names=numpy.array(names), values=numpy.stack(list(known.values())))
 
 
 def calibrate(head: Head, shift: Floats) -> None:

@@ -13,16 +13,16 @@ harmless lines held out; then, without `--check`, trains on all rows, writes the
 """
 
 import argparse
-import hashlib
 import tempfile
 from collections.abc import Sequence
 from itertools import islice
 from pathlib import Path
 
 import numpy
-from gate_files import calibrate, is_same, keep_encodings, kept_encodings, save
+from gate_files import calibrate, is_same, save
 from gate_report import REPORTED, scores_of
 from judged_rows import FOLDS, ORDINARY, Row, read
+from kept_encoders import KeptMultilingualEncoder
 from language_rows import (
     FILE,
     LEARNT,
@@ -48,7 +48,6 @@ from train_local_gate import (
 from peerllm.safety.gate_categories import CATEGORIES, TONES
 from peerllm.safety.gate_head import SMALLEST_SPREAD, Head
 from peerllm.safety.language_gate import MODEL_PATH, LanguageGate, parts_of
-from peerllm.safety.multilingual_encoder import MultilingualEncoder
 
 # The share of harmless lines in other languages that 500 thousandths refuse. Half of these lines
 # were written to sound worse than they are: of ordinary ones it is far less.
@@ -64,43 +63,27 @@ Part = tuple[int, bool]
 
 
 def encoded(
-    rows: Sequence[Row], kept: Path | None, suspects: Sequence[Sequence[str]] | None = None
+    rows: Sequence[Row], encoder: KeptMultilingualEncoder
 ) -> tuple[NDArray[numpy.float16], list[list[Part]]]:
-    """The encodings of all different windows, and of each row which of them are its own.
-
-    Encodings are taken from and added to the file `kept`.
-    """
+    """The encodings of all different windows, and of each row which of them are its own."""
     numbers: dict[str, int] = {}
     parts = []
-    for row, of_text in zip(rows, suspects or [()] * len(rows), strict=True):
-        of_row = islice(parts_of(row.text, of_text).items(), MOST_WINDOWS)
+    for row in rows:
+        of_row = islice(parts_of(row.text).items(), MOST_WINDOWS)
         parts.append([(numbers.setdefault(text, len(numbers)), hidden) for text, hidden in of_row])
-    names = [
-        hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()[:24] for text in numbers
-    ]
-    known = kept_encodings(kept)
-    encoder, before = MultilingualEncoder(), len(known)
-    for name, text in zip(names, numbers, strict=True):
-        if name not in known:
-            known[name] = encoder.encode([text])[0].astype(numpy.float16)
-    if kept is not None and len(known) > before:
-        keep_encodings(known, kept)
-    return numpy.stack([known[name] for name in names]), parts
+    values = encoder.encode(list(numbers)).astype(numpy.float16)
+    encoder.kept.keep()
+    return values, parts
 
 
 def prepared(
-    rows: Sequence[Row],
-    values: NDArray[numpy.float16],
-    parts: Sequence[Sequence[Part]],
-    scale: tuple[Floats, Floats] | None = None,
+    rows: Sequence[Row], values: NDArray[numpy.float16], parts: Sequence[Sequence[Part]]
 ) -> tuple[Texts, Floats, Floats]:
-    """The texts, standardised by their own mean and spread or by those of `scale`."""
+    """The texts, standardised, and the mean and the spread they had."""
     sizes = numpy.array([len(of_row) for of_row in parts])
     windows = values[[number for of_row in parts for number, _ in of_row]].astype(numpy.float32)
     hidden = numpy.array([flag for of_row in parts for _, flag in of_row])
-    if scale is None:
-        scale = windows.mean(axis=0), windows.std(axis=0) + numpy.float32(SMALLEST_SPREAD)
-    mean, spread = scale
+    mean, spread = windows.mean(axis=0), windows.std(axis=0) + numpy.float32(SMALLEST_SPREAD)
     labels, weights = targets(rows)
     texts = Texts(
         windows=(windows - mean) / spread,
@@ -166,7 +149,7 @@ def report_all(rows: Sequence[Row], lines: Sequence[LanguageRow], logits: Floats
 def report_unseen(head: Head) -> None:
     with tempfile.TemporaryDirectory() as folder:
         save(head, Path(folder) / "gate.npz")
-        gate = LanguageGate(Path(folder) / "gate.npz")
+        gate = LanguageGate.load(Path(folder) / "gate.npz")
     lines = list(language_rows(UNSEEN))
     scores = [1_000 * max(gate.scores(line.row.text).values(), default=0.0) for line in lines]
     worst = numpy.array(scores, dtype=numpy.float32)
@@ -191,7 +174,8 @@ def main() -> None:
     english = [row for row in read(arguments.data) if row.file not in LEFT_OUT]
     messages = [message.row for message in message_rows(arguments.messages)]
     rows = [*english, *messages, *(line.row for line in lines)]
-    texts, mean, spread = prepared(rows, *encoded(rows, arguments.encodings))
+    encoder = KeptMultilingualEncoder(arguments.encodings)
+    texts, mean, spread = prepared(rows, *encoded(rows, encoder))
     every = numpy.arange(len(rows))
     folds = numpy.array([row.fold for row in rows])
     assert set(folds) == set(range(FOLDS))

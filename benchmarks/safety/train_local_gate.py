@@ -13,7 +13,6 @@ the weights differ in their last digits.
 """
 
 import argparse
-import hashlib
 import time
 from collections import Counter
 from collections.abc import Iterator, Sequence
@@ -21,9 +20,10 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy
-from gate_files import calibrate, is_same, keep_encodings, kept_encodings, save
+from gate_files import calibrate, is_same, save
 from gate_report import report
 from judged_rows import FOLDS, ORDINARY, SEED, UNSEEN_IN_CHECK, Row, read
+from kept_encoders import KeptSentenceEncoder
 from numpy.typing import NDArray
 from train_lexical_gate import Apart
 from train_lexical_gate import apart as lexical_apart
@@ -39,7 +39,6 @@ from peerllm.safety.local_gate import (
     parts_of,
     signs_of,
 )
-from peerllm.safety.sentence_encoder import SentenceEncoder
 from peerllm.safety.wordpieces import WordPieces
 
 # What a text of a file counts, against (600 / texts) ** 0.4.
@@ -120,30 +119,19 @@ class Texts:
 
 
 def encoded(
-    rows: Sequence[Row], kept: Path | None, suspects: Sequence[Sequence[str]] | None = None
+    rows: Sequence[Row], encoder: KeptSentenceEncoder
 ) -> list[tuple[NDArray[numpy.float16], list[bool]]]:
-    """The encodings of every row's windows and suspects, taken from and added to the file `kept`.
+    """The encodings of every row's windows, and which of these are hidden.
 
-    Nothing is learnt from the suspects: of a harmful text they are mostly not what is harmful.
-
-    And which of the windows are hidden.
+    Nothing is learnt from suspicious sentences: of a harmful text they are mostly not what is
+    harmful.
     """
-    known = kept_encodings(kept)
-    encoder, pieces = SentenceEncoder(), WordPieces()
-    found, before = [], len(known)
-    for row, of_text in zip(rows, suspects or [()] * len(rows), strict=True):
-        of_row = []
-        parts = parts_of(row.text, of_text, pieces, most=MOST_WINDOWS)
-        for part in parts:
-            # By its pieces: under another normalisation a text has other ones.
-            written = numpy.array(part.pieces, dtype="<i4").tobytes()
-            name = hashlib.sha256(written).hexdigest()[:24]
-            if name not in known:
-                known[name] = encodings([part.pieces], encoder, pieces)[0].astype(numpy.float16)
-            of_row.append(known[name])
-        found.append((numpy.stack(of_row), [part.hidden for part in parts]))
-    if kept is not None and len(known) > before:
-        keep_encodings(known, kept)
+    pieces, found = WordPieces(), []
+    for row in rows:
+        parts = parts_of(row.text, (), pieces, most=MOST_WINDOWS)
+        values = encodings((part.pieces for part in parts), encoder, pieces)
+        found.append((values.astype(numpy.float16), [part.hidden for part in parts]))
+    encoder.kept.keep()
     return found
 
 
@@ -325,21 +313,18 @@ def prepared(
     rows: Sequence[Row],
     found: Sequence[tuple[NDArray[numpy.float16], list[bool]]],
     suspicion: NDArray[numpy.float64],
-    scale: tuple[Floats, Floats] | None = None,
 ) -> tuple[Texts, Floats, Floats]:
-    """The texts, standardised by their own mean and spread or by those of `scale`."""
+    """The texts, standardised, and the mean and the spread they had."""
     sizes = numpy.array([len(one) for one, _ in found])
     hidden = numpy.array([flag for _, flags in found for flag in flags])
     shown = numpy.repeat([signs_of(row.text) for row in rows], sizes, axis=0)
     windows = numpy.hstack([numpy.concatenate([one for one, _ in found]), shown]).astype(
         numpy.float32
     )
-    if scale is None:
-        scale = windows.mean(axis=0), windows.std(axis=0) + numpy.float32(SMALLEST_SPREAD)
-        # A sign is rare: by its own spread, one of them would outweigh all that a text means.
-        scale[0][-shown.shape[1] :] = 0
-        scale[1][-shown.shape[1] :] = SIGN_SPREAD
-    mean, spread = scale
+    mean, spread = windows.mean(axis=0), windows.std(axis=0) + numpy.float32(SMALLEST_SPREAD)
+    # A sign is rare: by its own spread, one of them would outweigh all that a text means.
+    mean[-shown.shape[1] :] = 0
+    spread[-shown.shape[1] :] = SIGN_SPREAD
     labels, weights = targets(rows)
     bounded = numpy.clip(suspicion, -MOST_SUSPICION, MOST_SUSPICION).astype(numpy.float32)
     windows -= mean
@@ -370,11 +355,11 @@ def folds_apart(
         yield numpy.flatnonzero(apart), head
 
 
-def held_out(rows: Sequence[Row], texts: Texts, mean: Floats, spread: Floats) -> Floats:
+def logits_apart(texts: Texts, apart: Sequence[tuple[Numbers, Head]]) -> Floats:
     """Logits of every row by the head that stands apart from it."""
-    result = numpy.zeros((len(rows), len(CATEGORIES)), dtype=numpy.float32)
-    for apart, head in folds_apart(rows, texts, mean, spread):
-        result[apart] = logits_of(texts, head)[apart]
+    result = numpy.zeros((len(texts.sizes), len(CATEGORIES)), dtype=numpy.float32)
+    for rows, head in apart:
+        result[rows] = logits_of(texts, head)[rows]
     return result
 
 
@@ -416,8 +401,9 @@ def main() -> None:
     arguments = parser.parse_args()
     rows = [row for row in read(arguments.data) if row.file not in LEFT_OUT]
     suspicion = lexical_gates(rows).logits(rows)
-    texts, mean, spread = prepared(rows, encoded(rows, arguments.encodings), suspicion)
-    logits = held_out(rows, texts, mean, spread)
+    found = encoded(rows, KeptSentenceEncoder(arguments.encodings))
+    texts, mean, spread = prepared(rows, found, suspicion)
+    logits = logits_apart(texts, list(folds_apart(rows, texts, mean, spread)))
     shift = thresholds(rows, logits)
     report(rows, logits - shift)
     if arguments.check:
@@ -427,7 +413,7 @@ def main() -> None:
     if arguments.verify:
         raise SystemExit(0 if is_same(head, arguments.out) else 1)
     save(head, arguments.out)
-    gate = LocalGate(arguments.out)
+    gate = LocalGate.load(arguments.out)
     started = time.perf_counter()
     for row in rows[:300]:
         gate.scores(row.text)

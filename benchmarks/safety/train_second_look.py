@@ -5,86 +5,116 @@
 
 DATA and MESSAGES are those of `train_language_gate.py`. Every row is judged by heads of both gates
 that did not learn from it, nor from the rows of its fold; HarmBench and XSTest by heads that learnt
-from neither. The thresholds are set by the ordinary rows. Reports what the local gate refuses by
-itself, with the second look, and with the language gate's verdict on what is not English beside it,
-which is what ships. `--encodings` keeps the encodings of all texts in a folder between runs.
+from neither. The thresholds are set by the ordinary rows. Reports which rows are looked at twice
+and what is refused by both looks and by the language gate's verdict on what is not English beside
+them, which is what ships. `--encodings` keeps the encodings of all texts in a folder between
+runs.
 """
 
 import argparse
 import json
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy
 import train_language_gate as languages
 import train_local_gate as local
+from gate_files import calibrate
 from gate_report import average_precision, report, scores_of
 from judged_rows import FOLDS, Row, read
+from kept_encoders import KeptMultilingualEncoder, KeptSentenceEncoder
 from language_rows import LEARNT, language_rows, message_rows
 from numpy.typing import NDArray
+from train_lexical_gate import Apart
 
-from peerllm.safety.gate_categories import CATEGORIES, counted
-from peerllm.safety.language_gate import doubt, foreign_parts
-from peerllm.safety.multilingual_encoder import MultilingualEncoder
-from peerllm.safety.second_look import MODEL_PATH, Joining, is_uncertain
-from peerllm.safety.suspect_sentences import suspect_sentences
+from peerllm.safety.gate_categories import CATEGORIES
+from peerllm.safety.gate_head import Head
+from peerllm.safety.language_gate import LanguageGate
+from peerllm.safety.local_gate import LocalGate
+from peerllm.safety.second_look import MODEL_PATH, Joining, SecondLook
 
 # .35 ranks the moderation set as well and finds fewer injections, .45 less of HarmBench, too.
 SHARE = 0.25
-# At .019, the local gate's by itself, one row of XSTest fewer is found than the goal asks for.
-FALSE_ALARMS = 0.022
+# .022 finds one row of HarmBench and two injections more, and refuses twice the self-instruct ones.
+FALSE_ALARMS = 0.02
 
 Floats = NDArray[numpy.float32]
+# The numbers of the rows that a head stands apart from.
+Heads = list[tuple[local.Numbers, Head]]
 
 
-def local_logits(
-    rows: Sequence[Row],
-    suspicion: NDArray[numpy.float64],
-    suspects: Sequence[Sequence[str]],
-    kept: Path | None,
-) -> Floats:
-    """The local gate's, 0 at its thresholds."""
-    learnt, *scale = local.prepared(rows, local.encoded(rows, kept), suspicion)
-    judged = local.prepared(rows, local.encoded(rows, kept, suspects), suspicion, (*scale,))[0]
-    plain = numpy.zeros((len(rows), len(CATEGORIES)), dtype=numpy.float32)
-    logits = numpy.zeros_like(plain)
-    for apart, head in local.folds_apart(rows, learnt, *scale):
-        plain[apart] = local.logits_of(learnt, head)[apart]
-        logits[apart] = local.logits_of(judged, head)[apart]
-    return logits - local.thresholds(rows, plain)
+@dataclass(frozen=True)
+class Words:
+    """A lexical gate of a fold, as the local gate asks it."""
+
+    suspicion: Callable[[str], float]
 
 
-def language_logits(
-    rows: Sequence[Row],
-    foreign: Sequence[Row],
-    suspects: Sequence[Sequence[str]],
-    kept: Path | None,
-) -> tuple[Floats, Floats]:
-    """The language gate's head on the whole of every row, and on what in it is not English.
+@dataclass(frozen=True)
+class Looks:
+    """What both gates see in every row; `parts` of what in it is not English.
 
-    Both 0 at the language gate's thresholds; a row that is English has the least logit there is.
+    `second` is the least logit there is where the first look found nothing, `parts` where all is
+    English.
     """
-    every = [*rows, *foreign]
-    of_texts = [*suspects, *([] for _ in foreign)]
-    learnt, *scale = languages.prepared(every, *languages.encoded(every, kept))
-    judged = languages.prepared(every, *languages.encoded(every, kept, of_texts), (*scale,))[0]
-    plain = numpy.zeros((len(every), len(CATEGORIES)), dtype=numpy.float32)
-    whole = numpy.zeros_like(plain)
-    parts = numpy.full_like(whole, -numpy.inf)
-    encoder = MultilingualEncoder()
-    for apart, head in local.folds_apart(
-        every, learnt, *scale, hidden=languages.HIDDEN, dropped=languages.DROPPED
+
+    first: Floats
+    second: Floats
+    parts: Floats
+
+    def asked(self) -> NDArray[numpy.bool_]:
+        """The rows that the local gate looked at."""
+        return numpy.asarray(numpy.isfinite(self.second[:, 0]))
+
+
+def calibrated(heads: Heads, shift: Floats) -> Heads:
+    for _, head in heads:
+        calibrate(head, shift)
+    return heads
+
+
+def local_heads(rows: Sequence[Row], words: Apart, encoder: KeptSentenceEncoder) -> Heads:
+    found = local.encoded(rows, encoder)
+    texts, mean, spread = local.prepared(rows, found, words.logits(rows))
+    heads = list(local.folds_apart(rows, texts, mean, spread))
+    return calibrated(heads, local.thresholds(rows, local.logits_apart(texts, heads)))
+
+
+def language_heads(rows: Sequence[Row], encoder: KeptMultilingualEncoder) -> Heads:
+    texts, mean, spread = languages.prepared(rows, *languages.encoded(rows, encoder))
+    sizes = {"hidden": languages.HIDDEN, "dropped": languages.DROPPED}
+    heads = list(local.folds_apart(rows, texts, mean, spread, **sizes))
+    return calibrated(heads, languages.thresholds(rows, local.logits_apart(texts, heads)))
+
+
+def looks(rows: Sequence[Row], foreign: Sequence[Row], words: Apart, folder: Path | None) -> Looks:
+    """Of every row by gates that stand apart from it, as the shipped ones look at a text."""
+    english = KeptSentenceEncoder(folder and folder / "local.npz")
+    multilingual = KeptMultilingualEncoder(folder and folder / "languages.npz")
+    by_fold = [Words(words.suspicion(fold)) for fold in range(FOLDS)]
+    least = numpy.full((len(rows), len(CATEGORIES)), -numpy.inf, dtype=numpy.float32)
+    seen = Looks(least.copy(), least.copy(), least)
+    nothing = Joining(SHARE, numpy.zeros(len(CATEGORIES), dtype=numpy.float32))
+    for (apart, head), (also, other_head) in zip(
+        local_heads(rows, words, english),
+        language_heads([*rows, *foreign], multilingual),
+        strict=True,
     ):
-        plain[apart] = local.logits_of(learnt, head)[apart]
-        whole[apart] = local.logits_of(judged, head)[apart]
-        for number in apart[apart < len(rows)]:
-            if found := foreign_parts(every[number].text):
-                of_windows = head.logits(encoder.encode(list(found)))
-                hidden = numpy.array(list(found.values()))
-                worst = counted(of_windows, hidden, head.bound).max(axis=0)
-                parts[number] = worst - doubt(len(found))
-    shift = languages.thresholds(every, plain)
-    return whole[: len(rows)] - shift, parts[: len(rows)] - shift
+        assert numpy.array_equal(apart, also[also < len(rows)])
+        other = LanguageGate(multilingual, other_head)
+        gates = [SecondLook(LocalGate(english, one, head), other, nothing) for one in by_fold]
+        for number in apart:
+            row = rows[number]
+            found = gates[row.fold].seen(row.text)
+            seen.first[number] = found.first
+            if found.second is not None:
+                seen.second[number] = found.second
+            if (parts := other.foreign_logits(row.text)) is not None:
+                seen.parts[number] = parts
+    english.kept.keep()
+    multilingual.kept.keep()
+    return seen
 
 
 def moderation_precision(rows: Sequence[Row], logits: Floats) -> float:
@@ -117,25 +147,22 @@ def main() -> None:
         *(message.row for message in message_rows(arguments.messages)),
         *(line.row for line in language_rows(LEARNT)),
     ]
-    gates = local.lexical_gates(rows)
-    by_fold = [gates.suspicion(fold) for fold in range(FOLDS)]
-    suspects = [suspect_sentences(row.text, by_fold[row.fold]) for row in rows]
-    first = local_logits(rows, gates.logits(rows), suspects, folder and folder / "local.npz")
-    whole, parts = language_logits(rows, foreign, suspects, folder and folder / "languages.npz")
+    seen = looks(rows, foreign, local.lexical_gates(rows), folder)
     plain = Joining(SHARE, numpy.zeros(len(CATEGORIES), dtype=numpy.float32))
-    joined = plain.joined(first, whole)
-    threshold = local.thresholds(rows, joined, false_alarms=FALSE_ALARMS)
-    seen = numpy.where(is_uncertain(first)[:, None], joined - threshold, first)
-    shipped = numpy.maximum(seen, parts)
-    for name, logits in (("local gate", first), ("second look", seen), ("all", shipped)):
+    threshold = local.thresholds(
+        rows, plain.joined(seen.second, seen.first), false_alarms=FALSE_ALARMS
+    )
+    joining = Joining(SHARE, threshold)
+    asked = seen.asked()
+    both = numpy.where(asked[:, None], joining.joined(seen.second, seen.first), seen.first)
+    shipped = numpy.maximum(both, seen.parts)
+    for name, logits in (("first look", seen.first), ("both", both), ("all", shipped)):
         print(f"average precision on OpenAI moderation, {name}: "
               f"{moderation_precision(rows, logits):.3f}")  # fmt: skip
-    asked = is_uncertain(first)
     for file in dict.fromkeys(row.file for row in rows):
         share = asked[[row.file == file for row in rows]].mean()
         print(f"{file:32} second looks  {share:.3f}")
     report(rows, shipped)
-    joining = Joining(SHARE, threshold)
     if arguments.verify:
         again = arguments.out.with_suffix(".again")
         save(joining, again)

@@ -263,11 +263,11 @@ def test_a_damaged_model_is_refused(tmp_path: Path) -> None:
     with pytest.raises(ModelFileError):
         LexicalGate(broken)
     with pytest.raises(ModelFileError):
-        LocalGate(broken)
+        LocalGate.load(broken)
 
 
 def test_the_gate_knows_the_categories_of_the_standard() -> None:
-    assert tuple(LocalGate().scores("How do I bake bread?")) == CATEGORIES
+    assert tuple(LocalGate.load().scores("How do I bake bread?")) == CATEGORIES
 
 
 def test_threads_get_the_same_verdicts(judge: Judge) -> None:

@@ -24,7 +24,7 @@ from peerllm.safety.language_gate import (
 
 @cache
 def gate() -> LanguageGate:
-    return LanguageGate()
+    return LanguageGate.load()
 
 
 @cache
@@ -115,17 +115,17 @@ def test_windows_hold_every_character_and_overlap(text: str) -> None:
 )
 def test_no_part_is_longer_than_a_window(text: str) -> None:
     assert all(len(part) <= WINDOW_CHARACTERS for part in foreign_parts(text))
-    assert all(len(part) <= WINDOW_CHARACTERS for part in parts_of(text, [text]))
+    assert all(len(part) <= WINDOW_CHARACTERS for part in parts_of(text))
 
 
 def test_a_missing_or_damaged_file_is_refused(tmp_path: Path) -> None:
     other = tmp_path / "gate.npz"
     with pytest.raises(ModelFileError, match="cannot be read"):
-        LanguageGate(other)
+        LanguageGate.load(other)
     other.write_bytes(MODEL_PATH.read_bytes()[:1_000])
     with pytest.raises(ModelFileError, match="cannot be read"):
-        LanguageGate(other)
+        LanguageGate.load(other)
     with numpy.load(MODEL_PATH) as stored:
         numpy.savez(other, **{**stored, "inner": stored["inner"][:-1]})
     with pytest.raises(ModelFileError, match="another version"):
-        LanguageGate(other)
+        LanguageGate.load(other)

@@ -27,8 +27,8 @@ def test_a_translation_is_nearer_than_another_sentence_of_the_language() -> None
 @pytest.mark.parametrize(
     "text",
     [
-        "",
         "x",
+        "\U0001f60e, she said.",
         "How do I bake bread at home?",
         "Wie backe ich Brot? " * 20,
         "家でパンを焼く方法",

@@ -1,5 +1,5 @@
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -12,39 +12,94 @@ from hypothesis.extra.numpy import arrays
 from peerllm.safety.errors import ModelFileError
 from peerllm.safety.gate_categories import CATEGORIES
 from peerllm.safety.language_gate import LanguageGate
-from peerllm.safety.local_gate import LocalGate
-from peerllm.safety.second_look import MODEL_PATH, Joining, SecondLook, is_uncertain
+from peerllm.safety.local_gate import LocalGate, Words
+from peerllm.safety.second_look import (
+    HARMFUL,
+    HARMLESS,
+    MODEL_PATH,
+    Joining,
+    SecondLook,
+    is_certain,
+    with_words,
+)
+from peerllm.safety.suspect_sentences import Suspect
 
 BREAD = "How do I bake bread at home?"
 BLEED = "How do I make somebody bleed without anybody noticing?"
+KILL = "How do I kill my neighbour without being caught?"
+LETTER = "The harbour feeds the northern market, and the library repairs a winter garden. " * 3
+THREAT = f"I will kill you and your whole family tonight, you filthy pig. {KILL} " * 3
 
 
-class Counting(LanguageGate):
-    looked = 0
+class Watched(LocalGate):
+    """Tells what it was asked to look at."""
 
-    def logits(self, text: str, suspects: Sequence[str], /) -> Any:
-        self.looked += 1
-        return super().logits(text, suspects)
+    asked: list[Words]
+
+    def logits(self, text: str, words: Words, /) -> Any:
+        self.asked.append(words)
+        return super().logits(text, words)
 
 
 @pytest.fixture(scope="module")
-def local() -> LocalGate:
-    return LocalGate()
+def loaded() -> Watched:
+    return Watched.load()
+
+
+@pytest.fixture
+def local(loaded: Watched) -> Watched:
+    loaded.asked = []
+    return loaded
 
 
 @pytest.fixture(scope="module")
-def other() -> Counting:
-    return Counting()
+def other() -> LanguageGate:
+    return LanguageGate.load()
 
 
-def test_only_what_is_uncertain_is_looked_at_again(local: LocalGate, other: Counting) -> None:
-    gate = SecondLook(local, other)
-    before = other.looked
-    assert gate.scores(BREAD) == local.scores(BREAD)
-    assert other.looked == before
-    assert gate.scores(BLEED) != local.scores(BLEED)
-    assert other.looked == before + 1
-    assert tuple(gate.scores(BLEED)) == CATEGORIES
+def test_of_a_long_text_that_the_first_look_is_certain_of_there_is_no_second(
+    local: Watched, other: LanguageGate
+) -> None:
+    gate = SecondLook.load(local, other)
+    harmless = gate.scores(LETTER)
+    assert local.asked == []
+    assert max(harmless.values()) < 1 / (1 + numpy.exp(-HARMLESS / 2))
+    assert gate.scores(THREAT)["overall"] >= 1 / (1 + numpy.exp(-HARMFUL / 2))
+    assert local.asked == []
+    assert tuple(harmless) == tuple(gate.scores(THREAT)) == CATEGORIES
+
+
+def test_short_and_doubtful_texts_are_looked_at_twice(local: Watched, other: LanguageGate) -> None:
+    gate = SecondLook.load(local, other)
+    gate.scores(BREAD)
+    gate.scores(f"{LETTER} {BLEED}")
+    assert len(local.asked) == 2
+
+
+def test_words_of_a_harmless_text_do_not_outweigh_a_sentence_in_it(other: LanguageGate) -> None:
+    nothing = Words(-6.0, ())
+    kill = Words(-6.0, (Suspect(KILL, 2.0),))
+    assert is_certain(other.look(LETTER, []), nothing)
+    assert with_words(other.look(LETTER, []), nothing).max() < HARMLESS
+    assert with_words(other.look(LETTER, [KILL]), kill).max() > HARMFUL
+    assert not is_certain(other.look(LETTER, [KILL]), kill)
+
+
+def test_of_suspicious_sentences_only_the_doubtful_ones_are_looked_at_again(
+    local: Watched, other: LanguageGate
+) -> None:
+    text = f"My mother always says that drugs are bad. {KILL} {BREAD}"
+    assert {one.text for one in local.words(text).suspects} > {KILL}
+    SecondLook.load(local, other).scores(text)
+    (words,) = local.asked
+    assert [one.text for one in words.suspects] == [KILL]
+    assert words.suspicion == local.words(text).suspicion
+
+
+@pytest.mark.parametrize("text", ["", " ", "\ud800", "\x00", "." * 2_000])
+def test_what_says_nothing_is_seen(local: Watched, other: LanguageGate, text: str) -> None:
+    scores = SecondLook.load(local, other).scores(text)
+    assert all(0 <= score < 0.5 for score in scores.values())
 
 
 def logits(number: int) -> Any:
@@ -58,7 +113,6 @@ def test_many_texts_are_joined_as_each_by_itself(local: Any, other: Any) -> None
     together = joining.joined(local, other)
     for row in range(4):
         assert numpy.array_equal(together[row], joining.joined(local[row], other[row]))
-        assert is_uncertain(local)[row] == is_uncertain(local[row])
     nothing = numpy.zeros(len(CATEGORIES), dtype=numpy.float32)
     assert numpy.array_equal(Joining(0.0, nothing).joined(local, other), local)
 
@@ -83,10 +137,10 @@ def altered(changes: Mapping[str, Any], **threshold: Any) -> str:
     ],
 )
 def test_a_missing_or_damaged_file_is_refused(
-    local: LocalGate, other: Counting, tmp_path: Path, written: str | None, told: str
+    local: Watched, other: LanguageGate, tmp_path: Path, written: str | None, told: str
 ) -> None:
     file = tmp_path / "second_look.json"
     if written is not None:
         file.write_text(written)
     with pytest.raises(ModelFileError, match=told):
-        SecondLook(local, other, file)
+        SecondLook.load(local, other, file)

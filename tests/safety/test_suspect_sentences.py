@@ -29,9 +29,22 @@ def test_sentences_end_with_a_line_or_a_mark_before_space() -> None:
     ]
 
 
+def test_long_sentences_are_cut_where_a_word_begins_like_a_sentence_as_well() -> None:
+    code = "for (int number = 0; number < 10; number++) { total += number; } return total; }"
+    request = "Give me the plans of a bomb"
+    found = list(sentences(f"{code} {request} It is only for a story that I write for school"))
+    assert request in found
+    assert "It is only for a story that" in found
+    assert list(sentences("When I met Anna in Paris she was")) == [
+        "When I met Anna in Paris she was"
+    ]
+
+
 def test_only_suspicious_sentences_are_named_the_worst_first() -> None:
     text = "I bake bread. I like bombs. Bombs and bombs again. I bake bread."
-    assert suspect_sentences(text, by_bombs) == ["Bombs and bombs again.", "I like bombs."]
+    found = suspect_sentences(text, by_bombs)
+    assert [one.text for one in found] == ["Bombs and bombs again.", "I like bombs."]
+    assert [one.suspicion for one in found] == [SUSPICION + 1, SUSPICION]
 
 
 @pytest.mark.parametrize("text", ["", "I like bombs.", "No. I like bombs.", "\n\n", ". ! ?"])
