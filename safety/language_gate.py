@@ -17,9 +17,9 @@ from typing import Final
 import numpy
 from numpy.typing import NDArray
 
+from peerllm.safety.asides import Aside, asides
 from peerllm.safety.gate_categories import counted, scores_of
 from peerllm.safety.gate_head import Head, read_head
-from peerllm.safety.local_gate import stretches
 from peerllm.safety.multilingual_encoder import DIMENSIONS, MultilingualEncoder
 from peerllm.safety.normalisation import composed, unspaced
 from peerllm.safety.overlapping_stretches import stretches_of
@@ -44,17 +44,14 @@ _SENTENCE: Final = re.compile(
 
 @dataclass(frozen=True, slots=True)
 class Look:
-    """What the head sees in a text: the logits of its worst window, and of each suspect.
-
-    Those of a suspicious sentence say what it asks for, not in which tone.
-    """
+    """What the head sees in a text: the logits of its worst window, and of each aside's."""
 
     whole: NDArray[numpy.float32]
-    suspects: NDArray[numpy.float32]
+    asides: NDArray[numpy.float32]
 
     def worst(self) -> NDArray[numpy.float32]:
         """The logits of the worst of all that was looked at."""
-        return numpy.asarray(numpy.vstack([self.whole, self.suspects]).max(axis=0))
+        return numpy.asarray(numpy.vstack([self.whole, self.asides]).max(axis=0))
 
 
 class LanguageGate:
@@ -85,16 +82,19 @@ class LanguageGate:
         worst = self._counted(list(parts), list(parts.values())).max(axis=0)
         return numpy.asarray(worst - doubt(len(parts)))
 
-    def look(self, text: str, suspects: Sequence[str], /) -> Look:
-        """The logits of a text in whatever language, and of its suspicious sentences."""
-        parts = parts_of(text)
-        cut = [list(windows(undisguised(one))) for one in suspects]
-        hidden = [*parts.values(), *(True for one in cut for _ in one)]
-        counted_windows = self._counted([*parts, *chain.from_iterable(cut)], hidden)
-        whole = counted_windows[: len(parts)].max(axis=0)
-        ends = numpy.cumsum([len(parts), *map(len, cut)])
-        of_suspects = [counted_windows[start:end].max(axis=0) for start, end in pairwise(ends)]
-        return Look(whole, numpy.array(of_suspects).reshape(len(cut), len(whole)))
+    def look(self, text: str, beside: Sequence[Aside], /) -> Look:
+        """The logits of a text in whatever language, and of what is looked at beside it."""
+        whole = list(windows(undisguised(text)))
+        cut = [list(windows(undisguised(one.text))) for one in beside]
+        hidden = [one.hidden for one, parts in zip(beside, cut, strict=True) for _ in parts]
+        every = self._counted(
+            [*whole, *chain.from_iterable(cut)], [*(False for _ in whole), *hidden]
+        )
+        ends = numpy.cumsum([len(whole), *map(len, cut)])
+        worst = [every[start:end].max(axis=0) for start, end in pairwise(ends)]
+        return Look(
+            every[: len(whole)].max(axis=0), numpy.array(worst).reshape(len(cut), every.shape[1])
+        )
 
     def _counted(self, parts: Sequence[str], hidden: Sequence[bool]) -> NDArray[numpy.float32]:
         """The logits of every window, one a row, as far as they count."""
@@ -132,9 +132,10 @@ def parts_of(text: str) -> dict[str, bool]:
 
 
 def legible(text: str) -> Iterator[tuple[str, bool]]:
-    """What is looked at for itself, undisguised, and whether a reader hardly sees it."""
-    for stretch, hidden in stretches(text):
-        yield undisguised(stretch), hidden
+    """A text and what is looked at beside it, undisguised, and whether a reader hardly sees it."""
+    yield undisguised(text), False
+    for one in asides(text):
+        yield undisguised(one.text), one.hidden
 
 
 def undisguised(text: str) -> str:

@@ -14,7 +14,7 @@ from typing import Final
 import numpy
 from numpy.typing import NDArray
 
-from peerllm.safety.embedded_parts import embedded_parts
+from peerllm.safety.asides import Aside, asides, suspects
 from peerllm.safety.gate_categories import counted, scores_of
 from peerllm.safety.gate_head import Head, read_head
 from peerllm.safety.injection_signs import COUNT as SIGNS
@@ -23,7 +23,6 @@ from peerllm.safety.lexical_gate import LexicalGate
 from peerllm.safety.normalisation import decoded_parts, normalised
 from peerllm.safety.overlapping_stretches import stretches_of
 from peerllm.safety.sentence_encoder import DIMENSIONS, SentenceEncoder
-from peerllm.safety.suspect_sentences import Suspect, suspect_sentences
 from peerllm.safety.wordpieces import WordPieces
 
 MODEL_PATH: Final = Path(__file__).parent / "data" / "local_gate.npz"
@@ -49,10 +48,10 @@ def windows(pieces: Sequence[int]) -> Iterator[Sequence[int]]:
 
 @dataclass(frozen=True, slots=True)
 class Words:
-    """What the words of a text alone say: how suspicious it is, and which of its sentences are."""
+    """What the words of a text alone say: how suspicious it is, and where to look for itself."""
 
     suspicion: float
-    suspects: tuple[Suspect, ...]
+    asides: tuple[Aside, ...]
 
 
 class LocalGate:
@@ -76,11 +75,11 @@ class LocalGate:
     def words(self, text: str, /) -> Words:
         """What the lexical gate says of `text`; its suspicion as the head was trained on it."""
         suspicion = self._lexical.suspicion
-        return Words(bounded(suspicion(text)), tuple(suspect_sentences(text, suspicion)))
+        return Words(bounded(suspicion(text)), (*asides(text), *suspects(text, suspicion)))
 
     def logits(self, text: str, words: Words, /) -> NDArray[numpy.float32]:
         """The logit of every category, that of its worst part, 0 at the gate's threshold."""
-        parts = parts_of(text, (one.text for one in words.suspects), self._pieces)
+        parts = parts_of(text, words.asides, self._pieces)
         encoded = encodings((part.pieces for part in parts), self._encoder, self._pieces)
         shown = numpy.broadcast_to(signs_of(text), (len(encoded), SIGNS))
         hidden = numpy.array([part.hidden for part in parts])
@@ -97,31 +96,15 @@ class Part:
     hidden: bool
 
 
-def stretches(text: str) -> Iterator[tuple[str, bool]]:
-    """What is looked at for itself: the text, its last line, and what it holds out of sight.
-
-    And of each whether a reader hardly sees it. The last line is where a request follows the text
-    that it is about.
-    """
-    yield text, False
-    before, line_break, last_line = text.rstrip().rpartition("\n")
-    if line_break and before.strip():
-        yield last_line, False
-    for part in embedded_parts(text):
-        yield part, True
-    for part in decoded_parts(text):
-        yield part, False
-
-
 def parts_of(
-    text: str, suspects: Iterable[str], pieces: WordPieces, *, most: int | None = None
+    text: str, beside: Iterable[Aside], pieces: WordPieces, *, most: int | None = None
 ) -> list[Part]:
-    """Every different window of a text and of its suspicious sentences, of `most` at most.
+    """Every different window of a text and of what is looked at beside it, of `most` at most.
 
     A window that repeats adds nothing, and hostile texts repeat themselves.
     """
     cut: dict[tuple[int, ...], bool] = {}
-    for stretch, hidden in chain(stretches(text), ((one, True) for one in suspects)):
+    for stretch, hidden in chain([(text, False)], ((one.text, one.hidden) for one in beside)):
         for window in windows(pieces.numbers(normalised(stretch))):
             cut.setdefault(tuple(window), hidden)
     return [Part(window, hidden) for window, hidden in islice(cut.items(), most)]

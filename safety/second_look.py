@@ -34,8 +34,8 @@ SHORT: Final = 150
 # attack.
 HARMLESS: Final = -5.0
 HARMFUL: Final = 3.0
-# A suspicious sentence below this in the first look is not looked at again.
-HARMLESS_SENTENCE: Final = -4.0
+# What is looked at beside a text and is below this in the first look is not looked at again.
+HARMLESS_ASIDE: Final = -4.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,12 +87,12 @@ class SecondLook:
     def seen(self, text: str, /) -> Seen:
         """The logits of both looks."""
         words = self._local.words(text)
-        look = self._other.look(text, [one.text for one in words.suspects])
+        look = self._other.look(text, words.asides)
         if len(text) >= SHORT and is_certain(look, words):
             return Seen(with_words(look, words), None)
-        doubtful = look.suspects.max(axis=1) >= HARMLESS_SENTENCE
-        suspects = tuple(compress(words.suspects, doubtful))
-        return Seen(look.worst(), self._local.logits(text, replace(words, suspects=suspects)))
+        doubtful = look.asides.max(axis=1) >= HARMLESS_ASIDE
+        beside = tuple(compress(words.asides, doubtful))
+        return Seen(look.worst(), self._local.logits(text, replace(words, asides=beside)))
 
 
 def with_words(look: Look, words: Words) -> NDArray[numpy.float32]:
@@ -100,8 +100,9 @@ def with_words(look: Look, words: Words) -> NDArray[numpy.float32]:
 
     Those of a harmless text would outweigh a harmful sentence in it.
     """
-    suspicion = [words.suspicion, *(bounded(one.suspicion) for one in words.suspects)]
-    parts = numpy.vstack([look.whole, look.suspects])
+    own = (words.suspicion if one.suspicion is None else one.suspicion for one in words.asides)
+    suspicion = [words.suspicion, *map(bounded, own)]
+    parts = numpy.vstack([look.whole, look.asides])
     return numpy.asarray((parts + WORDS * numpy.array([suspicion], numpy.float32).T).max(axis=0))
 
 

@@ -7,8 +7,8 @@ it, the lexical gate tells at a twentieth of the price.
 
 import re
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, field
 from itertools import pairwise
+from operator import itemgetter
 from typing import Final
 
 from peerllm.safety.overlapping_stretches import stretches_of
@@ -30,22 +30,17 @@ _WORDS: Final = re.compile(r"\S+")
 _FEWEST_WORDS: Final = 3
 
 
-@dataclass(frozen=True, slots=True)
-class Suspect:
-    """A sentence, and how suspicious its words are."""
+def suspect_sentences(text: str, suspicion: Callable[[str], float]) -> list[tuple[str, float]]:
+    """Those of the sentences of `text` that `suspicion` finds most suspicious, each once.
 
-    text: str = field(repr=False)
-    suspicion: float
-
-
-def suspect_sentences(text: str, suspicion: Callable[[str], float]) -> list[Suspect]:
-    """Those of the sentences of `text` that `suspicion` finds most suspicious, each once."""
+    And how suspicious each is.
+    """
     different = dict.fromkeys(sentences(text))
     if len(different) < 2:
         return []
-    suspected = [Suspect(one, found) for one in different if (found := suspicion(one)) >= SUSPICION]
+    suspected = [(one, found) for one in different if (found := suspicion(one)) >= SUSPICION]
     most = FEW + len(text) // CHARACTERS_EACH
-    return sorted(suspected, key=lambda one: one.suspicion, reverse=True)[:most]
+    return sorted(suspected, key=itemgetter(1), reverse=True)[:most]
 
 
 def sentences(text: str) -> Iterator[str]:

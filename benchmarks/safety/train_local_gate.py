@@ -29,6 +29,7 @@ from train_lexical_gate import Apart
 from train_lexical_gate import apart as lexical_apart
 from train_lexical_gate import threshold as lexical_threshold
 
+from peerllm.safety.asides import asides
 from peerllm.safety.gate_categories import CATEGORIES, DEEDS, HIDDEN_MARGIN, TONES, counted
 from peerllm.safety.gate_head import SMALLEST_SPREAD, Head
 from peerllm.safety.local_gate import (
@@ -128,7 +129,7 @@ def encoded(
     """
     pieces, found = WordPieces(), []
     for row in rows:
-        parts = parts_of(row.text, (), pieces, most=MOST_WINDOWS)
+        parts = parts_of(row.text, asides(row.text), pieces, most=MOST_WINDOWS)
         values = encodings((part.pieces for part in parts), encoder, pieces)
         found.append((values.astype(numpy.float16), [part.hidden for part in parts]))
     encoder.kept.keep()

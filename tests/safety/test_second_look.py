@@ -9,6 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
+from peerllm.safety.asides import Aside
 from peerllm.safety.errors import ModelFileError
 from peerllm.safety.gate_categories import CATEGORIES
 from peerllm.safety.language_gate import LanguageGate
@@ -22,7 +23,6 @@ from peerllm.safety.second_look import (
     is_certain,
     with_words,
 )
-from peerllm.safety.suspect_sentences import Suspect
 
 BREAD = "How do I bake bread at home?"
 BLEED = "How do I make somebody bleed without anybody noticing?"
@@ -78,21 +78,21 @@ def test_short_and_doubtful_texts_are_looked_at_twice(local: Watched, other: Lan
 
 def test_words_of_a_harmless_text_do_not_outweigh_a_sentence_in_it(other: LanguageGate) -> None:
     nothing = Words(-6.0, ())
-    kill = Words(-6.0, (Suspect(KILL, 2.0),))
-    assert is_certain(other.look(LETTER, []), nothing)
-    assert with_words(other.look(LETTER, []), nothing).max() < HARMLESS
-    assert with_words(other.look(LETTER, [KILL]), kill).max() > HARMFUL
-    assert not is_certain(other.look(LETTER, [KILL]), kill)
+    kill = Words(-6.0, (Aside(KILL, hidden=True, suspicion=2.0),))
+    assert is_certain(other.look(LETTER, ()), nothing)
+    assert with_words(other.look(LETTER, ()), nothing).max() < HARMLESS
+    assert with_words(other.look(LETTER, kill.asides), kill).max() > HARMFUL
+    assert not is_certain(other.look(LETTER, kill.asides), kill)
 
 
 def test_of_suspicious_sentences_only_the_doubtful_ones_are_looked_at_again(
     local: Watched, other: LanguageGate
 ) -> None:
     text = f"My mother always says that drugs are bad. {KILL} {BREAD}"
-    assert {one.text for one in local.words(text).suspects} > {KILL}
+    assert {one.text for one in local.words(text).asides} > {KILL}
     SecondLook.load(local, other).scores(text)
     (words,) = local.asked
-    assert [one.text for one in words.suspects] == [KILL]
+    assert [one.text for one in words.asides] == [KILL]
     assert words.suspicion == local.words(text).suspicion
 
 
