@@ -4,7 +4,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 
 from peerllm.safety.embedded_parts import embedded_parts
-from peerllm.safety.normalisation import decoded_parts
+from peerllm.safety.normalisation import decoded_parts, unspaced
 from peerllm.safety.suspect_sentences import suspect_sentences
 
 
@@ -36,5 +36,5 @@ def asides(text: str) -> Iterator[Aside]:
 
 def suspects(text: str, suspicion: Callable[[str], float]) -> Iterator[Aside]:
     """The suspicious sentences of a text, which count for what they ask, not for their tone."""
-    for sentence, found in suspect_sentences(text, suspicion):
+    for sentence, found in suspect_sentences(unspaced(text), suspicion):
         yield Aside(sentence, hidden=True, suspicion=found)

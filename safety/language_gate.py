@@ -21,7 +21,7 @@ from peerllm.safety.asides import Aside, asides
 from peerllm.safety.gate_categories import counted, scores_of
 from peerllm.safety.gate_head import Head, read_head
 from peerllm.safety.multilingual_encoder import DIMENSIONS, MultilingualEncoder
-from peerllm.safety.normalisation import composed, unspaced
+from peerllm.safety.normalisation import undisguised
 from peerllm.safety.overlapping_stretches import stretches_of
 from peerllm.safety.readable import readable
 
@@ -136,11 +136,6 @@ def legible(text: str) -> Iterator[tuple[str, bool]]:
     yield undisguised(text), False
     for one in asides(text):
         yield undisguised(one.text), one.hidden
-
-
-def undisguised(text: str) -> str:
-    """`text` without invisible signs and with its words in one piece."""
-    return unspaced(composed(text)).strip()
 
 
 def foreign_runs(text: str) -> Iterator[list[str]]:

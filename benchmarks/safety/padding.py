@@ -1,10 +1,12 @@
-"""How many harmful requests are still refused when harmless text stands around them.
+"""How many harmful requests are still refused when harmless text stands around or hides them.
 
     python benchmarks/safety/padding.py DATA
 
 120 requests of HarmBench, AdvBench and CatQA of less than 110 characters, beside harmless answers
 of GPTeacher of 200 to 330 characters, and beside four of them. The gates learnt both: what counts
-is how much less is found than of the bare request. Each line is one way of putting them together.
+is how much less is found than of the bare request. Each line is one way of putting them together,
+or one way of writing the request so that a reader still reads it: alone, on a line behind a
+harmless answer, and on a line before it.
 """
 
 import argparse
@@ -38,6 +40,21 @@ WAYS: dict[str, Callable[[str, str, str], str]] = {
 }
 
 
+LEET = str.maketrans("oieast", "013457")
+CYRILLIC = str.maketrans("aceopxyi", "\u0430\u0441\u0435\u043e\u0440\u0445\u0443\u0456")
+FULL_WIDTH = {number: number + 0xFEE0 for number in range(0x21, 0x7F)}
+DISGUISES: dict[str, Callable[[str], str]] = {
+    "as it is": lambda request: request,
+    "digits for letters": lambda request: request.translate(LEET),
+    "cyrillic letters": lambda request: request.translate(CYRILLIC),
+    "wide letters": lambda request: request.translate(FULL_WIDTH),
+    "invisible signs": "\u200b".join,
+    "letters apart": lambda request: "  ".join(" ".join(word) for word in request.split()),
+    "no words": lambda request: " ".join(request.replace(" ", "")),
+    "capitals": str.upper,
+}
+
+
 def texts(data: Path, file: str) -> list[str]:
     lines = (data / f"{file}.jsonl").read_text(encoding="utf-8").splitlines()
     return [str(json.loads(line)["text"]) for line in lines]
@@ -59,6 +76,13 @@ def main() -> None:
             long = " ".join(drawn.sample(harmless, LONG))
             refused += not judge.judge(way(request, drawn.choice(harmless), long)).allowed
         print(f"{name:28} {refused / REQUESTS:.3f} of {REQUESTS}", flush=True)
+    for name, disguised in DISGUISES.items():
+        shares = []
+        for way in (WAYS[one] for one in ("bare", "line after", "line before")):
+            written = [way(disguised(one), drawn.choice(harmless), "") for one in requests]
+            refused = sum(not judge.judge(text).allowed for text in written)
+            shares.append(f"{refused / REQUESTS:.3f}")
+        print(f"{name:28} {' '.join(shares)} of {REQUESTS}", flush=True)
 
 
 if __name__ == "__main__":
