@@ -1,8 +1,8 @@
 """Two looks at a text: a cheap one at every text, a dear one at what it does not find harmless.
 
 The first is that of the language gate's encoder, which costs a third of the other's, and of the
-words alone. Most ordinary texts end there. What is left the local gate sees as well, and of the
-suspicious sentences those that the first look does not find harmless. Two encoders err
+words alone. Most ordinary texts end there. What is left the local gate sees as well, and of what
+is looked at for itself that which the first look does not find harmless. Two encoders err
 differently: the logits of both heads are joined. `benchmarks/safety/train_second_look.py` chose
 the threshold of the joined ones.
 """
@@ -25,15 +25,13 @@ from peerllm.safety.local_gate import LocalGate, Words, bounded
 MODEL_PATH: Final = Path(__file__).parent / "data" / "second_look.json"
 # One unit of the lexical gate's suspicion counts as so many logits of the head in the first look.
 WORDS: Final = 1.4
-# Of a text of so many characters or more the first look is enough where it is certain. What asks
-# for harm is mostly shorter, and a short text costs little.
+# Of a text of so many characters or more the first look is enough where it finds nothing. What
+# asks for harm is mostly shorter, and a short text costs little.
 SHORT: Final = 150
-# Below this in every category a text is harmless: so are nine ordinary ones in ten and half of the
-# moderation set's. From the other one on it is refused whatever a second look says: no ordinary
-# text, held out, one in ten of the moderation set and one in three of what models said under
-# attack.
+# Below this in every category a text is harmless. Of such long ones, held out, so are nine ordinary
+# ones in ten, half of the moderation set's harmless ones, and of the harmful ones that both looks
+# would refuse one in 200.
 HARMLESS: Final = -5.0
-HARMFUL: Final = 3.0
 # What is looked at beside a text and is below this in the first look is not looked at again.
 HARMLESS_ASIDE: Final = -4.0
 
@@ -58,7 +56,7 @@ class Joining:
 
 @dataclass(frozen=True, slots=True)
 class Seen:
-    """Both looks at one text: `second` is none where the first one is certain."""
+    """Both looks at one text: `second` is none where the first one finds nothing."""
 
     first: NDArray[numpy.float32]
     second: NDArray[numpy.float32] | None
@@ -88,8 +86,8 @@ class SecondLook:
         """The logits of both looks."""
         words = self._local.words(text)
         look = self._other.look(text, words.asides)
-        if len(text) >= SHORT and is_certain(look, words):
-            return Seen(with_words(look, words), None)
+        if len(text) >= SHORT and (first := with_words(look, words)).max() < HARMLESS:
+            return Seen(first, None)
         doubtful = look.asides.max(axis=1) >= HARMLESS_ASIDE
         beside = tuple(compress(words.asides, doubtful))
         return Seen(look.worst(), self._local.logits(text, replace(words, asides=beside)))
@@ -104,15 +102,6 @@ def with_words(look: Look, words: Words) -> NDArray[numpy.float32]:
     suspicion = [words.suspicion, *map(bounded, own)]
     parts = numpy.vstack([look.whole, look.asides])
     return numpy.asarray((parts + WORDS * numpy.array([suspicion], numpy.float32).T).max(axis=0))
-
-
-def is_certain(look: Look, words: Words) -> bool:
-    """Whether the first look needs no second one.
-
-    Harmful for certain is only what is so on the whole: a sentence alone is too little.
-    """
-    harmful = look.whole[0] + WORDS * words.suspicion >= HARMFUL
-    return bool(harmful or with_words(look, words).max() < HARMLESS)
 
 
 def read_joining(path: Path) -> Joining:
