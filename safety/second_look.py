@@ -30,8 +30,8 @@ WORDS: Final = 1.4
 SHORT: Final = 150
 # Below this in every category a text is harmless. Of such long ones, held out, so are nine ordinary
 # ones in ten, half of the moderation set's harmless ones, and of the harmful ones that both looks
-# would refuse one in 200.
-HARMLESS: Final = -5.0
+# would refuse one in 140.
+HARMLESS: Final = -4.5
 # What is looked at beside a text and is below this in the first look is not looked at again.
 HARMLESS_ASIDE: Final = -4.0
 
