@@ -21,6 +21,7 @@ from peerllm.safety.errors import ModelFileError
 from peerllm.safety.gate_categories import CATEGORIES, scores_of
 from peerllm.safety.language_gate import LanguageGate, Look
 from peerllm.safety.local_gate import LocalGate, Words, bounded
+from peerllm.safety.normalisation import composed
 
 MODEL_PATH: Final = Path(__file__).parent / "data" / "second_look.json"
 # One unit of the lexical gate's suspicion counts as so many logits of the head in the first look.
@@ -86,11 +87,16 @@ class SecondLook:
         """The logits of both looks."""
         words = self._local.words(text)
         look = self._other.look(text, words.asides)
-        if len(text) >= SHORT and (first := with_words(look, words)).max() < HARMLESS:
+        if readable_length(text) >= SHORT and (first := with_words(look, words)).max() < HARMLESS:
             return Seen(first, None)
         doubtful = look.asides.max(axis=1) >= HARMLESS_ASIDE
         beside = tuple(compress(words.asides, doubtful))
         return Seen(look.worst(), self._local.logits(text, replace(words, asides=beside)))
+
+
+def readable_length(text: str) -> int:
+    """How many characters a reader sees: blanks and invisible signs make no text a long one."""
+    return len(" ".join(composed(text).split()))
 
 
 def with_words(look: Look, words: Words) -> NDArray[numpy.float32]:

@@ -71,6 +71,16 @@ def test_short_and_doubtful_texts_are_looked_at_twice(local: Watched, other: Lan
     assert len(local.asked) == 2
 
 
+@pytest.mark.parametrize("padding", [" " * 400, "\u200b" * 400, "\n \t" * 200])
+def test_padding_that_nobody_sees_does_not_make_a_text_long(
+    local: Watched, other: LanguageGate, padding: str
+) -> None:
+    gate = SecondLook.load(local, other)
+    gate.scores(f"{BREAD}{padding}")
+    gate.scores(f"How do I{padding} bake bread?")
+    assert len(local.asked) == 2
+
+
 def test_words_of_a_harmless_text_do_not_outweigh_a_sentence_in_it(other: LanguageGate) -> None:
     nothing = Words(-6.0, ())
     kill = Words(-6.0, (Aside(KILL, hidden=True, suspicion=2.0),))
