@@ -4,6 +4,7 @@ The packaged encoders multiply their weights as floats, which takes two to three
 """
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import numpy
@@ -28,6 +29,15 @@ def rounded(weights: Values) -> tuple[NDArray[numpy.int8], NDArray[numpy.float32
     sizes = numpy.abs(weights).max(axis=0) / 63
     sizes[sizes == 0] = 1
     return numpy.rint(weights / sizes).astype(numpy.int8), sizes.astype(numpy.float32)
+
+
+@dataclass(frozen=True, slots=True)
+class Steps:
+    """Values rounded to 8 bits: their steps, the size of one, and which step stands for zero."""
+
+    steps: str
+    size: str
+    zero: str
 
 
 class IntegerGraph:
@@ -62,6 +72,21 @@ class IntegerGraph:
         if biases is not None:
             inputs.append(self.keep(f"{stem}_biases", biases))
         return self.node("DynamicQuantizeMatMul", inputs, "com.microsoft")
+
+    def in_steps(self, values: str) -> Steps:
+        """`values` as `product` rounds what it multiplies."""
+        parts = [f"{values}_{part}" for part in ("steps", "size", "zero")]
+        self._nodes.append(helper.make_node("DynamicQuantizeLinear", [values], parts))
+        return Steps(*parts)
+
+    def product_of_steps(
+        self, left: Steps, stem: str, steps: Values, sizes: Values, biases: Values
+    ) -> str:
+        """`product` of what is rounded already: the same numbers."""
+        weights = [self.keep(f"{stem}_steps", steps), self.keep(f"{stem}_sizes", sizes)]
+        inputs = [left.steps, weights[0], left.size, weights[1], left.zero, ""]
+        kept = self.keep(f"{stem}_biases", biases)
+        return self.node("MatMulIntegerToFloat", [*inputs, kept], "com.microsoft")
 
     def normed(self, values: str, gain: str, bias: str, epsilon: float) -> str:
         """Layer normalisation over the last axis."""

