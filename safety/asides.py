@@ -1,10 +1,10 @@
 """What of a text is looked at for itself, beside the whole of it."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 
 from peerllm.safety.embedded_parts import embedded_parts
-from peerllm.safety.normalisation import decoded_parts, unspaced
+from peerllm.safety.normalisation import unspaced
 from peerllm.safety.suspect_sentences import suspect_sentences
 
 
@@ -20,8 +20,8 @@ class Aside:
     suspicion: float | None = None
 
 
-def asides(text: str) -> Iterator[Aside]:
-    """The last line of a text, and what it holds out of sight.
+def asides(text: str, readings: Iterable[str]) -> Iterator[Aside]:
+    """The last line of a text, what it holds out of sight, and its other readings.
 
     The last line is where a request follows the text that it is about.
     """
@@ -30,7 +30,7 @@ def asides(text: str) -> Iterator[Aside]:
         yield Aside(last_line, hidden=False)
     for part in embedded_parts(text):
         yield Aside(part, hidden=True)
-    for part in decoded_parts(text):
+    for part in readings:
         yield Aside(part, hidden=False)
 
 

@@ -22,6 +22,7 @@ from peerllm.safety.gate_categories import counted, scores_of
 from peerllm.safety.gate_head import Head, read_head
 from peerllm.safety.multilingual_encoder import DIMENSIONS, MultilingualEncoder
 from peerllm.safety.normalisation import undisguised
+from peerllm.safety.other_readings import other_readings
 from peerllm.safety.overlapping_stretches import stretches_of
 from peerllm.safety.readable import readable
 
@@ -134,7 +135,7 @@ def parts_of(text: str) -> dict[str, bool]:
 def legible(text: str) -> Iterator[tuple[str, bool]]:
     """A text and what is looked at beside it, undisguised, and whether a reader hardly sees it."""
     yield undisguised(text), False
-    for one in asides(text):
+    for one in asides(text, other_readings(text)):
         yield undisguised(one.text), one.hidden
 
 

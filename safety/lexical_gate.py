@@ -16,7 +16,8 @@ import numpy
 from numpy.typing import NDArray
 
 from peerllm.safety.errors import ModelFileError
-from peerllm.safety.normalisation import decoded_parts, normalised
+from peerllm.safety.normalisation import normalised
+from peerllm.safety.other_readings import other_readings
 from peerllm.safety.wordlists import word_list
 
 MODEL_PATH: Final = Path(__file__).parent / "data" / "lexical_gate.npz"
@@ -85,15 +86,12 @@ class LexicalGate:
 
     def scores(self, text: str, /) -> Mapping[str, float]:
         """How certain the gate is that the worst part of `text` is harmful at all, 0 to 1."""
-        return {"overall": float(1 / (1 + numpy.exp(-self.suspicion(text))))}
+        suspicion = max(map(self.suspicion, (text, *other_readings(text))))
+        return {"overall": float(1 / (1 + numpy.exp(-suspicion)))}
 
     def suspicion(self, text: str) -> float:
         """The same as a logit: above 0 is what one ordinary text in a hundred reaches."""
-        return max(
-            self._logit(segment)
-            for part in (text, *decoded_parts(text))
-            for segment in stretches(part)
-        )
+        return max(map(self._logit, stretches(text)))
 
     def _logit(self, words: list[str]) -> float:
         hashed = buckets(words)

@@ -20,7 +20,8 @@ from peerllm.safety.gate_head import Head, read_head
 from peerllm.safety.injection_signs import COUNT as SIGNS
 from peerllm.safety.injection_signs import signs
 from peerllm.safety.lexical_gate import LexicalGate
-from peerllm.safety.normalisation import decoded_parts, normalised
+from peerllm.safety.normalisation import normalised
+from peerllm.safety.other_readings import other_readings
 from peerllm.safety.overlapping_stretches import stretches_of
 from peerllm.safety.sentence_encoder import DIMENSIONS, SentenceEncoder
 from peerllm.safety.wordpieces import WordPieces
@@ -48,10 +49,14 @@ def windows(pieces: Sequence[int]) -> Iterator[Sequence[int]]:
 
 @dataclass(frozen=True, slots=True)
 class Words:
-    """What the words of a text alone say: how suspicious it is, and where to look for itself."""
+    """What the words of a text alone say: how suspicious it is, and where to look for itself.
+
+    `readings` are the other ones of the text, which are among the asides.
+    """
 
     suspicion: float
     asides: tuple[Aside, ...]
+    readings: tuple[str, ...] = field(default=(), repr=False)
 
 
 class LocalGate:
@@ -75,13 +80,16 @@ class LocalGate:
     def words(self, text: str, /) -> Words:
         """What the lexical gate says of `text`; its suspicion as the head was trained on it."""
         suspicion = self._lexical.suspicion
-        return Words(bounded(suspicion(text)), (*asides(text), *suspects(text, suspicion)))
+        readings = tuple(other_readings(text))
+        worst = max(map(suspicion, (text, *readings)))
+        beside = (*asides(text, readings), *suspects(text, suspicion))
+        return Words(bounded(worst), beside, readings)
 
     def logits(self, text: str, words: Words, /) -> NDArray[numpy.float32]:
         """The logit of every category, that of its worst part, 0 at the gate's threshold."""
         parts = parts_of(text, words.asides, self._pieces)
         encoded = encodings((part.pieces for part in parts), self._encoder, self._pieces)
-        shown = numpy.broadcast_to(signs_of(text), (len(encoded), SIGNS))
+        shown = numpy.broadcast_to(signs_of(text, words.readings), (len(encoded), SIGNS))
         hidden = numpy.array([part.hidden for part in parts])
         of_windows = self._head.logits(numpy.hstack([encoded, shown]))
         logits = counted(of_windows, hidden, self._head.bound).max(axis=0)
@@ -117,7 +125,7 @@ def encodings(
     return numpy.stack([encoder.encode([pieces.first, *part, pieces.last]) for part in parts])
 
 
-def signs_of(text: str) -> NDArray[numpy.float32]:
-    """The signs of an injection that a text or what it holds in base64 shows."""
-    shown = [signs(normalised(part)) for part in (text, *decoded_parts(text))]
+def signs_of(text: str, readings: Iterable[str]) -> NDArray[numpy.float32]:
+    """The signs of an injection that a text or another reading of it shows."""
+    shown = [signs(normalised(part)) for part in (text, *readings)]
     return numpy.asarray(numpy.max(shown, axis=0))

@@ -29,7 +29,8 @@ from typing import Any, Final
 from peerllm.charter.defaults import first_standard
 from peerllm.safety.identifiers import IdentifierFinder
 from peerllm.safety.judge import Judge, SafetyThresholds, load_judge
-from peerllm.safety.normalisation import decoded_parts, normalised
+from peerllm.safety.normalisation import normalised
+from peerllm.safety.other_readings import other_readings
 from peerllm.safety.vault import Vault
 
 LENGTHS: Final = (10_000, 100_000, 1_000_000)
@@ -125,7 +126,7 @@ def _judge() -> Judge:
 
 def _normalise(text: str) -> None:
     normalised(text)
-    for part in decoded_parts(text):
+    for part in other_readings(text):
         normalised(part)
 
 
