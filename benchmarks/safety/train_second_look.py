@@ -36,8 +36,9 @@ from peerllm.safety.second_look import MODEL_PATH, Joining, SecondLook
 
 # .35 ranks the moderation set as well and finds fewer injections, .45 less of HarmBench, too.
 SHARE = 0.25
-# .022 finds one row of HarmBench and two injections more, and refuses twice the self-instruct ones.
-FALSE_ALARMS = 0.02
+# .02 and .022 refuse one and two more rows of self-instruct, and find no more than one of HarmBench;
+# from .018 on three of XSTest are missed.
+FALSE_ALARMS = 0.019
 
 Floats = NDArray[numpy.float32]
 # The numbers of the rows that a head stands apart from.
