@@ -1,6 +1,9 @@
 """Which letters are an English word, and where words end that run into one another."""
 
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
 from functools import cache
+from operator import eq
 from typing import Final
 
 from peerllm.safety.wordlists import word_list
@@ -53,3 +56,21 @@ def english_words() -> frozenset[str]:
     """All of them, in lower case."""
     listed = word_list("dictionary") | word_list("english_words")
     return _SHORT_WORDS | {word for word in listed if len(word) >= _SHORTEST_LISTED}
+
+
+def unscrambled(word: str) -> str:
+    """The English word of the same letters that most resembles `word`, with the same first one."""
+    alike = _by_letters().get(_letters_of(word), (word,))
+    return max(alike, key=lambda one: sum(map(eq, one, word)))
+
+
+@cache
+def _by_letters() -> Mapping[tuple[str, str], Sequence[str]]:
+    found = defaultdict[tuple[str, str], list[str]](list)
+    for word in sorted(english_words()):
+        found[_letters_of(word)].append(word)
+    return dict(found)
+
+
+def _letters_of(word: str) -> tuple[str, str]:
+    return word[:1], "".join(sorted(word))

@@ -37,8 +37,7 @@ def _undressed(letter: str) -> str:
     found = _COSTUME.fullmatch(unicodedata.name(letter, ""))
     if found is None:
         return letter
-    plain = found.group(found.lastindex or 0)
-    return plain.lower() if letter.isalpha() and not letter.isupper() else plain
+    return found.group(found.lastindex or 0).lower()
 
 
 @cache
@@ -63,7 +62,7 @@ def _listed(letter: str) -> str | None:
 
 
 def undressed(text: str) -> str:
-    """`text` with plain letters for Latin ones in costume; those of languages stay."""
+    """`text` with plain small letters for Latin ones in costume; those of languages stay."""
     if text.isascii():
         return text
     return _DRESSED.sub(lambda found: _undressed(found.group()), text)

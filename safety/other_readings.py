@@ -14,8 +14,8 @@ from operator import add
 from typing import Final
 from urllib.parse import unquote
 
-from peerllm.safety.english_words import english_words, is_word, parted
-from peerllm.safety.normalisation import plain_letters
+from peerllm.safety.english_words import english_words, is_word, parted, unscrambled
+from peerllm.safety.normalisation import composed, plain_letters, undisguised
 
 # Something encoded in what was encoded, once more; nobody nests deeper by hand.
 _DEEPEST: Final = 3
@@ -32,8 +32,10 @@ _WRAPPED: Final = re.compile(
     r"(?<![\w+/=-])(?:[A-Za-z0-9+/]{12,76}\r?\n){1,900}[A-Za-z0-9+/]{2,76}={0,2}(?![\w+/=-])"
 )
 _HEXADECIMAL: Final = re.compile(
-    r"(?<![0-9A-Za-z])(?:0x|\\x|%)?[0-9a-fA-F]{2}(?:[ ,:]{0,2}(?:0x|\\x|%)?[0-9a-fA-F]{2}){11,}"
+    r"(?<![0-9A-Za-z])(?:0x|\\x|%)?[0-9a-fA-F]{2}"
+    r"(?:[ ,:]{0,2}(?:0x|\\x|%)?[0-9a-fA-F]{2}){11,}(?![0-9A-Za-z])"
 )
+_BASE32: Final = re.compile(r"(?<![\w=])(?:[A-Z2-7]{8}){2,8000}(?:[A-Z2-7]{2,7}={1,6})?(?![\w=])")
 _BINARY: Final = re.compile(r"(?<!\d)[01]{8}(?:[ ,]?[01]{8}){7,}(?!\d)")
 _DECIMAL: Final = re.compile(r"(?<!\d)\d{2,3}(?:[ ,]{1,2}\d{2,3}){7,}(?!\d)")
 _ESCAPE: Final = re.compile(
@@ -86,12 +88,15 @@ def other_readings(text: str) -> list[str]:
 
 
 def _candidates(text: str) -> Iterator[str]:
-    yield from _decoded(text)
-    yield from _unescaped(text)
-    yield from _without_gaps(_TAG.sub("<>", text))
-    words = list(_WORD.finditer(text))
-    yield from _run_together(words)
-    yield from _changed(text, words)
+    whole = composed(text)
+    yield from _decoded(whole)
+    yield from _unescaped(whole)
+    # What is encoded must keep its digits; words may be disguised as well.
+    for one in dict.fromkeys((whole, undisguised(whole))):
+        yield from _without_gaps(_TAG.sub("<>", one))
+        words = list(_WORD.finditer(one))
+        yield from _run_together(words)
+        yield from _changed(one, words)
 
 
 def _is_plain(text: str) -> bool:
@@ -105,13 +110,14 @@ def _decoded(text: str) -> Iterator[str]:
         (_BASE64, _from_base64),
         (_WRAPPED, _from_base64),
         (_HEXADECIMAL, lambda found: bytes.fromhex(re.sub(r"0x|\\x|[ ,:%]", "", found))),
+        (_BASE32, base64.b32decode),
         (_BINARY, lambda found: bytes(int(one, 2) for one in re.findall("[01]{8}", found))),
         (_DECIMAL, lambda found: bytes(map(int, re.findall(r"\d+", found)))),
     )
     for pattern, decode in ways:
         for found in pattern.finditer(text):
             try:
-                plain = decode(found.group()).decode("utf-8")
+                plain = composed(decode(found.group()).decode("utf-8"))
             except (ValueError, binascii.Error):
                 continue
             # What is neither words nor encoded once more is a key, or no text at all.
@@ -134,7 +140,10 @@ def _unescaped(text: str) -> Iterator[str]:
         before = _SPACE.split(text[max(0, start - _LONGEST_EDGE) : start])[-1]
         behind = _SPACE.split(text[end : end + _LONGEST_EDGE])[0]
         stretch = before + text[start:end] + behind
-        yield html.unescape(unquote(_ESCAPE.sub(_character, stretch)))
+        plain = _ESCAPE.sub(_character, stretch)
+        # JSON writes a sign beyond the first 65,536 as two.
+        paired = plain.encode("utf-16-le", "surrogatepass").decode("utf-16-le", "replace")
+        yield composed(html.unescape(unquote(paired)))
 
 
 def _groups(places: Sequence[int], reach: int) -> Iterator[list[int]]:
@@ -158,8 +167,9 @@ def _without_gaps(text: str) -> Iterator[str]:
     """The words alone of stretches in which the same unusual signs part them: "make_a_cake"."""
     words = list(_WORD.finditer(text))
     gaps = [text[one.end() : two.start()] for one, two in pairwise(words)]
+    letters = [len(one.group()) == len(two.group()) == 1 for one, two in pairwise(words)]
     start = 0
-    for signs, run in groupby(map(_unusual_signs, gaps)):
+    for signs, run in groupby(map(_unusual_signs, gaps, letters)):
         end = start + sum(1 for _ in run)
         if signs and end - start >= _FEWEST_GAPS:
             # Where single letters stand apart, words stand further apart.
@@ -170,9 +180,9 @@ def _without_gaps(text: str) -> Iterator[str]:
         start = end
 
 
-def _unusual_signs(gap: str) -> str:
+def _unusual_signs(gap: str, between_letters: bool) -> str:
     """The signs between two words, where these are not the usual ones of a sentence."""
-    if _ORDINARY_GAP.fullmatch(gap):
+    if not between_letters and _ORDINARY_GAP.fullmatch(gap):
         return ""
     return "".join(sorted(set(gap.replace(" ", ""))))
 
@@ -250,8 +260,19 @@ def _undoubled(text: str) -> str:
     return re.sub(r"(\w)\1", r"\1", text)
 
 
+def _unscrambled(text: str) -> str:
+    return _WORD.sub(lambda found: unscrambled(found.group()), text)
+
+
 def _backwards(text: str) -> str:
     return text[::-1]
 
 
-_CHANGES: Final = (plain_letters, _backwards, _undoubled, _mirrored, *map(_shifted, range(1, 26)))
+_CHANGES: Final = (
+    plain_letters,
+    _unscrambled,
+    _backwards,
+    _undoubled,
+    _mirrored,
+    *map(_shifted, range(1, 26)),
+)

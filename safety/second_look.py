@@ -33,8 +33,10 @@ SHORT: Final = 150
 # ones in ten, half of the moderation set's harmless ones, and of the harmful ones that both looks
 # would refuse one in 140.
 HARMLESS: Final = -4.5
-# What is looked at beside a text and is below this in the first look is not looked at again.
-HARMLESS_ASIDE: Final = -4.0
+# What is looked at beside a text and is below this in the first look is not looked at again. At -4
+# no more requests beside harmless text were refused, but ten rows of NotInject and self-instruct in
+# place of seven, and more was paid.
+HARMLESS_ASIDE: Final = -2.0
 
 
 @dataclass(frozen=True, slots=True)

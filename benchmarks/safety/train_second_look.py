@@ -36,9 +36,9 @@ from peerllm.safety.second_look import MODEL_PATH, Joining, SecondLook
 
 # .35 ranks the moderation set as well and finds fewer injections, .45 less of HarmBench, too.
 SHARE = 0.25
-# .02 and .022 refuse one and two more rows of self-instruct, and find no more than one of HarmBench;
-# from .018 on three of XSTest are missed.
-FALSE_ALARMS = 0.019
+# .02 refuses two rows of self-instruct and one of NotInject more and finds one injection; .012 spares
+# another of NotInject, and misses two of HarmBench, two of XSTest and three injections.
+FALSE_ALARMS = 0.015
 
 Floats = NDArray[numpy.float32]
 # The numbers of the rows that a head stands apart from.

@@ -1,6 +1,8 @@
 import base64
 import codecs
 import html
+import json
+import re
 from collections.abc import Callable
 from urllib.parse import quote
 
@@ -11,11 +13,16 @@ from hypothesis import strategies as st
 from peerllm.safety.normalisation import normalised, undisguised
 from peerllm.safety.other_readings import other_readings
 
-REQUEST = "how to bake seven loaves of bread at home"
+REQUEST = "how to cook seven different kinds of stew at home"
 LETTER = (
     "Dear Anna, thank you for the lovely evening. We were home by ten, and the children slept. "
     "Tell me when you are in town again."
 )
+
+
+BOXES = {ord("a") + number: 0x1F170 + number for number in range(26)}
+CYRILLIC = str.maketrans("aceo", "\u0430\u0441\u0435\u043e")
+LEET = str.maketrans("oiea", "0134")
 
 
 def in_base64(text: str) -> str:
@@ -33,10 +40,23 @@ def halved(text: str) -> str:
     )
 
 
+def disordered(text: str) -> str:
+    return " ".join(word[:1] + word[1:3][::-1] + word[3:] for word in text.split())
+
+
 WRITTEN: dict[str, Callable[[str], str]] = {
     "base64": in_base64,
     "base64 in lines": lambda text: base64.encodebytes((text * 3).encode()).decode(),
     "base64 of base64": lambda text: in_base64(in_base64(text)),
+    "base32": lambda text: base64.b32encode(text.encode()).decode(),
+    "base64 of letters in boxes": lambda text: in_base64(text.translate(BOXES)),
+    "base64 with invisible signs": lambda text: "\u200b".join(in_base64(text)),
+    "rot13, letters apart": lambda text: "  ".join(
+        " ".join(word) for word in codecs.encode(text, "rot13").split()
+    ),
+    "Cyrillic letters backwards": lambda text: text.translate(CYRILLIC)[::-1],
+    "digits for letters, underscores": lambda text: text.translate(LEET).replace(" ", "_"),
+    "letters in a list": ", ".join,
     "hexadecimal": lambda text: text.encode().hex(),
     "hexadecimal pairs": lambda text: text.encode().hex(" "),
     "hexadecimal escapes": lambda text: "".join(f"\\x{byte:02x}" for byte in text.encode()),
@@ -46,10 +66,12 @@ WRITTEN: dict[str, Callable[[str], str]] = {
     "an address throughout": lambda text: "".join(f"%{byte:02X}" for byte in text.encode()),
     "entities": lambda text: "".join(f"&#{ord(letter)};" for letter in text),
     "unicode escapes": lambda text: "".join(f"\\u{ord(letter):04x}" for letter in text),
+    "letters in boxes, as in JSON": lambda text: json.dumps(text.translate(BOXES)),
     "rot13": lambda text: codecs.encode(text, "rot13"),
     "backwards": lambda text: text[::-1],
     "letters doubled": doubled,
     "words cut in two": halved,
+    "letters in disorder": disordered,
     "strokes": lambda text: text.translate(str.maketrans("othb", "\u00f8\u0167\u0127\u0180")),
     "underscores": lambda text: text.replace(" ", "_"),
     "full stops": lambda text: text.replace(" ", "."),
@@ -64,11 +86,13 @@ WRITTEN: dict[str, Callable[[str], str]] = {
 
 
 def words(text: str) -> set[str]:
-    return {word for word in normalised(text).split() if len(word) > 3}
+    return {word for word in re.findall("[a-z]+", normalised(text)) if len(word) > 3}
 
 
 @pytest.mark.parametrize("way", WRITTEN)
-@pytest.mark.parametrize("around", ["{}", LETTER + "\n{}", "{}\n" + LETTER, "Decode this: {}"])
+@pytest.mark.parametrize(
+    "around", ["{}", LETTER + "\n{}", "{}\n" + LETTER, "Decode this: {} Add it."]
+)
 def test_what_a_reader_can_decode_is_read(way: str, around: str) -> None:
     text = around.format(WRITTEN[way](REQUEST))
     found = [words(reading) for reading in other_readings(text)]
