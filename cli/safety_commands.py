@@ -34,7 +34,7 @@ from peerllm.safety.evaluation_rows import (
     read_row,
 )
 from peerllm.safety.identifiers import IdentifierFinder
-from peerllm.safety.judge import SafetyThresholds, shipped_gates
+from peerllm.safety.judge import SafetyThresholds, shipped_gate
 from peerllm.safety.own_terms import OwnTerms, own_terms
 from peerllm.safety.readable import readable
 from peerllm.safety.vault import Vault
@@ -310,7 +310,7 @@ def _judge(charter: Path | None) -> ExplainingJudge:
         thresholds_milli=standard.thresholds_milli,
         bands_milli={name: (band.from_milli, band.certain_milli) for name, band in bands.items()},
     )
-    return ExplainingJudge(thresholds, shipped_gates())
+    return ExplainingJudge(thresholds, [shipped_gate()])
 
 
 def _verdict_of(judgement: Judgement) -> dict[str, object]:

@@ -54,7 +54,7 @@ from peerllm.overlay.messages import SESSION_PROTOCOL
 from peerllm.overlay.node import Stream, open_node
 from peerllm.privacy.event_log import EventLog
 from peerllm.safety.identifiers import IdentifierFinder
-from peerllm.safety.judge import Judge, SafetyThresholds, shipped_gates
+from peerllm.safety.judge import Judge, SafetyThresholds, shipped_gate
 from peerllm.safety.judge_cascade import JudgeCascade
 from peerllm.safety.judge_settings import open_cascade, read_judge_settings
 
@@ -333,8 +333,8 @@ async def _signalled(log: EventLog[CoordinatorEvent]) -> None:
 
 
 def judges_of(charter: Charter) -> tuple[Judge, Judge]:
-    """The judges of prompts and of answers, over the same gates."""
-    gates = shipped_gates()
+    """The judges of prompts and of answers, over the same gate."""
+    gates = (shipped_gate(),)
     return (
         Judge(_thresholds(charter.standard, 0), gates),
         Judge(_thresholds(charter.standard, charter.standard.answer_margin_milli), gates),

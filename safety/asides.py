@@ -2,13 +2,15 @@
 
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
+from functools import cached_property
 
 from peerllm.safety.embedded_parts import embedded_parts
-from peerllm.safety.normalisation import unspaced
+from peerllm.safety.normalisation import undisguised, unspaced
+from peerllm.safety.other_readings import other_readings
 from peerllm.safety.suspect_sentences import suspect_sentences
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Aside:
     """A stretch of a text; `hidden` if a reader hardly sees it.
 
@@ -19,12 +21,37 @@ class Aside:
     hidden: bool
     suspicion: float | None = None
 
+    @cached_property
+    def undisguised(self) -> str:
+        """The stretch as the multilingual encoder reads it."""
+        return undisguised(self.text)
 
-def asides(text: str, readings: Iterable[str]) -> Iterator[Aside]:
-    """The last line of a text, what it holds out of sight, and its other readings.
 
-    The last line is where a request follows the text that it is about.
+@dataclass(frozen=True)
+class Opened:
+    """A text, its other readings, and what of both is looked at beside it.
+
+    Found once for all gates: looking for it takes as long as some gates do.
     """
+
+    text: str = field(repr=False)
+    readings: tuple[str, ...] = field(repr=False)
+    asides: tuple[Aside, ...]
+
+    @cached_property
+    def undisguised(self) -> str:
+        """The text as the multilingual encoder reads it."""
+        return undisguised(self.text)
+
+
+def opened(text: str) -> Opened:
+    """The text with its readings, its last line and what it holds out of sight."""
+    readings = tuple(other_readings(text))
+    return Opened(text, readings, tuple(_asides(text, readings)))
+
+
+def _asides(text: str, readings: Iterable[str]) -> Iterator[Aside]:
+    # Where a request follows the text that it is about.
     before, line_break, last_line = text.rstrip().rpartition("\n")
     if line_break and before.strip():
         yield Aside(last_line, hidden=False)

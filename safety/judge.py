@@ -135,17 +135,16 @@ class Judge:
 
 
 def load_judge(standard: SafetyThresholds, *, more_gates: Sequence[Gate] = ()) -> Judge:
-    """The judge of the shipped gates, and of `more_gates`, under `standard`.
+    """The judge of the shipped gate, and of `more_gates`, under `standard`.
 
     Raises `ModelFileError` when the shipped weights cannot be read.
     """
-    return Judge(standard, (*shipped_gates(), *more_gates))
+    return Judge(standard, (shipped_gate(), *more_gates))
 
 
-def shipped_gates() -> tuple[Gate, ...]:
-    """The gates that every installation has; loading them takes about two seconds.
+def shipped_gate() -> Gate:
+    """The gate that every installation has; loading it takes about two seconds.
 
     Raises `ModelFileError` when the shipped weights cannot be read.
     """
-    languages = LanguageGate.load()
-    return (SecondLook.load(LocalGate.load(), languages), languages)
+    return SecondLook.load(LocalGate.load(), LanguageGate.load())

@@ -17,12 +17,10 @@ from typing import Final
 import numpy
 from numpy.typing import NDArray
 
-from peerllm.safety.asides import Aside, asides
+from peerllm.safety.asides import Aside, Opened, opened
 from peerllm.safety.gate_categories import counted, scores_of
 from peerllm.safety.gate_head import Head, read_head
 from peerllm.safety.multilingual_encoder import DIMENSIONS, MultilingualEncoder
-from peerllm.safety.normalisation import undisguised
-from peerllm.safety.other_readings import other_readings
 from peerllm.safety.overlapping_stretches import stretches_of
 from peerllm.safety.readable import readable
 
@@ -72,21 +70,21 @@ class LanguageGate:
 
         Nothing for a text that is English throughout.
         """
-        logits = self.foreign_logits(text)
+        logits = self.foreign_logits(opened(text))
         return {} if logits is None else scores_of(logits)
 
-    def foreign_logits(self, text: str, /) -> NDArray[numpy.float32] | None:
-        """The logit of every category for what is not English in `text`, less the doubt."""
-        parts = foreign_parts(text)
+    def foreign_logits(self, found: Opened, /) -> NDArray[numpy.float32] | None:
+        """The logit of every category for what is not English in a text, less the doubt."""
+        parts = foreign_parts(found)
         if not parts:
             return None
         worst = self._counted(list(parts), list(parts.values())).max(axis=0)
         return numpy.asarray(worst - doubt(len(parts)))
 
-    def look(self, text: str, beside: Sequence[Aside], /) -> Look:
+    def look(self, found: Opened, beside: Sequence[Aside], /) -> Look:
         """The logits of a text in whatever language, and of what is looked at beside it."""
-        whole = list(windows(undisguised(text)))
-        cut = [list(windows(undisguised(one.text))) for one in beside]
+        whole = list(windows(found.undisguised))
+        cut = [list(windows(one.undisguised)) for one in beside]
         hidden = [one.hidden for one, parts in zip(beside, cut, strict=True) for _ in parts]
         every = self._counted(
             [*whole, *chain.from_iterable(cut)], [*(False for _ in whole), *hidden]
@@ -110,10 +108,10 @@ def doubt(parts: int) -> float:
     return DOUBT * math.log(max(1.0, parts / FEW_PARTS))
 
 
-def foreign_parts(text: str) -> dict[str, bool]:
+def foreign_parts(found: Opened) -> dict[str, bool]:
     """Every different window of what is not English in a text, and whether it is hidden."""
     parts: dict[str, bool] = {}
-    for stretch, hidden in legible(text):
+    for stretch, hidden in legible(found):
         for run in foreign_runs(stretch):
             # A request often begins or ends a text, and is short beside it. A sentence has no
             # end in hostile texts: encoded whole, 100,000 characters took more than a gigabyte.
@@ -126,17 +124,17 @@ def foreign_parts(text: str) -> dict[str, bool]:
 def parts_of(text: str) -> dict[str, bool]:
     """Every different window of a text in whatever language, and whether it is hidden."""
     parts: dict[str, bool] = {}
-    for stretch, hidden in legible(text):
+    for stretch, hidden in legible(opened(text)):
         for window in windows(stretch):
             parts.setdefault(window, hidden)
     return parts
 
 
-def legible(text: str) -> Iterator[tuple[str, bool]]:
+def legible(found: Opened) -> Iterator[tuple[str, bool]]:
     """A text and what is looked at beside it, undisguised, and whether a reader hardly sees it."""
-    yield undisguised(text), False
-    for one in asides(text, other_readings(text)):
-        yield undisguised(one.text), one.hidden
+    yield found.undisguised, False
+    for one in found.asides:
+        yield one.undisguised, one.hidden
 
 
 def foreign_runs(text: str) -> Iterator[list[str]]:

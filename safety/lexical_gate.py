@@ -6,10 +6,10 @@ Trained by `benchmarks/safety/train_lexical_gate.py`; the weights hold no text.
 import math
 import re
 import zipfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from itertools import pairwise
 from pathlib import Path
-from typing import Final
+from typing import Final, NamedTuple
 from zlib import crc32
 
 import numpy
@@ -53,21 +53,53 @@ def stretches(text: str) -> Iterator[list[str]]:
         yield from segments(words_of(normalised(last_line)))
 
 
-def buckets(words: list[str]) -> NDArray[numpy.int64]:
-    """The features of a segment: words, neighbours, near content words, letters; each once."""
-    found = {f"w {word}" for word in words}
-    found.update(f"b {first} {second}" for first, second in pairwise(words))
-    common = word_list("stop_words")
-    content = [word for word in words if word not in common]
-    for reach in range(1, _PAIR_REACH + 1):
-        found.update(
-            f"c {first} {second}" for first, second in zip(content, content[reach:], strict=False)
-        )
-    for word in content:
+class WordHash(NamedTuple):
+    """What one word has a part in: the features that are its own, and the beginnings of pairs."""
+
+    alone: int
+    letters: tuple[int, ...]
+    neighbour: int
+    near: int
+    second: bytes
+
+
+class WordHashes(dict[str, WordHash]):
+    """The hashes of the words of one request, each found once: its sentences share them."""
+
+    def __missing__(self, word: str) -> WordHash:
+        encoded = word.encode("utf-8", "replace")
         marked = f"<{word}>"
-        found.update(f"l {marked[at : at + 5]}" for at in range(max(1, len(marked) - 4)))
-    hashed = {crc32(feature.encode("utf-8", "replace")) % BUCKETS for feature in found}
-    return numpy.fromiter(hashed, dtype=numpy.int64, count=len(hashed))
+        parts = () if _is_common(word) else range(max(1, len(marked) - 4))
+        letters = tuple(
+            _bucket(f"l {marked[at : at + 5]}".encode("utf-8", "replace")) for at in parts
+        )
+        found = WordHash(
+            _bucket(b"w " + encoded), letters, crc32(b"b " + encoded), crc32(b"c " + encoded),
+            b" " + encoded,
+        )  # fmt: skip
+        self[word] = found
+        return found
+
+
+def _is_common(word: str) -> bool:
+    return word in word_list("stop_words")
+
+
+def _bucket(feature: bytes) -> int:
+    return crc32(feature) % BUCKETS
+
+
+def buckets(words: Sequence[str], hashes: WordHashes) -> NDArray[numpy.int64]:
+    """The features of a segment: words, neighbours, near content words, letters; each once."""
+    of_words = [hashes[word] for word in words]
+    found = {crc32(two.second, one.neighbour) % BUCKETS for one, two in pairwise(of_words)}
+    found.update([one.alone for one in of_words])
+    content = [one for one in of_words if one.letters]
+    for reach in range(1, _PAIR_REACH + 1):
+        near = zip(content, content[reach:], strict=False)
+        found.update([crc32(two.second, one.near) % BUCKETS for one, two in near])
+    found.update(*[one.letters for one in content])
+    return numpy.fromiter(found, dtype=numpy.int64, count=len(found))
 
 
 class LexicalGate:
@@ -89,12 +121,16 @@ class LexicalGate:
         suspicion = max(map(self.suspicion, (text, *other_readings(text))))
         return {"overall": float(1 / (1 + numpy.exp(-suspicion)))}
 
-    def suspicion(self, text: str) -> float:
-        """The same as a logit: above 0 is what one ordinary text in a hundred reaches."""
-        return max(map(self._logit, stretches(text)))
+    def suspicion(self, text: str, hashes: WordHashes | None = None) -> float:
+        """The same as a logit: above 0 is what one ordinary text in a hundred reaches.
 
-    def _logit(self, words: list[str]) -> float:
-        hashed = buckets(words)
+        Texts that share words are asked about with the same `hashes`.
+        """
+        known = WordHashes() if hashes is None else hashes
+        return max(self._logit(words, known) for words in stretches(text))
+
+    def _logit(self, words: Sequence[str], hashes: WordHashes) -> float:
+        hashed = buckets(words, hashes)
         if not len(hashed):
             return self._bias
         total = int(self._weights[hashed].sum(dtype=numpy.int64))

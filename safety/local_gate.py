@@ -7,6 +7,7 @@ refuses alone.
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from itertools import chain, islice
 from pathlib import Path
 from typing import Final
@@ -14,14 +15,13 @@ from typing import Final
 import numpy
 from numpy.typing import NDArray
 
-from peerllm.safety.asides import Aside, asides, suspects
+from peerllm.safety.asides import Aside, Opened, opened, suspects
 from peerllm.safety.gate_categories import counted, scores_of
 from peerllm.safety.gate_head import Head, read_head
 from peerllm.safety.injection_signs import COUNT as SIGNS
 from peerllm.safety.injection_signs import signs
-from peerllm.safety.lexical_gate import LexicalGate
+from peerllm.safety.lexical_gate import LexicalGate, WordHashes
 from peerllm.safety.normalisation import normalised
-from peerllm.safety.other_readings import other_readings
 from peerllm.safety.overlapping_stretches import stretches_of
 from peerllm.safety.sentence_encoder import DIMENSIONS, SentenceEncoder
 from peerllm.safety.wordpieces import WordPieces
@@ -49,14 +49,10 @@ def windows(pieces: Sequence[int]) -> Iterator[Sequence[int]]:
 
 @dataclass(frozen=True, slots=True)
 class Words:
-    """What the words of a text alone say: how suspicious it is, and where to look for itself.
-
-    `readings` are the other ones of the text, which are among the asides.
-    """
+    """What the words of a text alone say: how suspicious it is, and where to look for itself."""
 
     suspicion: float
     asides: tuple[Aside, ...]
-    readings: tuple[str, ...] = field(default=(), repr=False)
 
 
 class LocalGate:
@@ -75,21 +71,20 @@ class LocalGate:
 
     def scores(self, text: str, /) -> Mapping[str, float]:
         """For every category how certain the worst part of `text` is of it, 0 to 1."""
-        return scores_of(self.logits(text, self.words(text)))
+        found = opened(text)
+        return scores_of(self.logits(found, self.words(found)))
 
-    def words(self, text: str, /) -> Words:
-        """What the lexical gate says of `text`; its suspicion as the head was trained on it."""
-        suspicion = self._lexical.suspicion
-        readings = tuple(other_readings(text))
-        worst = max(map(suspicion, (text, *readings)))
-        beside = (*asides(text, readings), *suspects(text, suspicion))
-        return Words(bounded(worst), beside, readings)
+    def words(self, found: Opened, /) -> Words:
+        """What the lexical gate says of a text; its suspicion as the head was trained on it."""
+        suspicion = partial(self._lexical.suspicion, hashes=WordHashes())
+        worst = max(map(suspicion, (found.text, *found.readings)))
+        return Words(bounded(worst), (*found.asides, *suspects(found.text, suspicion)))
 
-    def logits(self, text: str, words: Words, /) -> NDArray[numpy.float32]:
+    def logits(self, found: Opened, words: Words, /) -> NDArray[numpy.float32]:
         """The logit of every category, that of its worst part, 0 at the gate's threshold."""
-        parts = parts_of(text, words.asides, self._pieces)
+        parts = parts_of(found.text, words.asides, self._pieces)
         encoded = encodings((part.pieces for part in parts), self._encoder, self._pieces)
-        shown = numpy.broadcast_to(signs_of(text, words.readings), (len(encoded), SIGNS))
+        shown = numpy.broadcast_to(signs_of(found), (len(encoded), SIGNS))
         hidden = numpy.array([part.hidden for part in parts])
         of_windows = self._head.logits(numpy.hstack([encoded, shown]))
         logits = counted(of_windows, hidden, self._head.bound).max(axis=0)
@@ -125,7 +120,7 @@ def encodings(
     return numpy.stack([encoder.encode([pieces.first, *part, pieces.last]) for part in parts])
 
 
-def signs_of(text: str, readings: Iterable[str]) -> NDArray[numpy.float32]:
+def signs_of(found: Opened) -> NDArray[numpy.float32]:
     """The signs of an injection that a text or another reading of it shows."""
-    shown = [signs(normalised(part)) for part in (text, *readings)]
+    shown = [signs(normalised(part)) for part in (found.text, *found.readings)]
     return numpy.asarray(numpy.max(shown, axis=0))

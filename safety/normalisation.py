@@ -65,6 +65,8 @@ def composed(text: str) -> str:
 
     Letters of languages stay as they are, with the marks that belong to them.
     """
+    if text.isascii():
+        return text
     visible = _INVISIBLE.sub("", unicodedata.normalize("NFKC", text))
     return _MARKS.sub("", undressed(visible))
 
@@ -112,5 +114,7 @@ def normalised(text: str) -> str:
 
 def plain_letters(text: str) -> str:
     """`text` in small letters without marks and strokes, and with Latin letters for their like."""
+    if text.isascii():
+        return text.lower()
     small = unicodedata.normalize("NFKD", text.casefold())
     return unstroked(latin(_MARKS.sub("", small)))

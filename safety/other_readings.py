@@ -182,6 +182,8 @@ def _without_gaps(text: str) -> Iterator[str]:
 
 def _unusual_signs(gap: str, between_letters: bool) -> str:
     """The signs between two words, where these are not the usual ones of a sentence."""
+    if gap == " ":
+        return ""
     if not between_letters and _ORDINARY_GAP.fullmatch(gap):
         return ""
     return "".join(sorted(set(gap.replace(" ", ""))))
@@ -200,13 +202,17 @@ def _run_together(words: Sequence[re.Match[str]]) -> Iterator[str]:
 def _changed(text: str, words: Sequence[re.Match[str]]) -> Iterator[str]:
     """Stretches of `text` whose words are English once their letters are changed back."""
     folded = [one.group().casefold() for one in words]
-    strange = [number for number, word in enumerate(folded) if not _known(word)]
+    known = list(map(_known, folded))
+    strange = [number for number, one in enumerate(known) if not one]
     if len(strange) < _FEWEST_STRANGE:
         return
-    yield from _halves_joined(text, words)
+    yield from _halves_joined(text, words, known)
     tried = {folded[number] for number in strange if len(folded[number]) >= _SHORTEST_STRANGE}
-    english = english_words()
+    english, together = english_words(), "\n".join(tried)
     for change in _CHANGES:
+        # At once, since most changes make a word of none.
+        if english.isdisjoint(change(together).split("\n")):
+            continue
         back = {word for word in tried if change(word) in english}
         if sum(map(len, back)) < _FEWEST_LETTERS:
             continue
@@ -228,12 +234,16 @@ def _known(word: str) -> bool:
     return word.isdigit() or is_word(word.casefold())
 
 
-def _halves_joined(text: str, words: Sequence[re.Match[str]]) -> Iterator[str]:
+def _halves_joined(
+    text: str, words: Sequence[re.Match[str]], known: Sequence[bool]
+) -> Iterator[str]:
     """Stretches of `text` with words in one piece again that were cut in two: "ma-ke a ca ke"."""
     joints: list[int] = []
     for number, (one, two) in enumerate(pairwise(words)):
+        if known[number] and known[number + 1]:
+            continue
         near = text[one.end() : two.start()] in _CUTS
-        if near and (not joints or number - joints[-1] > 1) and _is_cut(one.group(), two.group()):
+        if near and (not joints or number - joints[-1] > 1) and _is_one(one.group(), two.group()):
             joints.append(number)
     for group in _groups(joints, _WORDS_BETWEEN):
         if len(group) >= _FEWEST_STRANGE:
@@ -243,8 +253,8 @@ def _halves_joined(text: str, words: Sequence[re.Match[str]]) -> Iterator[str]:
             yield "".join(text[start:end] for start, end in zip(starts, ends, strict=True))
 
 
-def _is_cut(one: str, two: str) -> bool:
-    return not (_known(one) and _known(two)) and is_word((one + two).casefold())
+def _is_one(one: str, two: str) -> bool:
+    return is_word((one + two).casefold())
 
 
 def _shifted(by: int) -> Callable[[str], str]:

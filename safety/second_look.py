@@ -1,10 +1,11 @@
-"""Two looks at a text: a cheap one at every text, a dear one at what it does not find harmless.
+"""The shipped gate: a cheap look at every text, a dear one at what that does not find harmless.
 
 The first is that of the language gate's encoder, which costs a third of the other's, and of the
 words alone. Most ordinary texts end there. What is left the local gate sees as well, and of what
 is looked at for itself that which the first look does not find harmless. Two encoders err
 differently: the logits of both heads are joined. `benchmarks/safety/train_second_look.py` chose
-the threshold of the joined ones.
+the threshold of the joined ones. What is not English, the first encoder's head judges alone: there
+the local gate is no witness, and the stricter of both verdicts counts.
 """
 
 import json
@@ -17,6 +18,7 @@ from typing import Final
 import numpy
 from numpy.typing import NDArray
 
+from peerllm.safety.asides import Opened, opened
 from peerllm.safety.errors import ModelFileError
 from peerllm.safety.gate_categories import CATEGORIES, scores_of
 from peerllm.safety.language_gate import LanguageGate, Look
@@ -80,20 +82,26 @@ class SecondLook:
 
     def scores(self, text: str, /) -> Mapping[str, float]:
         """For every category how certain the worst part of `text` is of it, 0 to 1."""
-        seen = self.seen(text)
-        if seen.second is None:
-            return scores_of(seen.first)
-        return scores_of(self._joining.joined(seen.second, seen.first))
+        found = opened(text)
+        logits = self._joined(self.seen(found))
+        foreign = self._other.foreign_logits(found)
+        return scores_of(logits if foreign is None else numpy.maximum(logits, foreign))
 
-    def seen(self, text: str, /) -> Seen:
+    def _joined(self, seen: Seen) -> NDArray[numpy.float32]:
+        if seen.second is None:
+            return seen.first
+        return self._joining.joined(seen.second, seen.first)
+
+    def seen(self, found: Opened, /) -> Seen:
         """The logits of both looks."""
-        words = self._local.words(text)
-        look = self._other.look(text, words.asides)
-        if readable_length(text) >= SHORT and (first := with_words(look, words)).max() < HARMLESS:
+        words = self._local.words(found)
+        look = self._other.look(found, words.asides)
+        long = readable_length(found.text) >= SHORT
+        if long and (first := with_words(look, words)).max() < HARMLESS:
             return Seen(first, None)
         doubtful = look.asides.max(axis=1) >= HARMLESS_ASIDE
         beside = tuple(compress(words.asides, doubtful))
-        return Seen(look.worst(), self._local.logits(text, replace(words, asides=beside)))
+        return Seen(look.worst(), self._local.logits(found, replace(words, asides=beside)))
 
 
 def readable_length(text: str) -> int:

@@ -20,7 +20,14 @@ import numpy
 from judged_rows import FILES, FOLDS, ORDINARY, UNSEEN_IN_CHECK, Row, read
 from numpy.typing import NDArray
 
-from peerllm.safety.lexical_gate import BUCKETS, MODEL_PATH, LexicalGate, buckets, stretches
+from peerllm.safety.lexical_gate import (
+    BUCKETS,
+    MODEL_PATH,
+    LexicalGate,
+    WordHashes,
+    buckets,
+    stretches,
+)
 
 # What false alarms are measured on counts twice, the small and varied files more; the two whose
 # every question is called unsafe, many everyday ones among them, count less.
@@ -75,7 +82,8 @@ def weights_of(rows: Sequence[Row]) -> Vector:
 
 @cache
 def segment_buckets(text: str) -> tuple[NDArray[numpy.int32], ...]:
-    found = (buckets(segment) for segment in stretches(text))
+    hashes = WordHashes()
+    found = (buckets(segment, hashes) for segment in stretches(text))
     # Sorted, for the sums of a training are rounded by their order, and a set has another each run.
     return tuple(numpy.sort(hashed).astype(numpy.int32) for hashed in found if len(hashed))
 

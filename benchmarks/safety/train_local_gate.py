@@ -29,7 +29,7 @@ from train_lexical_gate import Apart
 from train_lexical_gate import apart as lexical_apart
 from train_lexical_gate import threshold as lexical_threshold
 
-from peerllm.safety.asides import asides
+from peerllm.safety.asides import opened
 from peerllm.safety.gate_categories import CATEGORIES, DEEDS, HIDDEN_MARGIN, TONES, counted
 from peerllm.safety.gate_head import SMALLEST_SPREAD, Head
 from peerllm.safety.local_gate import (
@@ -40,7 +40,6 @@ from peerllm.safety.local_gate import (
     parts_of,
     signs_of,
 )
-from peerllm.safety.other_readings import other_readings
 from peerllm.safety.wordpieces import WordPieces
 
 # What a text of a file counts, against (600 / texts) ** 0.4.
@@ -130,9 +129,7 @@ def encoded(
     """
     pieces, found = WordPieces(), []
     for row in rows:
-        parts = parts_of(
-            row.text, asides(row.text, other_readings(row.text)), pieces, most=MOST_WINDOWS
-        )
+        parts = parts_of(row.text, opened(row.text).asides, pieces, most=MOST_WINDOWS)
         values = encodings((part.pieces for part in parts), encoder, pieces)
         found.append((values.astype(numpy.float16), [part.hidden for part in parts]))
     encoder.kept.keep()
@@ -321,9 +318,7 @@ def prepared(
     """The texts, standardised, and the mean and the spread they had."""
     sizes = numpy.array([len(one) for one, _ in found])
     hidden = numpy.array([flag for _, flags in found for flag in flags])
-    shown = numpy.repeat(
-        [signs_of(row.text, other_readings(row.text)) for row in rows], sizes, axis=0
-    )
+    shown = numpy.repeat([signs_of(opened(row.text)) for row in rows], sizes, axis=0)
     windows = numpy.hstack([numpy.concatenate([one for one, _ in found]), shown]).astype(
         numpy.float32
     )

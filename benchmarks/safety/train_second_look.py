@@ -28,6 +28,7 @@ from language_rows import LEARNT, language_rows, message_rows
 from numpy.typing import NDArray
 from train_lexical_gate import Apart
 
+from peerllm.safety.asides import opened
 from peerllm.safety.gate_categories import CATEGORIES
 from peerllm.safety.gate_head import Head
 from peerllm.safety.language_gate import LanguageGate
@@ -107,11 +108,12 @@ def looks(rows: Sequence[Row], foreign: Sequence[Row], words: Apart, folder: Pat
         gates = [SecondLook(LocalGate(english, one, head), other, nothing) for one in by_fold]
         for number in apart:
             row = rows[number]
-            found = gates[row.fold].seen(row.text)
-            seen.first[number] = found.first
-            if found.second is not None:
-                seen.second[number] = found.second
-            if (parts := other.foreign_logits(row.text)) is not None:
+            found = opened(row.text)
+            both = gates[row.fold].seen(found)
+            seen.first[number] = both.first
+            if both.second is not None:
+                seen.second[number] = both.second
+            if (parts := other.foreign_logits(found)) is not None:
                 seen.parts[number] = parts
     english.kept.keep()
     multilingual.kept.keep()

@@ -21,7 +21,7 @@ from peerllm.safety.evaluation_rows import (
     read_row,
 )
 from peerllm.safety.identifier_kinds import Identifier
-from peerllm.safety.judge import SafetyThresholds, load_judge, shipped_gates
+from peerllm.safety.judge import SafetyThresholds, load_judge, shipped_gate
 
 
 def predicted(*spans: tuple[int, int]) -> list[Identifier]:
@@ -243,7 +243,7 @@ def test_an_explaining_judge_agrees_with_the_shipped_judge(text: str) -> None:
         version=1, thresholds_milli=dict.fromkeys(("overall", "hate", "violence"), 500)
     )
     verdict = load_judge(standard).judge(text)
-    judged = ExplainingJudge(standard, shipped_gates()).judge(text)
+    judged = ExplainingJudge(standard, [shipped_gate()]).judge(text)
     assert (judged.allowed, judged.category, judged.score_milli) == (
         verdict.allowed,
         verdict.category,

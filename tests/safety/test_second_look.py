@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
-from peerllm.safety.asides import Aside
+from peerllm.safety.asides import Aside, Opened, opened
 from peerllm.safety.errors import ModelFileError
 from peerllm.safety.gate_categories import CATEGORIES
 from peerllm.safety.language_gate import LanguageGate
@@ -33,9 +33,9 @@ class Watched(LocalGate):
 
     asked: list[Words]
 
-    def logits(self, text: str, words: Words, /) -> Any:
+    def logits(self, found: Opened, words: Words, /) -> Any:
         self.asked.append(words)
-        return super().logits(text, words)
+        return super().logits(found, words)
 
 
 @pytest.fixture(scope="module")
@@ -84,19 +84,20 @@ def test_padding_that_nobody_sees_does_not_make_a_text_long(
 def test_words_of_a_harmless_text_do_not_outweigh_a_sentence_in_it(other: LanguageGate) -> None:
     nothing = Words(-6.0, ())
     kill = Words(-6.0, (Aside(KILL, hidden=True, suspicion=2.0),))
-    assert with_words(other.look(LETTER, ()), nothing).max() < HARMLESS
-    assert with_words(other.look(LETTER, kill.asides), kill).max() > 0
+    assert with_words(other.look(opened(LETTER), ()), nothing).max() < HARMLESS
+    assert with_words(other.look(opened(LETTER), kill.asides), kill).max() > 0
 
 
 def test_of_suspicious_sentences_only_the_doubtful_ones_are_looked_at_again(
     local: Watched, other: LanguageGate
 ) -> None:
     text = f"My mother always says that drugs are bad. {KILL} {BREAD}"
-    assert {one.text for one in local.words(text).asides} > {KILL}
+    expected = local.words(opened(text))
+    assert {one.text for one in expected.asides} > {KILL}
     SecondLook.load(local, other).scores(text)
     (words,) = local.asked
     assert [one.text for one in words.asides] == [KILL]
-    assert words.suspicion == local.words(text).suspicion
+    assert words.suspicion == expected.suspicion
 
 
 @pytest.mark.parametrize("text", ["", " ", "\ud800", "\x00", "." * 2_000])
