@@ -50,7 +50,10 @@ Heads = list[tuple[local.Numbers, Head]]
 class Words:
     """A lexical gate of a fold, as the local gate asks it."""
 
-    suspicion: Callable[[str], float]
+    found: Callable[[str], float]
+
+    def suspicion(self, text: str, **_: object) -> float:
+        return self.found(text)
 
 
 @dataclass(frozen=True)
