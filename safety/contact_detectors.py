@@ -10,6 +10,7 @@ from collections.abc import Iterator
 from typing import Final
 
 from peerllm.safety.identifier_kinds import Identifier
+from peerllm.safety.wordlists import word_list
 
 _LOCAL: Final = r"[\w.%+'&=-]"
 _EMAIL: Final = re.compile(rf"(?<!{_LOCAL}){_LOCAL}++@[\w-]++(?:\.[\w-]++)++")
@@ -64,33 +65,56 @@ _URL: Final = re.compile(
 URL_CREDENTIALS: Final = re.compile(r"://[^/@\s]+@")
 _URL_TRAILING: Final = ".,;:!?)]*_~"
 _IPV4: Final = re.compile(r"(?<![\w.])(?:[0-9]{1,3}\.){3}[0-9]{1,3}(?![\w]|\.[0-9])")
-_IPV6: Final = re.compile(r"(?<![\w:.])[0-9a-f]{0,4}:[0-9a-f:]{2,40}(?![\w:])", re.IGNORECASE)
+_IPV6: Final = re.compile(
+    # Directly behind a word where that ends with a letter that is no digit: "addr:fe80::1".
+    r"(?:(?<![\w:.])|(?<=[g-z]:))[0-9a-f]{0,4}:[0-9a-f:]{2,40}(?![\w:])",
+    re.IGNORECASE | re.ASCII,
+)
 _MAC: Final = re.compile(
-    r"(?<![\w:-])[0-9a-f]{2}([:-])(?:[0-9a-f]{2}\1){4}[0-9a-f]{2}(?![\w:-])", re.IGNORECASE
+    r"(?<![\w:-])[0-9a-f]{2}([:-])(?:[0-9a-f]{2}\1){4}[0-9a-f]{2}(?![\w:-])"
+    r"|(?<![\w.])(?=[0-9.]{0,13}[a-f])[0-9a-f]{4}\.[0-9a-f]{4}\.[0-9a-f]{4}(?![\w.])",
+    re.IGNORECASE,
 )
 _LONGEST_HANDLE: Final = 40
 # Neither a decorator's call nor a decorator on its own line.
 _HANDLE: Final = re.compile(
-    r"(?<![\w@./+-])@[A-Za-z0-9_]\w*+(?:[.-]\w++)*+(?![\w@(])"
+    r"(?<![\w@./+-])@[A-Za-z0-9_]\w*+(?:[.-]\w++)*+(?![\w@(/])"
     r"(?!\n[ \t]{0,32}(?:@|def |class |async |public |private |function ))"
 )
 _NAMED_USER: Final = re.compile(
     r"(?<![\w$.])(?:user(?:[ _-]?(?:name|id))?|login(?:[ _-]?name)?|screen ?name|nick(?:name)?"
     r"|handle)"
     # Behind "is" a word of prose is none: "the user is satisfied".
-    r"(?:\s?[:=]\s?|\s(?:is|was)\s(?=[\"'`]|\w{0,24}(?:[0-9_@]|\.\w)))[\"'`]?([A-Za-z0-9_][\w.@+-]{1,63})(?![\w(])",
+    r"(?:[\"'`*]{0,3}(?:\s|[ \t]{0,24})[:=][\"'`*]{0,3}(?:\s|[ \t]{0,24})"
+    r"|\s(?:is|was)\s(?=[\"'`]|\w{0,24}(?:[0-9_@]|\.\w)))"
+    r"[\"'`]?([A-Za-z0-9_][\w.@+-]{1,63})(?![\w(])",
     re.IGNORECASE,
 )
 _NO_USER: Final = frozenset(
     {"root", "admin", "user", "username", "test", "guest", "null", "none", "true", "false", "not",
      "the", "that", "this", "required", "empty", "invalid", "very", "too", "also", "already"}
 )  # fmt: skip
+# Marks of programs and style sheets, not people.
+NO_HANDLE: Final = frozenset(
+    {"apply", "article", "author", "autowired", "bean", "book", "charset", "column", "component",
+     "container", "controller", "date", "deprecated", "directive", "echo", "else", "entity",
+     "example", "extend", "font-face", "id", "if", "import", "include", "inject", "injectable",
+     "inproceedings", "input", "interface", "keyframes", "layer", "link", "media", "misc", "mixin",
+     "module", "namespace", "nonnull", "nullable", "output", "override", "page", "param",
+     "private", "property", "repository", "return", "returns", "screen", "see", "service",
+     "since", "supports",
+     "table", "tailwind", "test", "throws", "todo", "transactional", "type", "typedef", "use",
+     "var", "variants", "version"}
+)  # fmt: skip
 
 
 def detect_emails(text: str) -> Iterator[Identifier]:
     """E-mail addresses, also spelled out ("name (at) domain dot org")."""
     for found in _EMAIL.finditer(text):
-        if not text.startswith("//", found.start() - 2):
+        # "lodash@4.17.21" is a version, "root@10.0.0.12" somebody's machine.
+        host = found.group().rpartition("@")[2]
+        version = host.rpartition(".")[2].isdigit() and _address(host) is None
+        if not (version or text.startswith("//", found.start() - 2)):
             start = found.start() + len(found.group()) - len(found.group().lstrip(".'&=%"))
             yield Identifier(start, found.end(), "EMAIL", 0.95)
     for found in _SPELLED_EMAIL.finditer(text):
@@ -137,8 +161,17 @@ def detect_network_addresses(text: str) -> Iterator[Identifier]:
 def detect_user_names(text: str) -> Iterator[Identifier]:
     """Handles (@name) and names introduced as a login."""
     for found in _HANDLE.finditer(text):
-        if 2 < len(found.group()) <= _LONGEST_HANDLE:
+        known = found.group()[1:].casefold() in NO_HANDLE
+        if 2 < len(found.group()) <= _LONGEST_HANDLE and not known:
             yield Identifier(*found.span(), "USERNAME", 0.7)
     for found in _NAMED_USER.finditer(text):
-        if found.group(1).casefold() not in _NO_USER:
+        quoted = text[found.start(1) - 1] in "\"'`"
+        if found.group(1).casefold() not in _NO_USER and (quoted or not _is_prose(found.group(1))):
             yield Identifier(*found.span(1), "USERNAME", 0.7)
+
+
+def _is_prose(value: str) -> bool:
+    """Whether common words alone stand there, as in a dialogue: "user: What is ..."."""
+    words = re.split("[.-]", value.casefold().rstrip(".-"))
+    names, common = word_list("given_names"), word_list("english_words")
+    return all(word in common and word not in names for word in words)

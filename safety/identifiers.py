@@ -46,6 +46,11 @@ TAGGER: Final = "names and places (trained)"
 PARTS_OF_NAMES: Final = "parts of names"
 
 
+# Word processors and web pages write numbers with other blanks and hyphens than keyboards do.
+_PLAIN_SIGNS: Final = str.maketrans(
+    dict.fromkeys("\u00a0\u2002\u2003\u2007\u2009\u202f", " ")
+    | dict.fromkeys("\u2010\u2011\u2012\u2013\u2212", "-")
+)
 _NAME: Final = re.compile(r"[^\W\d_]+")
 _SHORTEST_PART: Final = 3
 # Below what a detector is sure of, so that "Gomez" inside an address does not rename it.
@@ -68,15 +73,21 @@ def united(found: Iterable[Identifier]) -> tuple[Identifier, ...]:
 
 def find_patterns(text: str) -> tuple[Identifier, ...]:
     """What the detectors without a model find, by position, without overlaps."""
-    return united(found for detect in DETECTORS.values() for found in detect(text))
+    return united(finding.found for finding in _matched(text))
+
+
+def _matched(text: str) -> Iterator["Finding"]:
+    plain = text.translate(_PLAIN_SIGNS)
+    for name, detect in DETECTORS.items():
+        for found in detect(plain):
+            yield Finding(name, found)
 
 
 def never_left(text: str) -> tuple[Identifier, ...]:
     """What is masked in `text` whatever a customer allows, also where another find hides it."""
-    found = (found for detect in DETECTORS.values() for found in detect(text))
     return united(
         one
-        for one in found
+        for one in (finding.found for finding in _matched(text))
         if one.kind not in LEAVABLE or URL_CREDENTIALS.search(text, one.start, one.end)
     )
 
@@ -121,9 +132,7 @@ class IdentifierFinder:
 
     def findings(self, text: str) -> tuple[Finding, ...]:
         """What each detector found in `text`, in the order they ran; findings may overlap."""
-        matched = [
-            Finding(name, found) for name, detect in DETECTORS.items() for found in detect(text)
-        ]
+        matched = list(_matched(text))
         patterns = united(finding.found for finding in matched)
         tagged = [whole_name(text, found) for found in self._tagger.find(text, patterns)]
         parts = _parts_of_names(text, united((*patterns, *tagged)))

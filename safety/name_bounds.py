@@ -1,9 +1,11 @@
 """Where a name that was found begins and ends: with its title, its particles and its other words.
 
-The tagger often knows one word of a name and not the next: "Cable" of Time Warner Cable.
+The tagger often knows one word of a name and not the next: "Cable" of Time Warner Cable. And where
+a sentence ends with a name, it may take the next one's first word for a part of it.
 """
 
 import re
+from collections.abc import Iterator
 from typing import Final
 
 from peerllm.safety.identifier_kinds import Identifier
@@ -22,6 +24,16 @@ _BEFORE: Final = re.compile(rf"(?<![\w'&@#-])(?:{_CAPITALISED} ){{1,2}}\Z")
 _BEFORE_CHARACTERS: Final = 52
 _SENTENCE_END: Final = re.compile(r"(?:\A|[.!?:\"\n])\s{0,3}\Z")
 _WORD: Final = re.compile(r"[^\W_]+")
+# A full stop behind a word; behind shorter ones it stands for the rest of them, as in "St. Louis".
+_STOP: Final = re.compile(r"(?<![^\W\d_])([^\W\d_]{3,}+)\.(?=\s|\Z)")
+# Behind these a name may end with its sentence or go on; behind titles it goes on.
+_SHORTENED: Final = frozenset(
+    {"ave", "blvd", "bros", "corp", "dept", "est", "gmbh", "inc", "intl", "llc", "ltd", "mfg"}
+)
+_SHORTENED_TITLES: Final = frozenset(
+    {"adm", "capt", "col", "fr", "gen", "gov", "hon", "jr", "lieut", "maj", "messrs", "mme", "mrs",
+     "pres", "prof", "rep", "rev", "sen", "sgt", "sr", "supt"}
+)  # fmt: skip
 
 
 def whole_name(text: str, found: Identifier) -> Identifier:
@@ -40,9 +52,35 @@ def whole_name(text: str, found: Identifier) -> Identifier:
     return Identifier(start, end, found.kind, found.score)
 
 
+def in_one_sentence(text: str, found: Identifier) -> Iterator[Identifier]:
+    """What was found without the full stop of its sentence; and what of it the next one says.
+
+    Words of the next sentence that are common ones name nobody.
+    """
+    start = found.start
+    for stop in _STOP.finditer(text, found.start, found.end):
+        word = stop.group(1).casefold()
+        if word in _SHORTENED_TITLES or (stop.end() == found.end and word in _SHORTENED):
+            continue
+        rest = text[stop.end() : found.end]
+        common = all(map(_is_common, _WORD.findall(rest)))
+        if word in _SHORTENED and not common:
+            continue
+        end = stop.end() if word in _SHORTENED else stop.end() - 1
+        yield Identifier(start, end, found.kind, found.score)
+        if common:
+            return
+        start = stop.end() + len(rest) - len(rest.lstrip())
+    yield Identifier(start, found.end, found.kind, found.score)
+
+
 def _end(text: str, found: Identifier) -> int:
     behind = _BEHIND.match(text, found.end)
-    return behind.end() if behind is not None and _belong(behind.group()) else found.end
+    if behind is None or not _belong(behind.group()):
+        return found.end
+    stopped = _STOP.search(text, found.start, found.end) is not None
+    new_sentence = stopped and _is_common(_WORD.findall(behind.group())[0])
+    return found.end if new_sentence else behind.end()
 
 
 def _start(text: str, position: int) -> int:

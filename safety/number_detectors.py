@@ -31,11 +31,13 @@ _CARD_WORDS: Final = re.compile(
 _IBAN: Final = re.compile(
     # Possessive: what follows may be taken along and is given back by the check digits.
     r"(?<!\w)[A-Z]{2}[0-9]{2}(?:[ -]?[A-Z0-9]){11,30}+",
-    re.IGNORECASE,
+    # Else the Turkish i without a dot would be one of the letters.
+    re.IGNORECASE | re.ASCII,
 )
 _SSN: Final = re.compile(r"(?<![\w-])[0-9]{3}([- .]?)[0-9]{2}\1[0-9]{4}(?![\w]|-[0-9])")
 _SSN_WORDS: Final = re.compile(
-    r"(?<![^\W_])(?:ssn|social(?:[ _]security)?|soc\.? sec|tax[ _]?id|itin)(?![^\W_])",
+    r"(?<![^\W_])(?:ssn|social(?:[ _]?security(?:[ _]?(?:number|no))?)?|soc\.? sec|tax[ _]?id|itin)"
+    r"(?![^\W_])",
     re.IGNORECASE,
 )
 _CRYPTO: Final = re.compile(
@@ -43,16 +45,17 @@ _CRYPTO: Final = re.compile(
 )
 _PASSPORT: Final = re.compile(r"(?<![\w-])(?=[A-Z]{0,8}[0-9])[A-Z0-9]{6,12}(?![\w-])")
 _PASSPORT_WORDS: Final = re.compile(
-    r"(?<![^\W_])(?:passports?|travel document|document (?:no|number)"
+    r"(?<![^\W_])(?:passports?(?:[ _-]?(?:number|no|id))?|travel document|document (?:no|number)"
     r"|driv(?:er|ing)(?:'?s)? licen[cs]e|licen[cs]e (?:no|number)|national id"
     r"|identity card|id card|visa number)(?![^\W_])",
     re.IGNORECASE,
 )
 _ACCOUNT: Final = re.compile(
-    r"\b(?:(?:bank |savings |checking |customer )?(?:account|acct|a/c)|routing|sort code|bsb"
-    r"|customer|member(?:ship)?|policy|patient|employee|medical record|mrn|vat|nhs|order)"
-    r"\.?(?: (?:number|num|no|id|nr)(?: of [^\n;:!?0-9]{1,48}?(?= is\s)|\b)|\b)\.?"
-    r" ?(?:is\s|[:=#]{1,2}\s?)?#? ?"
+    r"\b(?:(?:bank |savings |checking |customer )?(?:account|acct|a/c)|routing|sort[ _]?code|bsb"
+    r"|customer|member(?:ship)?|policy|patient|employee|medical[ _]?record|mrn|vat|nhs|order)"
+    r"\.?(?:[ _-]?(?:number|num|no|id|nr)(?: of [^\n;:!?0-9]{1,48}?(?= is\s)|\b)|\b)\.?"
+    # Records and settings have quotes around the key, and its value in a column.
+    r"[\"'`*]{0,3}[ \t]{0,24}(?:is\s|[:=#]{1,2}[\"'`*]{0,3}\s?[ \t]{0,24}|[|-] )?#? ?[\"'`]?"
     r"((?=[A-Z-]{0,4}[0-9])[0-9A-Z][0-9A-Z-]{4,24})(?![\w])",
     re.IGNORECASE,
 )
@@ -62,13 +65,15 @@ _ZIP: Final = re.compile(
     re.IGNORECASE,
 )
 _MONTH: Final = (
-    r"(?:jan|feb|mar|apr|may|jun|jul|aug|sep|sept|oct|nov|dec)(?:\.|uary|ruary|ch|il|e|y|ust"
-    r"|tember|ober|ember)?"
+    r"(?:jan|feb|mar|m\u00e4rz|apr|may|mai|jun|jul|aug|sep|sept|oct|okt|nov|dec|dez)"
+    r"(?:\.|uary?|ruary?|ch|il|[eyi]|ust|tember|ober|ember)?"
 )
 _DATE: Final = re.compile(
     rf"(?<![\w/.-])(?:[0-9]{{1,4}}[-/.][0-9]{{1,2}}[-/.][0-9]{{1,4}}"
-    rf"|[0-9]{{1,2}}(?:st|nd|rd|th)?(?: of)?[ -]{_MONTH},?[ -][0-9]{{2,4}}"
-    rf"|{_MONTH} [0-9]{{1,2}}(?:st|nd|rd|th)?,? [0-9]{{2,4}})(?![\w/]|[.-][0-9])",
+    rf"|[0-9]{{1,2}}(?:st|nd|rd|th|\.)?(?: of)?[ -]{_MONTH},?[ -][0-9]{{2,4}}"
+    rf"|{_MONTH} [0-9]{{1,2}}(?:st|nd|rd|th)?,? [0-9]{{2,4}}|(?:19|20)[0-9]{{6}})"
+    # A time may follow, as in records: "1985-04-12T00:00:00Z".
+    r"(?:(?![\w/]|[.-][0-9])|(?=T[0-9]{2}:))",
     re.IGNORECASE,
 )
 _BIRTH_WORDS: Final = re.compile(
@@ -157,14 +162,22 @@ def iban_holds(iban: str) -> bool:
     return int("".join(str(int(character, 36)) for character in moved)) % 97 == 1
 
 
+def _lists_numbers(written: str) -> bool:
+    """Whether digits stand in twos, as no card has them but at its end."""
+    return any(len(group) < 3 for group in re.findall("[0-9]+", written)[:-1])
+
+
 def detect_cards(text: str) -> Iterator[Identifier]:
     """Payment cards: a right check digit, or 13 digits and more after words that say so."""
     for found in _CARD.finditer(text):
         # Other numbers may stand directly behind: "4111 1111 1111 1111 12/28".
         ends = (found.start() + group.end() for group in re.finditer("[0-9]+", found.group()))
         for end in sorted(ends, reverse=True):
-            digits = _digits(text[found.start() : end])
-            if len(digits) >= _SHORTEST_CARD and luhn_holds(digits) and len(set(digits)) > 1:
+            written = text[found.start() : end]
+            digits = _digits(written)
+            if len(digits) < _SHORTEST_CARD or len(set(digits)) == 1 or _lists_numbers(written):
+                continue
+            if luhn_holds(digits):
                 yield Identifier(found.start(), end, "CARD", 0.95)
                 break
         else:
@@ -244,10 +257,17 @@ def _phone_score(text: str, start: int, end: int) -> float:
     return _unannounced_phone_score(written, number, digits, grouped=groups > 1)
 
 
+def _lists_quantities(number: str) -> bool:
+    """Whether it is a list: numbers of two digits between spaces, or round ones."""
+    groups = re.findall("[0-9]+", number)
+    small = " " in number and max(map(len, groups)) <= 2 and not number.startswith(("0", "(0"))
+    return small or (len(groups) > 2 and all(group.endswith("0") for group in groups))
+
+
 def _unannounced_phone_score(written: str, number: str, digits: str, *, grouped: bool) -> float:
     """The score of a number that no word around it calls a phone number."""
     lone_digits = len(re.findall(r"(?<![0-9])[0-9](?![0-9])", number))
-    if len(digits) < 7 or lone_digits > 1:
+    if len(digits) < 7 or lone_digits > 1 or _lists_quantities(number):
         return 0.0
     if grouped and number != written and len(digits) >= 10:
         return 0.7

@@ -14,6 +14,9 @@ _DIGITS: Final = 6
 _SEPARATOR: Final = r"(?:\\?_|[ -])?"
 _OPENING: Final = r"[\[{<]{0,2}"
 _CLOSING: Final = r"[\]}>]{0,2}"
+# What a model writes with a number behind in programs ("person1", "card-1") is no placeholder:
+# without a bracket, small letters take an underscore or a space.
+_MEANT: Final = r"(?:(?<=[\[{<])|(?=(?-i:[A-Z]+)(?:\\?_|[ -])?[0-9])|(?=[A-Z]+(?:\\?_| )[0-9]))"
 # ASCII letters and digits bound a placeholder; scripts written without spaces may touch it.
 _NOT_AFTER: Final = r"(?<![A-Za-z0-9])"
 _NOT_BEFORE: Final = r"(?![A-Za-z0-9])"
@@ -45,9 +48,12 @@ def _any_of(prefixes: Iterable[str]) -> str:
 
 
 def placeholder_pattern(prefixes: Iterable[str]) -> re.Pattern[str]:
-    """Placeholders with these prefixes, whatever their case, separator and brackets."""
+    """Placeholders with these prefixes, whatever their case, separator and brackets.
+
+    In small letters only with an underscore, a space or brackets.
+    """
     return re.compile(
-        rf"(?P<opening>{_OPENING}){_NOT_AFTER}(?P<prefix>{_any_of(prefixes)}){_SEPARATOR}"
+        rf"(?P<opening>{_OPENING}){_NOT_AFTER}{_MEANT}(?P<prefix>{_any_of(prefixes)}){_SEPARATOR}"
         rf"(?P<number>[0-9]{{1,{_DIGITS}}})(?P<form>[A-Z]?){_NOT_BEFORE}(?P<closing>{_CLOSING})",
         _FLAGS,
     )

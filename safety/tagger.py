@@ -11,8 +11,10 @@ from typing import Final
 
 import pycrfsuite
 
+from peerllm.safety.contact_detectors import NO_HANDLE
 from peerllm.safety.errors import ModelFileError
 from peerllm.safety.identifier_kinds import Identifier
+from peerllm.safety.name_bounds import in_one_sentence
 from peerllm.safety.token_features import Token, features, tokenize
 from peerllm.safety.wordlists import word_list
 
@@ -39,6 +41,15 @@ _UNLISTED: Final = 0.04
 _BEGINS: Final = re.compile(r"(?:\A|[.!?\n]\s{0,2})\Z")
 _LATIN: Final = re.compile(r"[A-Za-z\u00c0-\u024f]{2}")
 _CODE: Final = re.compile(r"_|[a-z][A-Z]|\w\.\w|[()=]")
+_VERSION: Final = re.compile(r"\w@v?[0-9]")
+# Behind these "April" is somebody, and "Will" as well.
+_CALLED: Final = re.compile(
+    r"\b(?:dear|hi|hello|hey|mrs?\.?|ms\.?|my name is|named|called|patient:|my (?:wife|husband|son"
+    r"|daughter|sister|brother|mother|father|boss|manager|colleague|friend|landlord|partner))"
+    r",? \Z",
+    re.IGNORECASE,
+)
+_CALLED_CHARACTERS: Final = 24
 _BETWEEN_LINES: Final = re.compile(
     r"(?:[/-]\w{1,3})?[\s,]{1,4}(?:[0-9]{1,6}[A-Za-z]?(?:[/-]\w{1,3})?[\s,]{1,3}){0,2}"
 )
@@ -69,11 +80,21 @@ def _trimmed(text: str, found: Identifier) -> Identifier:
     return Identifier(min(start, end), end, found.kind, found.score)
 
 
+def _parts(text: str, found: Identifier) -> Iterable[Identifier]:
+    # "St. John" and "12 Mill Road. Flat 3" are one address.
+    return (found,) if found.kind == "ADDRESS" else in_one_sentence(text, found)
+
+
 def _names_nobody(text: str, found: Identifier) -> bool:
     value, score = text[found.start : found.end], found.score
     words = _NAME.findall(value.casefold())
+    marked = text.startswith("@", found.start - 1) and bool(words) and words[0] in NO_HANDLE
+    if marked or _VERSION.search(value):
+        return True
     if found.kind == "ADDRESS" and _is_a_sentence(value):
         return True
+    if found.kind == "PERSON" and _is_called(text, found.start, words):
+        return False
     if all(word in word_list("no_identifiers") or word in word_list("not_names") for word in words):
         return True
     if score < _DOUBTFUL and len(words) == 1 and words[0] in word_list("english_words"):
@@ -85,6 +106,13 @@ def _names_nobody(text: str, found: Identifier) -> bool:
     if told and not value.islower():
         return False
     return score < _certainty_in_lower_case(words) and (value.islower() or _is_common(words))
+
+
+def _is_called(text: str, start: int, words: Sequence[str]) -> bool:
+    """Whether a given name stands where somebody is spoken to or of."""
+    before = _CALLED.search(text, max(0, start - _CALLED_CHARACTERS), start)
+    named = bool(words) and words[0] in word_list("given_names")
+    return named and before is not None and text[start].isupper()
 
 
 def _is_a_sentence(value: str) -> bool:
@@ -170,10 +198,11 @@ class Tagger:
     def find(self, text: str, known: Iterable[Identifier] = ()) -> Iterator[Identifier]:
         """Identifiers of the `TAGGED_KINDS` in `text`, given those already `known`."""
         found = (
-            _trimmed(text, identifier)
+            part
             for stretch in sequences(tokenize(text, known))
             if any(token.word[0].isalpha() for token in stretch)
             for identifier in self._spans(stretch, self._tagged(stretch))
+            for part in _parts(text, _trimmed(text, identifier))
         )
         named = (one for one in found if not _names_nobody(text, one))
         return _whole_addresses(text, named)

@@ -75,6 +75,39 @@ def patterns(text: str) -> list[tuple[str, str]]:
         ("my key 6ef873c3511c0946be1a49d6edc74a7f leaked", "6ef873c3511c0946be1a49d6edc74a7f",
          "SECRET"),
         ("curl -u admin:6ef873c351 host", "6ef873c351", "SECRET"),
+        # Records, settings, tables, Markdown.
+        ('{"username":  "jsmith9"}', "jsmith9", "USERNAME"),
+        ("**Username:** jsmith9", "jsmith9", "USERNAME"),
+        ("user: jsmith", "jsmith", "USERNAME"),
+        ('{"password":   "Sup3rS3cret"}', "Sup3rS3cret", "SECRET"),
+        ('password    = "Sup3rS3cret"', "Sup3rS3cret", "SECRET"),
+        ("Password:  Sup3rS3cret", "Sup3rS3cret", "SECRET"),
+        ("**Password:** Sup3rS3cret", "Sup3rS3cret", "SECRET"),
+        ("<password>Sup3rS3cret</password>", "Sup3rS3cret", "SECRET"),
+        ("ALTER USER bob PASSWORD 'Sup3rS3cret';", "Sup3rS3cret", "SECRET"),
+        ("the wifi password Sup3rS3cret works", "Sup3rS3cret", "SECRET"),
+        ("mysqldump -u root -pSup3rS3cret db", "Sup3rS3cret", "SECRET"),
+        ("docker login -u me -p Sup3rS3cret host", "Sup3rS3cret", "SECRET"),
+        ("SECRET_KEY_BASE=abc12345def", "abc12345def", "SECRET"),
+        ("CVC: 123", "123", "SECRET"),
+        ('"accountNumber": "471122"', "471122", "ACCOUNT"),
+        ("patient_id=P471122", "P471122", "ACCOUNT"),
+        ("| Account number | 471122 |", "471122", "ACCOUNT"),
+        ('"socialSecurityNumber": "123456789"', "123456789", "SSN"),
+        ('"passportNumber": "X1234567"', "X1234567", "PASSPORT"),
+        ('"dob": "1985-04-12T00:00:00Z"', "1985-04-12", "BIRTHDATE"),
+        ("dob 19850412", "19850412", "BIRTHDATE"),
+        ("geboren am 12. Mai 1985", "12. Mai 1985", "BIRTHDATE"),
+        # As word processors and web pages write numbers.
+        ("card 4111\u00a01111\u00a01111\u00a01111", "4111\u00a01111\u00a01111\u00a01111",
+         "CARD"),
+        ("SSN: 123\u201145\u20116789", "123\u201145\u20116789", "SSN"),
+        ("Call +49\u202f30\u202f901820", "+49\u202f30\u202f901820", "PHONE"),
+        ("inet6 addr:fe80::a00:27ff:fe4e:66a1", "fe80::a00:27ff:fe4e:66a1", "IP"),
+        ("port 001A.2B3C.4D5E", "001A.2B3C.4D5E", "MAC"),
+        ("key = '6ef873c3511c0946be1a49d6edc74a7f'", "6ef873c3511c0946be1a49d6edc74a7f", "SECRET"),
+        ("use SK6ef873c3511c0946be1a49d6edc74a7f", "SK6ef873c3511c0946be1a49d6edc74a7f",
+         "SECRET"),
     ],
 )  # fmt: skip
 def test_patterns_are_found(text: str, identifier: str, kind: str) -> None:
@@ -101,6 +134,22 @@ def test_patterns_are_found(text: str, identifier: str, kind: str) -> None:
         "the time stamp 1618250661",
         "using System.Net; System.IO",
         "sort in ascending order.\nfile1.txt and 123456789",
+        "token = get_token(user)",
+        "password = request.json['password']",
+        "const password = req.body.password;",
+        "docker run -p 5432:5432 postgres",
+        "mkdir -p src/main/java && git add -p file.py",
+        "user: What is 2+2?\nassistant: 4",
+        "user = request.user",
+        "Sort these numbers: 34 12 45 23 89 21 67",
+        "Data: 23 45 12 67 34 89 21",
+        "100 200 300",
+        "@param a the first\n@return the sum",
+        "@Test\nvoid foo() {}",
+        "npm i @types/node lodash@4.17.21",
+        # Not ASCII, but the same letters to some patterns.
+        "TR34 plakal\u0131 arabam var",
+        "AB12 \u017fo\u017fo\u017fo\u017fo K\u212a\u212a\u212a\u212a",
     ],
 )
 def test_ordinary_text_holds_no_pattern(text: str) -> None:
@@ -130,11 +179,28 @@ def test_overlapping_finds_become_one() -> None:
         ("Please send it to 12 Baker Street, London NW1 6XE.", "12 Baker Street, London NW1 6XE",
          "ADDRESS"),
         ("We moved here from Copenhagen last year.", "Copenhagen", "LOCATION"),
+        ("My daughter Ruby was expelled from school.", "Ruby", "PERSON"),
+        ("Dear April, thank you for the flowers.", "April", "PERSON"),
     ],
 )  # fmt: skip
 def test_names_and_places_are_found(text: str, identifier: str, kind: str) -> None:
     found = [(text[one.start : one.end], one.kind) for one in find_identifiers(text)]
     assert (identifier, kind) in found
+
+
+@pytest.mark.parametrize(
+    "name",
+    ["Tom", "Maria Gomez", "Sarah", "Dr. Lee", "Initech", "Barclays Bank", "Acme Corp"],
+)
+@pytest.mark.parametrize("begins", ["My landlord is", "I work for", "We live near"])
+@pytest.mark.parametrize(
+    "then", ["Write a polite reply.", "What should I do?", "Explain my rights."]
+)
+def test_a_name_ends_with_its_sentence(begins: str, name: str, then: str) -> None:
+    vault = Vault(IdentifierFinder())
+    sent = vault.remove(f"{begins} {name}. {then}")
+    assert sent.endswith(f" {then}")
+    assert name.rsplit(maxsplit=1)[-1] not in sent
 
 
 @pytest.mark.parametrize(

@@ -78,7 +78,7 @@ def test_a_name_that_is_a_common_word_hides_only_the_name() -> None:
 @pytest.mark.parametrize(
     "written",
     ["PERSON_1", "person_1", "Person 1", "PERSON-1", "PERSON1", "[PERSON_1]", "<Person_1>",
-     "{{PERSON_1}}", "[[PERSON 1]]", "PERSON\\_1"],
+     "{{PERSON_1}}", "[[PERSON 1]]", "PERSON\\_1", "[person1]", "<person-1>"],
 )  # fmt: skip
 def test_small_changes_a_model_makes_are_tolerated(written: str) -> None:
     safe = vault()
@@ -88,8 +88,10 @@ def test_small_changes_a_model_makes_are_tolerated(written: str) -> None:
 
 @pytest.mark.parametrize(
     "written",
-    ["PERSON_2", "PERSON_12", "PERSONS_1", "APERSON_1", "PERSON_1ual", "PERSN_1", "PERSON"],
-)
+    ["PERSON_2", "PERSON_12", "PERSONS_1", "APERSON_1", "PERSON_1ual", "PERSN_1", "PERSON",
+     # Names in programs.
+     "person1", "Person1", "person-1"],
+)  # fmt: skip
 def test_what_is_not_a_placeholder_given_out_stays(written: str) -> None:
     safe = vault()
     safe.remove("Maria Gomez")
