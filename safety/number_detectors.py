@@ -43,11 +43,16 @@ _SSN_WORDS: Final = re.compile(
 _CRYPTO: Final = re.compile(
     r"(?<!\w)(?:0x[0-9a-fA-F]{40}|bc1[02-9ac-hj-np-z]{11,71}|[13][1-9A-HJ-NP-Za-km-z]{25,34})(?!\w)"
 )
-_PASSPORT: Final = re.compile(r"(?<![\w-])(?=[A-Z]{0,8}[0-9])[A-Z0-9]{6,12}(?![\w-])")
+_PASSPORT: Final = re.compile(
+    r"(?<![\w-])(?:[A-Z]{1,2}[ -])?(?=[A-Z]{0,8}[0-9])[A-Z0-9]{6,18}(?:-[A-Z0-9]{1,5})?(?![\w-])"
+)
 _PASSPORT_WORDS: Final = re.compile(
     r"(?<![^\W_])(?:passports?(?:[ _-]?(?:number|no|id))?|travel document|document (?:no|number)"
     r"|driv(?:er|ing)(?:'?s)? licen[cs]e|licen[cs]e (?:no|number)|national id"
-    r"|identity card|id card|visa number)(?![^\W_])",
+    r"|identity card|id card|visa number|resident id|aadhaa?r|personnummer|codice fiscale|curp"
+    r"|pesel|national insurance|passeport|reisepass|personalausweis|steuer-?id"
+    # In small letters some of these are words: "nie", "pan", "sin".
+    r"|(?-i:DNI|NIE|NIF|NINO|SIN|TFN|CPF|CNPJ|INSEE|PAN|BSN|CPR|AHV|HETU|RRN|RUT|TCKN|DL))(?![^\W_])",
     re.IGNORECASE,
 )
 _ACCOUNT: Final = re.compile(

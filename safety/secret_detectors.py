@@ -21,8 +21,10 @@ _ISSUED: Final = re.compile(
 )
 _PRIVATE_KEY: Final = re.compile(
     # Up to the next five hyphens and no further: a text of headers alone is read once, too.
-    r"-----BEGIN [A-Z ]{0,30}PRIVATE KEY(?: BLOCK)?-----(?:[\w+/=\s:,.()@<>]|-(?!----)){0,8000}+"
-    r"-----END [A-Z ]{0,30}KEY(?: BLOCK)?-----"
+    r"-----BEGIN [A-Z ]{0,30}PRIVATE KEY(?: BLOCK)?-----"
+    r"(?:(?:[\w+/=\s\\:,.()@<>]|-(?!----)){0,8000}+-----END [A-Z ]{0,30}KEY(?: BLOCK)?-----"
+    # Of one that was cut off, the lines that are there.
+    r"|(?:(?:\s|\\[nr]){0,4}[A-Za-z0-9+/=]{24,80}){1,200})"
 )
 _NAMED: Final = re.compile(
     r"(?:pass(?:word|wd|phrase|code)?|passwort|kennwort|mot de passe|contrase\u00f1a|pwd"
@@ -65,7 +67,7 @@ _SECRET_WORDS: Final = re.compile(
 )
 _SECRET_WORDS_CHARACTERS: Final = 24
 # What stands behind "token =" in a program: a call, an index, a part of something.
-_CODE: Final = re.compile(r"[A-Za-z_][\w.]*[(\[]|[A-Za-z_]+(?:\.[A-Za-z_]+)+\Z")
+_CODE: Final = re.compile(r"\A(?:[A-Za-z_][\w.]*[(\[]|[A-Za-z_]+(?:\.[A-Za-z_]+)+\Z)")
 _PLACEHOLDER: Final = re.compile(
     r"\W*(?:x{3,}|\*{3,}|\.{3,}|your|my|\$\{?|os\.|process\.|%|{)", re.IGNORECASE
 )

@@ -98,6 +98,11 @@ def patterns(text: str) -> list[tuple[str, str]]:
         ('"dob": "1985-04-12T00:00:00Z"', "1985-04-12", "BIRTHDATE"),
         ("dob 19850412", "19850412", "BIRTHDATE"),
         ("geboren am 12. Mai 1985", "12. Mai 1985", "BIRTHDATE"),
+        ("My DNI is 12345678Z.", "12345678Z", "PASSPORT"),
+        ("Aadhaar: 234567890123", "234567890123", "PASSPORT"),
+        ("her PAN number ABCDE1234F", "ABCDE1234F", "PASSPORT"),
+        ("personnummer 19811218-9876", "19811218-9876", "PASSPORT"),
+        ("Passport No. AB 123456", "AB 123456", "PASSPORT"),
         # As word processors and web pages write numbers.
         ("card 4111\u00a01111\u00a01111\u00a01111", "4111\u00a01111\u00a01111\u00a01111",
          "CARD"),
@@ -272,6 +277,16 @@ def test_a_private_key_is_found_whole_behind_a_header_without_one() -> None:
     key = f"{header}\nProc-Type: 4,ENCRYPTED\nDEK-Info: AES-128-CBC,0F-1A\n\nMIIE+/a=\n{end}"
     text = f"{header}\n\nthe header above is empty. {key} and so on"
     assert (key, "SECRET") in patterns(text)
+
+
+@pytest.mark.parametrize("line_break", ["\n", "\\n"])
+@pytest.mark.parametrize("end", ["-----END PRIVATE KEY-----", ""])
+def test_a_private_key_in_a_string_or_cut_off_is_found_whole(line_break: str, end: str) -> None:
+    body = line_break.join(
+        ["MIIEvQIBADANBgkqhkiG9w0BAQEFAASC", "BKcwggSjAgEAAoIBAQC7VJTUt9Us8cKj", end]
+    )
+    key = f"-----BEGIN PRIVATE KEY-----{line_break}{body}".removesuffix(line_break)
+    assert (key, "SECRET") in patterns(f'"private_key": "{key}"')
 
 
 def test_a_great_many_emails() -> None:
