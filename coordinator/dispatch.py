@@ -100,6 +100,8 @@ class _ChunkRace:
         self._race = Race(order.deadlines(), started_at=trio.current_time())
         self._runs: dict[bytes, DispatchRun] = {}
         self._nobody_at: tuple[int, int] | None = None
+        self._queue_until = trio.current_time() + QUEUE_SECONDS
+        self._last_leader: bytes | None = None
         self._message_bound = order.max_tokens + MESSAGES_BESIDE_TOKENS
         self._events, self._arrivals = trio.open_memory_channel[DispatchEvent](
             (self._message_bound + 1) * MAXIMUM_DISPATCHES
@@ -119,7 +121,7 @@ class _ChunkRace:
 
     async def _start(self) -> bool:
         """Enter the first hosts: wait for one, take the others if they are free now."""
-        with trio.move_on_after(QUEUE_SECONDS):
+        with trio.move_on_at(self._queue_until):
             while not await self._enter():
                 if not self._community_serves() and await self._enter(dedicated=True):
                     return True
@@ -169,10 +171,11 @@ class _ChunkRace:
         if len(self._runs) >= MAXIMUM_DISPATCHES:
             return False
         registry = self._tools.registry
-        running = {c.dispatch for c in self._race.contestants if c.standing is Standing.RUNNING}
+        # Whoever waits with an empty text counts: one operator's hosts must not agree on silence.
+        racing = {c.dispatch for c in self._race.contestants if c.standing is not Standing.OUT}
         candidate = choose(
             registry.candidates(self._order.model.digest, self._order.context_tokens),
-            racing=[run.candidate for key, run in self._runs.items() if key in running],
+            racing=[run.candidate for key, run in self._runs.items() if key in racing],
             rule=self._tools.rule,
             exposure=self._log.exposure(),
             sample=self._tools.draw,
@@ -250,12 +253,8 @@ class _ChunkRace:
 
     async def _follow(self) -> Finish | Literal["all_failed", "out_of_time"]:
         """Feed the race until somebody wins or nobody can."""
-        leader = None
         while True:
             step = await self._next_step()
-            if self._race.leader not in (None, leader):
-                leader = self._race.leader
-                self._tools.on_leader(leader, self._runs[leader].candidate.host)
             await self._perform(step)
             if step.outcome is not None:
                 return step.outcome.finish
@@ -263,11 +262,40 @@ class _ChunkRace:
                 return "out_of_time"
             await self._fill()
             if self._running() == 0 and not await self._enter_anyone():
-                return "all_failed"
+                step = self._race.on_nobody_left()
+                await self._perform(step)
+                return step.outcome.finish if step.outcome else "all_failed"
 
     async def _enter_anyone(self) -> bool:
         """Nobody is left: one whose answer had only departed may continue, else our own hosts."""
-        return await self._enter(departed=True) or await self._enter(dedicated=True)
+        return (
+            await self._enter(departed=True)
+            or await self._enter(dedicated=True)
+            or await self._enter_when_free()
+        )
+
+    async def _enter_when_free(self) -> bool:
+        """All that came is empty: wait for a host that works. An idle one is always free first."""
+        if not any(c.standing is Standing.FINISHED for c in self._race.contestants):
+            return False
+        until = min(self._queue_until, self._race.next_deadline())
+        while len(self._runs) < MAXIMUM_DISPATCHES and self._others_are_busy():
+            with trio.move_on_at(until) as patience:
+                await self._tools.registry.changed()
+            if await self._enter():
+                return True
+            if patience.cancelled_caught:
+                break
+        return False
+
+    def _others_are_busy(self) -> bool:
+        """Whether a sound host of the community, of an operator not asked yet, has no slot free."""
+        order = self._order
+        asked = {run.candidate.operator for run in self._runs.values()}
+        known = self._tools.registry.candidates(order.model.digest, order.context_tokens)
+        return any(
+            not (c.dedicated or c.suspended or c.free_slots or c.operator in asked) for c in known
+        )
 
     async def _next_step(self) -> Step:
         # What has arrived counts before the clock does: while a customer read slowly or the
@@ -281,6 +309,10 @@ class _ChunkRace:
 
     async def _perform(self, step: Step) -> None:
         """Release and cancel side by side: a loser does not work on while a customer reads."""
+        leader = self._race.leader
+        if leader not in (None, self._last_leader):
+            self._last_leader = leader
+            self._tools.on_leader(leader, self._runs[leader].candidate.host)
         if not step.cancel:
             await self._release_text(step)
             return

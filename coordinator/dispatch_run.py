@@ -90,12 +90,15 @@ class DispatchRun:
             self.receipt, self.signed_receipt = verified, message.receipt
 
     def remember(self, contestant: Contestant) -> None:
-        """Let the outcome count in the host's record. Being full is no fault."""
+        """Let the outcome count in the host's record.
+
+        Being full is no fault, and having said nothing no merit: it takes no work.
+        """
         now, first_token = trio.current_time(), _first_token_seconds(contestant)
         if contestant.failure in (None, Failure.DIVERGED):
             if first_token is None:
                 self.live.record.outrun(now - contestant.started_at)
-            else:
+            elif not contestant.said_nothing:
                 self.live.record.succeeded(first_token)
         elif self.refusal != "overloaded":
             self.live.record.failed(now)

@@ -7,6 +7,8 @@ The *leader* is the host whose stream is released. It changes when the leader fa
 when another host has finished a text that begins with everything released so far. A host whose
 text departs from what was released can no longer lead; when nobody is left who can, the step asks
 for a continuation: a fresh dispatch that goes on from the released prefix.
+
+A host that adds nothing has proved no work: its text waits and wins only once nobody else is left.
 """
 
 import enum
@@ -68,6 +70,11 @@ class Contestant:
     first_token_at: float | None = None
     last_token_at: float | None = None
     released: list[str] = field(default_factory=list, repr=False)
+
+    @property
+    def said_nothing(self) -> bool:
+        """Whether it has added no word of its own; white space costs as little as silence."""
+        return not self.text[self.base :].strip()
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -143,14 +150,23 @@ class Race:
         return Step(release=self._release_words()) if self._leader == dispatch else Step()
 
     def on_finish(self, dispatch: bytes, finish: Finish) -> Step:
-        """A host's text is whole."""
+        """A host's text is whole. An empty one waits: see `on_nobody_left`."""
         contestant = self._running(dispatch)
         if contestant is None:
             return Step()
         if not contestant.text.startswith(self._released):
             return self._drop(contestant, Failure.DIVERGED)
         contestant.standing, contestant.finish = Standing.FINISHED, finish
+        if contestant.said_nothing:
+            return self._pass_the_lead(contestant)
         return self._win(contestant, finish)
+
+    def on_nobody_left(self) -> Step:
+        """Nobody runs and nobody can be asked: an empty text wins where no other came."""
+        for contestant in self.contestants:
+            if contestant.finish is not None and contestant.text.startswith(self._released):
+                return self._win(contestant, contestant.finish)
+        return Step()
 
     def on_failure(self, dispatch: bytes, failure: Failure) -> Step:
         """A host dropped out."""
@@ -224,8 +240,12 @@ class Race:
     def _drop(self, contestant: Contestant, failure: Failure) -> Step:
         contestant.standing, contestant.failure = Standing.OUT, failure
         cancel = (contestant.dispatch,) if failure is Failure.DIVERGED else ()
+        step = self._pass_the_lead(contestant)
+        return Step(release=step.release, cancel=(*cancel, *step.cancel))
+
+    def _pass_the_lead(self, contestant: Contestant) -> Step:
         if self._leader not in (None, contestant.dispatch):
-            return Step(cancel=cancel)
+            return Step()
         departed = self._drop_departed()
         started = [
             c
@@ -234,7 +254,7 @@ class Race:
         ]
         successor = max(started, key=lambda c: len(c.text), default=None)
         self._leader = successor.dispatch if successor else None
-        return Step(release=self._release_words(), cancel=(*cancel, *departed))
+        return Step(release=self._release_words(), cancel=departed)
 
     def _drop_departed(self) -> tuple[bytes, ...]:
         """Drop whoever's text is no longer the released one: more was released since they spoke."""

@@ -1,15 +1,19 @@
 import random
+from dataclasses import replace
 
 import pytest
 import trio
-from race_stage import stage
+from race_stage import ANSWER, stage
 from simulated_host import (
     FAULT_KINDS,
     Faults,
+    OpenLog,
     all_slots_free,
+    dispatcher,
+    echo,
     order,
 )
-from trio.testing import MockClock
+from trio.testing import MockClock, wait_all_tasks_blocked
 
 from peerllm.coordinator.dispatch import QUEUE_SECONDS, RECEIPT_SECONDS
 from peerllm.coordinator.orders import ChunkServed, ChunkUnserved
@@ -62,6 +66,58 @@ async def test_more_text_than_tokens_can_hold_is_garbage(autojump_clock: MockClo
         assert bad.cancelled
 
 
+async def test_a_host_that_says_nothing_neither_wins_nor_gains_by_it(
+    autojump_clock: MockClock,
+) -> None:
+    async with stage() as here:
+        lazy = here.host("lazy", answer=echo(""), pace=0)
+        here.host("good")
+        before = replace(here.registry.record_of(lazy.peer_id))
+        served = await here.run()
+        assert isinstance(served, ChunkServed)
+        assert served.text == ANSWER == "".join(here.released)
+        assert {run.host: run.won for run in served.runs}[lazy.peer_id] is False
+        assert here.registry.record_of(lazy.peer_id) == before
+
+
+async def test_one_operators_hosts_cannot_agree_on_silence(autojump_clock: MockClock) -> None:
+    async with stage() as here:
+        for number in range(8):
+            here.host(f"lazy{number}", answer=echo(""), pace=0, operator="idle")
+        here.host("good", pace=0.5)
+        served = await here.run()
+        assert isinstance(served, ChunkServed)
+        assert served.text == ANSWER
+
+
+async def test_silence_waits_for_a_host_that_is_busy(autojump_clock: MockClock) -> None:
+    async with stage() as here, trio.open_nursery() as nursery:
+        here.host("good", slots=1)
+        nursery.start_soon(dispatcher(here.registry).run, order(), OpenLog(), _discard)
+        await wait_all_tasks_blocked()
+        here.host("lazy", answer=echo(""), pace=0)
+        served = await here.run(seed=1)
+        assert isinstance(served, ChunkServed)
+        assert served.text == ANSWER
+
+
+async def test_an_answer_that_is_empty_everywhere_is_served(autojump_clock: MockClock) -> None:
+    async with stage() as here:
+        for name in ("a", "b", "c"):
+            here.host(name, answer=echo(""), pace=0)
+        here.host("own", answer=echo(""), pace=0, tier="dedicated")
+        began = trio.current_time()
+        served = await here.run()
+        assert isinstance(served, ChunkServed)
+        assert (served.text, len(served.runs)) == ("", 4)
+        assert [run.won for run in served.runs].count(True) == 1
+        assert trio.current_time() - began < QUEUE_SECONDS
+
+
+async def _discard(_text: str) -> None:
+    """Nobody reads it."""
+
+
 async def test_hundreds_of_races_with_any_faults_never_hang_or_release_what_nobody_won(
     autojump_clock: MockClock,
 ) -> None:
@@ -73,6 +129,7 @@ async def test_hundreds_of_races_with_any_faults_never_hang_or_release_what_nobo
                 here.host(
                     f"h{name}",
                     draw.choice(FAULT_KINDS)(draw),
+                    answer=echo(draw.choice((ANSWER, ANSWER, ANSWER, ""))),
                     pace=draw.choice((0.02, 0.05, 0.3)),
                     slots=draw.randrange(1, 3),
                     tier=draw.choice(("community", "community", "dedicated")),

@@ -127,11 +127,48 @@ def test_a_continuation_goes_on_from_what_was_released() -> None:
     assert race.released_by(B) == " dog barked."
 
 
-def test_an_empty_answer_wins() -> None:
-    race = race_of(A)
+def test_an_empty_answer_wins_only_when_nobody_is_left() -> None:
+    race = race_of(A, B)
     race.on_text(A, "", now=1)
-    assert race.on_finish(A, Finish.STOP).outcome is not None
+    assert race.on_finish(A, Finish.STOP) == Step()
+    assert race.on_failure(B, Failure.HOST_LOST) == Step()
+    won = Won(winner=A, finish=Finish.STOP)
+    assert race.on_nobody_left() == Step(outcome=won)
     assert race.released == ""
+
+
+@pytest.mark.parametrize("blank", ["", " ", "\n\n"])
+def test_an_empty_answer_neither_ends_a_race_nor_keeps_the_lead(blank: str) -> None:
+    race = race_of(A, B)
+    race.on_text(A, blank, now=1)
+    race.on_finish(A, Finish.STOP)
+    assert race.leader is None
+    text = f"{blank}The cat "
+    assert race.on_text(B, text, now=2).release == f"{blank}The cat"
+    assert race.leader == B
+    assert race.on_finish(B, Finish.STOP).outcome == Won(winner=B, finish=Finish.STOP)
+    assert race.released == text
+
+
+def test_who_adds_nothing_to_a_released_beginning_does_not_end_the_race() -> None:
+    race = race_of(A)
+    race.on_text(A, "The cat ", now=1)
+    race.on_failure(A, Failure.HOST_LOST)
+    race.enter(B, "host-b", now=2)
+    race.enter(C, "host-c", now=2)
+    race.on_text(B, "", now=3)
+    assert race.on_finish(B, Finish.STOP) == Step()
+    race.on_text(C, " sat.", now=4)
+    assert race.on_finish(C, Finish.STOP).outcome == Won(winner=C, finish=Finish.STOP)
+    assert race.released == "The cat sat."
+
+
+def test_an_empty_text_that_another_has_overtaken_cannot_win() -> None:
+    race = race_of(A, B)
+    race.on_finish(A, Finish.STOP)
+    race.on_text(B, "The cat ", now=1)
+    race.on_failure(B, Failure.HOST_LOST)
+    assert race.on_nobody_left() == Step()
 
 
 def test_scripts_without_spaces_are_released_before_the_end() -> None:
@@ -206,6 +243,9 @@ class Script:
 
     def take(self, step: Step) -> None:
         self.released += step.release
+        if step.outcome:
+            winner = next(c for c in self.race.contestants if c.dispatch == step.outcome.winner)
+            assert not (winner.said_nothing and step.cancel)
         self.outcome = self.outcome or step.outcome
         assert self.released == self.race.released
         parts = [self.race.released_by(c.dispatch) for c in self.race.contestants]
@@ -234,6 +274,8 @@ class Script:
             self.take(self.race.on_time(self.now))
             if self.outcome:
                 return
+        if all(c.standing is not Standing.RUNNING for c in self.race.contestants):
+            self.take(self.race.on_nobody_left())
 
 
 MOVES = st.lists(
