@@ -146,6 +146,15 @@ def undecided(stage: str, reason: str, standard_version: int) -> ApiError:
     )
 
 
+def task_refused() -> ApiError:
+    """Every host that answered calls the request impossible for this model (400, never retried)."""
+    return invalid_request(
+        "This model cannot serve the request as it stands: its chat template refuses the order of "
+        "the messages' roles, or it lacks an option that was asked for. Nothing was charged.",
+        code="task_refused",
+    )
+
+
 def no_capacity() -> ApiError:
     """No host could take the work in time (503)."""
     return ApiError(

@@ -11,7 +11,7 @@ from typing import Literal, Protocol
 
 import trio
 
-from peerllm.coordinator.dispatch_run import DispatchEvent, DispatchRun
+from peerllm.coordinator.dispatch_run import DispatchEvent, DispatchRun, all_refused_the_task
 from peerllm.coordinator.orders import ChunkServed, ChunkUnserved, HostRun, Order
 from peerllm.coordinator.race import Failure, Finish, Race, Standing, Step
 from peerllm.coordinator.registry import LiveHost, Registry
@@ -251,7 +251,7 @@ class _ChunkRace:
             answer_shape=order.answer_shape,
         )
 
-    async def _follow(self) -> Finish | Literal["all_failed", "out_of_time"]:
+    async def _follow(self) -> Finish | Literal["all_failed", "bad_task", "out_of_time"]:
         """Feed the race until somebody wins or nobody can."""
         while True:
             step = await self._next_step()
@@ -264,7 +264,9 @@ class _ChunkRace:
             if self._running() == 0 and not await self._enter_anyone():
                 step = self._race.on_nobody_left()
                 await self._perform(step)
-                return step.outcome.finish if step.outcome else "all_failed"
+                if step.outcome is not None:
+                    return step.outcome.finish
+                return "bad_task" if all_refused_the_task(self._runs.values()) else "all_failed"
 
     async def _enter_anyone(self) -> bool:
         """Nobody is left: one whose answer had only departed may continue, else our own hosts."""
@@ -391,7 +393,7 @@ class _ChunkRace:
                 run = self._runs[contestant.dispatch]
                 if contestant.standing is Standing.RUNNING and run.ended_at is None:
                     await self._cancel(run)
-                run.remember(contestant)
+                run.remember(contestant, served=self._race.won)
                 self._tools.registry.close_route(
                     run.live, contestant.dispatch, run.binding.model_digest
                 )

@@ -1,6 +1,6 @@
 """One dispatch in flight: what its host has sent so far, and what that comes to in the end."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from dataclasses import dataclass
 
 import trio
@@ -14,6 +14,9 @@ from peerllm.crypto.receipt import Receipt, verify_receipt
 from peerllm.crypto.reply import ReplyOpener
 from peerllm.overlay.errors import SessionClosed, SessionViolation
 from peerllm.overlay.messages import CoordinatorMessage, ReceiptMessage
+
+# What a host says of the request rather than of itself.
+_REQUEST_FAULTS = ("bad_task", "context_exceeded")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -89,10 +92,12 @@ class DispatchRun:
         if isinstance(verified, Receipt):
             self.receipt, self.signed_receipt = verified, message.receipt
 
-    def remember(self, contestant: Contestant) -> None:
-        """Let the outcome count in the host's record.
+    def remember(self, contestant: Contestant, *, served: bool) -> None:
+        """Let the outcome count in the host's record; `served` says whether anyone had an answer.
 
-        Being full is no fault, and having said nothing no merit: it takes no work.
+        Being full is no fault, and having said nothing no merit: it takes no work. What is said to
+        be wrong with the request is a host's fault only where another could serve it: otherwise a
+        customer's bad requests would suspend every honest host.
         """
         now, first_token = trio.current_time(), _first_token_seconds(contestant)
         if contestant.failure in (None, Failure.DIVERGED):
@@ -100,7 +105,7 @@ class DispatchRun:
                 self.live.record.outrun(now - contestant.started_at)
             elif not contestant.said_nothing:
                 self.live.record.succeeded(first_token)
-        elif self.refusal != "overloaded":
+        elif self.refusal != "overloaded" and (served or self.refusal not in _REQUEST_FAULTS):
             self.live.record.failed(now)
 
     def summary(
@@ -136,6 +141,15 @@ class DispatchRun:
         )
         # The channel holds everything that the bound above lets through.
         self.events.send_nowait(event)
+
+
+def all_refused_the_task(runs: Collection[DispatchRun]) -> bool:
+    """Whether every host that answered called the task itself impossible.
+
+    Hosts that were full, lost or too late have said nothing about the task.
+    """
+    refusals = {run.refusal for run in runs} - {None, "overloaded"}
+    return refusals == {"bad_task"} and not any(run.tokens for run in runs)
 
 
 def _first_token_seconds(contestant: Contestant) -> float | None:

@@ -100,5 +100,5 @@ class ChunkServed:
 class ChunkUnserved:
     """No host brought the chunk to its end in time."""
 
-    reason: Literal["no_host", "all_failed", "out_of_time"]
+    reason: Literal["no_host", "all_failed", "bad_task", "out_of_time"]
     runs: tuple[HostRun, ...]

@@ -120,6 +120,11 @@ class Race:
         """The dispatch whose stream is being released."""
         return self._leader
 
+    @property
+    def won(self) -> bool:
+        """Whether a whole answer came of it."""
+        return self._outcome is not None
+
     def released_by(self, dispatch: bytes) -> str:
         """The part of the released text that came from one dispatch."""
         return "".join(self._contestants[dispatch].released)

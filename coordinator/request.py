@@ -231,7 +231,8 @@ async def _serve(work: Work, vault: Vault, release: Release) -> Finish | ApiErro
         )
         served = await run_plan(work, gate)
         if isinstance(served, ChunkUnserved):
-            return api_errors.no_capacity()
+            refused = served.reason == "bad_task"
+            return api_errors.task_refused() if refused else api_errors.no_capacity()
         if isinstance(served, Verdict | Undecided):
             return refusal_error("answer", served)
         await gate.finish()

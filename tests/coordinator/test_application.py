@@ -434,6 +434,20 @@ async def test_the_finder_is_never_used_by_two_requests_at_once(tmp_path: Path) 
         assert not overlapped.is_set()
 
 
+@pytest.mark.parametrize("stream", [False, True])
+async def test_what_the_model_cannot_serve_is_refused_for_good(
+    tmp_path: Path, stream: bool
+) -> None:
+    async with toy_house(tmp_path) as toy:
+        toy.host("a", Faults(refuses="bad_task"))
+        toy.host("b", Faults(refuses="bad_task"))
+        reply = await toy.chat(stream=stream)
+        assert (reply.status, reply.error["code"]) == (400, "task_refused")
+        assert reply.error["type"] == "invalid_request_error"
+        assert "retry-after" not in reply.headers
+        await unpaid(toy, ["voided"])
+
+
 async def test_one_key_has_a_bounded_number_of_requests(
     tmp_path: Path, patient_clock: MockClock
 ) -> None:

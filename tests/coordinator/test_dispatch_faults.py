@@ -114,6 +114,48 @@ async def test_an_answer_that_is_empty_everywhere_is_served(autojump_clock: Mock
         assert trio.current_time() - began < QUEUE_SECONDS
 
 
+@pytest.mark.parametrize("fault", ["bad_task", "context_exceeded"])
+async def test_a_request_that_nobody_can_serve_suspends_nobody(
+    autojump_clock: MockClock, fault: str
+) -> None:
+    async with stage() as here:
+        hosts = [here.host(name, Faults(refuses=fault)) for name in "abc"]
+        before = [replace(here.registry.record_of(host.peer_id)) for host in hosts]
+        for seed in range(4):
+            served = await here.run(seed=seed)
+            assert isinstance(served, ChunkUnserved)
+            assert served.reason == ("bad_task" if fault == "bad_task" else "all_failed")
+        assert [here.registry.record_of(host.peer_id) for host in hosts] == before
+
+
+async def test_refusing_what_another_host_serves_counts(autojump_clock: MockClock) -> None:
+    async with stage() as here:
+        picky = here.host("picky", Faults(refuses="bad_task"))
+        here.host("good")
+        assert isinstance(await here.run(), ChunkServed)
+        assert here.registry.record_of(picky.peer_id).failures_in_a_row == 1
+
+
+@pytest.mark.parametrize(
+    ("other", "reason"),
+    [
+        (Faults(refuses="overloaded"), "bad_task"),
+        (Faults(dies_after=0), "bad_task"),
+        (Faults(refuses="engine_failed"), "all_failed"),
+        (Faults(dies_after=2), "all_failed"),
+    ],
+)
+async def test_a_task_is_refused_when_all_who_answered_say_so(
+    autojump_clock: MockClock, other: Faults, reason: str
+) -> None:
+    async with stage() as here:
+        here.host("picky", Faults(refuses="bad_task"))
+        here.host("other", other)
+        served = await here.run()
+        assert isinstance(served, ChunkUnserved)
+        assert served.reason == reason
+
+
 async def _discard(_text: str) -> None:
     """Nobody reads it."""
 
