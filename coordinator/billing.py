@@ -1,7 +1,7 @@
 """What an answer costs, who is paid, and the reservation that holds the money until then."""
 
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
 
 import trio
@@ -9,7 +9,7 @@ import trio
 from peerllm.coordinator import api_errors
 from peerllm.coordinator.accounts import ApiKey, KeyExpired, KeyRevoked, SignedReceipt
 from peerllm.coordinator.api_errors import ApiError
-from peerllm.coordinator.errors import CoordinatorError
+from peerllm.coordinator.errors import CoordinatorError, StorageError
 from peerllm.coordinator.house import House
 from peerllm.coordinator.ledger import BudgetExceeded, InsufficientFunds, Posted, Reserved
 from peerllm.coordinator.orders import HostRun
@@ -61,8 +61,15 @@ async def reserved(house: House, key: ApiKey, request_id: str, bound: int) -> As
         yield hold
     finally:
         if not hold.posted:
-            with trio.move_on_after(LEDGER_SECONDS, shield=True):
-                await house.storage.void(request_id)
+            await _release(house, request_id)
+
+
+async def _release(house: House, request_id: str) -> None:
+    """Give the money back now or, where the ledger cannot, later: how the request ended stands."""
+    with trio.move_on_after(LEDGER_SECONDS, shield=True), suppress(StorageError):
+        await house.storage.void(request_id)
+        return
+    house.owed_voids.owe(request_id)
 
 
 @dataclass(frozen=True, kw_only=True)

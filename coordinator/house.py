@@ -10,6 +10,7 @@ from peerllm.coordinator.dispatch import Dispatcher
 from peerllm.coordinator.in_flight import InFlight
 from peerllm.coordinator.metrics import Metrics
 from peerllm.coordinator.orders import ServedModel
+from peerllm.coordinator.owed_voids import OwedVoids
 from peerllm.coordinator.price_list import PriceList
 from peerllm.coordinator.quotes import Quotes
 from peerllm.coordinator.statement import Statements
@@ -48,6 +49,7 @@ class House:
     finder: Finder
     dispatcher: Dispatcher
     storage: Storage
+    owed_voids: OwedVoids
     statements: Statements
     metrics: Metrics
     draw: random.Random

@@ -44,6 +44,11 @@ class Metrics:
         self.in_flight = Gauge(
             "peerllm_requests_in_flight", "Requests being served", registry=self.registry
         )
+        self.voids_owed = Gauge(
+            "peerllm_voids_owed",
+            "Reservations held because their void could not be written yet",
+            registry=self.registry,
+        )
 
     def ended(self, outcome: str) -> None:
         """One request ended: `answered`, `disconnected` or an error's code."""

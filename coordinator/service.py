@@ -37,6 +37,7 @@ from peerllm.coordinator.house_in_force import HouseInForce, Looks, expiry_us, k
 from peerllm.coordinator.introductions import Introductions
 from peerllm.coordinator.metrics import Metrics
 from peerllm.coordinator.models import load_models
+from peerllm.coordinator.owed_voids import OwedVoids
 from peerllm.coordinator.price_list import price_list_of
 from peerllm.coordinator.quotes import Quotes
 from peerllm.coordinator.registry import Registry
@@ -172,6 +173,7 @@ async def _run_alone(settings: CoordinatorSettings, log: EventLog[CoordinatorEve
                 ),
             ),
             storage=storage,
+            owed_voids=OwedVoids(storage, metrics.voids_owed, log),
             statements=Statements(),
             metrics=metrics,
             draw=draw,
@@ -221,6 +223,7 @@ async def _run_alone(settings: CoordinatorSettings, log: EventLog[CoordinatorEve
         looks = Looks(lambda: read_charter(settings), rehouse)
         async with trio.open_nursery() as nursery:
             nursery.start_soon(keep_in_force, in_force, charter, looks, log)
+            nursery.start_soon(house.owed_voids.give_back)
             await _serve(settings, identity, in_force, sessions, answers, seats, log)
             nursery.cancel_scope.cancel()
 

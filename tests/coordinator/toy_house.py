@@ -30,6 +30,7 @@ from peerllm.coordinator.application import create_application
 from peerllm.coordinator.house import House, Terms
 from peerllm.coordinator.house_in_force import HouseInForce
 from peerllm.coordinator.metrics import Metrics
+from peerllm.coordinator.owed_voids import OwedVoids
 from peerllm.coordinator.price_list import PriceList
 from peerllm.coordinator.quotes import Quotes
 from peerllm.coordinator.statement import Statements
@@ -219,6 +220,7 @@ async def toy_house(
     log = io.StringIO()
     numbers = iter(range(10**9))
     async with open_storage(folder / "coordinator.sqlite") as storage, trio.open_nursery() as crew:
+        metrics = Metrics()
         house = House(
             models={"toy": served_model()},
             terms=Terms(
@@ -242,8 +244,9 @@ async def toy_house(
             finder=finder or WordFinder(),
             dispatcher=dispatcher(new_registry(), seed),
             storage=storage,
+            owed_voids=OwedVoids(storage, metrics.voids_owed, EventLog(lambda: NOW_US, log)),
             statements=Statements(),
-            metrics=Metrics(),
+            metrics=metrics,
             draw=random.Random(seed),
         )
         house = replace(house, **(replaced or {}))
@@ -253,6 +256,7 @@ async def toy_house(
             lambda: f"chatcmpl-{next(numbers):032x}",
         )
         toy = ToyHouse(house, application, crew, folder, log)
+        crew.start_soon(house.owed_voids.give_back)
         await storage.create_customer("ada")
         if funds:
             await storage.deposit(ADA, funds, "wire-1")
