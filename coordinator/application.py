@@ -150,25 +150,30 @@ class _ChatResponse(Response):
                     in_time = _in_time(send, nursery.cancel_scope)
                     stream = AnswerStream(in_time, self._chat, request_id)
                     nursery.start_soon(_cancel_on_disconnect, receive, nursery.cancel_scope)
-                    outcome = await self._run(house, request_id, stream)
+                    ended = await self._answer(house, request_id, stream)
+                    # Before the last write: clients leave as soon as they have the whole body.
+                    if isinstance(ended, Answered):
+                        outcome = "answered"
+                        await stream.finish(ended)
+                    else:
+                        outcome = ended.code or ended.type
+                        await stream.fail(ended)
                     nursery.cancel_scope.cancel()
             finally:
                 house.metrics.ended(outcome)
 
-    async def _run(self, house: House, request_id: str, stream: AnswerStream) -> str:
-        log = self._api.log
+    async def _answer(
+        self, house: House, request_id: str, stream: AnswerStream
+    ) -> Answered | ApiError:
         try:
-            outcome = await answer(self._chat, self._key, request_id, house, stream.release)
+            return await answer(
+                self._chat, self._key, request_id, house, stream.release, stream.deliver
+            )
         # A bug must neither end the process nor carry content out with its message: the customer
         # gets an id, the log the exception's type.
         except Exception as error:
-            log.event("request_failed", request=request_id, error=_innermost(error))
-            outcome = api_errors.internal_error(request_id)
-        if isinstance(outcome, Answered):
-            await stream.finish(outcome)
-            return "answered"
-        await stream.fail(outcome)
-        return outcome.code or outcome.type
+            self._api.log.event("request_failed", request=request_id, error=_innermost(error))
+            return api_errors.internal_error(request_id)
 
 
 def _innermost(error: BaseException) -> str:

@@ -53,8 +53,6 @@ from peerllm.safety.judge import Verdict
 from peerllm.safety.judge_cascade import Undecided
 from peerllm.safety.vault import Vault
 
-Release = Callable[[str], Awaitable[None]]
-
 
 @dataclass(frozen=True, kw_only=True)
 class Answered:
@@ -64,10 +62,23 @@ class Answered:
     statement: Statement
 
 
+Release = Callable[[str], Awaitable[None]]
+Deliver = Callable[[Answered], Awaitable[None]]
+
+
 async def answer(
-    request: ChatRequest, key: ApiKey, request_id: str, house: House, release: Release
+    request: ChatRequest,
+    key: ApiKey,
+    request_id: str,
+    house: House,
+    release: Release,
+    deliver: Deliver,
 ) -> Answered | ApiError:
-    """Serve one admitted request; `release` is awaited with each piece the customer may see."""
+    """Serve one admitted request.
+
+    `release` is awaited with each piece the customer may see, `deliver` once all of them are known:
+    when it returns, the connection has the last words. Only then is anything charged.
+    """
     priced = _priced_model(request, key, house)
     if isinstance(priced, ApiError):
         return priced
@@ -113,20 +124,23 @@ async def answer(
         if isinstance(plan, ApiError):
             return plan
         work = Work(request, model, house, budget, plan, ExposureCount(house, plan, model))
-        answered = await _serve(work, vault, release)
+        finish = await _serve(work, vault, release)
         stopwatch.lap("serve")
-        if isinstance(answered, ApiError):
-            return answered
+        if isinstance(finish, ApiError):
+            return finish
         bill = Bill(key=key, request_id=request_id, prompt=prompt, bound=bound, offer=offer)
         settlement = settlement_of(work, bill)
         # Made before the money moves: should it fail, nothing has been charged.
         statement = statement_of(work, bill, settlement, stopwatch.laps)
+        answered = Answered(finish=finish, statement=statement)
+        await deliver(answered)
+        stopwatch.lap("deliver")
         await post(house, bill, settlement, receipts_of(work))
         hold.posted = True
         stopwatch.lap("settle")
         house.statements.keep(key.account, statement)
         house.metrics.settled(statement)
-        return Answered(finish=answered, statement=statement)
+        return answered
 
 
 def _priced_model(

@@ -9,10 +9,11 @@ import trio
 from simulated_host import Faults
 from toy_house import ADA, ANSWER, PROMPT, Reply, ToyHouse, toy_house
 from toy_safety import MARK, NAME, WordFinder
-from trio.testing import MockClock
+from trio.testing import MockClock, wait_all_tasks_blocked
 
 from peerllm.coordinator.application import REQUESTS_PER_KEY
 from peerllm.coordinator.chat_schema import MAXIMUM_BODY_BYTES
+from peerllm.coordinator.errors import StorageError
 from peerllm.overlay.messages import ChunkTask
 from peerllm.safety.identifiers import Identifier
 
@@ -288,6 +289,91 @@ async def test_leaving_while_the_answer_is_settled_pays_for_what_was_delivered(
         assert reply.text == ANSWER
         await toy.settle_down()
         assert (await states(toy)) in (["posted"], ["voided"])
+
+
+async def test_a_plain_answer_is_handed_over_before_it_is_charged(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with toy_house(tmp_path) as toy:
+        toy.host("a")
+        complete_when_read: list[bool] = []
+        charged_after: list[list[bool]] = []
+        post = toy.storage.post
+
+        async def note_and_post(*arguments: Any) -> object:
+            charged_after.append(list(complete_when_read))
+            return await post(*arguments)
+
+        def read(reply: Reply) -> bool:
+            if reply.body:
+                complete_when_read.append(reply.complete)
+            return False
+
+        monkeypatch.setattr(toy.storage, "post", note_and_post)
+        reply = await toy.chat(leaves=read)
+        assert reply.text == ANSWER
+        assert charged_after == [[False]]
+        assert reply.complete
+        assert reply.headers["content-length"] == str(len(reply.body))
+        assert await states(toy) == ["posted"]
+
+
+async def test_leaving_before_a_plain_answer_is_handed_over_costs_nothing(tmp_path: Path) -> None:
+    async with toy_house(tmp_path) as toy:
+        toy.host("a")
+        reply = await toy.chat(leaves=lambda reply: reply.status == 200, reads=trio.sleep_forever)
+        assert reply.body == b""
+        await unpaid(toy, ["voided"])
+
+
+async def test_leaving_with_a_plain_answer_in_hand_is_charged(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with toy_house(tmp_path) as toy:
+        toy.host("a")
+        post, posting = toy.storage.post, trio.Event()
+
+        async def leave_and_post(*arguments: Any) -> object:
+            posting.set()
+            await wait_all_tasks_blocked()
+            return await post(*arguments)
+
+        monkeypatch.setattr(toy.storage, "post", leave_and_post)
+        reply = await toy.chat(left=posting)
+        assert reply.text == ANSWER
+        assert b'outcome="answered"' in toy.house.metrics.text()
+        assert await states(toy) == ["posted"]
+
+
+async def test_an_empty_stream_has_begun_before_it_is_charged(tmp_path: Path) -> None:
+    async with toy_house(tmp_path) as toy:
+        toy.host("a", text="")
+        reply = await toy.chat(
+            stream=True, leaves=lambda reply: reply.starts == 1, reads=trio.sleep_forever
+        )
+        assert reply.starts == 1
+        await unpaid(toy, ["voided"])
+
+
+@pytest.mark.parametrize("stream", [False, True])
+async def test_a_ledger_that_fails_after_delivery_charges_nothing_and_answers_once(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, stream: bool
+) -> None:
+    async with toy_house(tmp_path) as toy:
+        toy.host("a")
+
+        async def fail(*_: Any) -> None:
+            raise StorageError("locked")
+
+        monkeypatch.setattr(toy.storage, "post", fail)
+        reply = await toy.chat(stream=stream)
+        assert (reply.status, reply.starts, reply.complete) == (200, 1, True)
+        if stream:
+            assert reply.events[-2]["error"]["code"] == "internal_error"
+        else:
+            assert reply.text == ANSWER
+        assert "StorageError" in toy.log.getvalue()
+        await unpaid(toy, ["voided"])
 
 
 async def test_a_statement_is_its_own_accounts_alone(tmp_path: Path) -> None:

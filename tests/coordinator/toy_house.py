@@ -53,6 +53,7 @@ class Reply:
     headers: dict[str, str] = field(default_factory=dict)
     pieces: list[bytes] = field(default_factory=list)
     complete: bool = False
+    starts: int = 0
 
     @property
     def body(self) -> bytes:
@@ -132,10 +133,11 @@ class ToyHouse:
         leaves: Callable[[Reply], bool] = lambda _reply: False,
         reads: Callable[[], Any] | None = None,
         unfinished: bool = False,
+        left: trio.Event | None = None,
     ) -> Reply:
-        """One ASGI call. The client leaves as soon as `leaves` says so."""
+        """One ASGI call. The client leaves as soon as `leaves` says so, or when it has `left`."""
         reply = Reply()
-        gone = trio.Event()
+        gone = trio.Event() if left is None else left
         sent = False
         authorization = [] if key == "" else [(b"authorization", f"Bearer {key or self.plain_key}")]
 
@@ -149,6 +151,7 @@ class ToyHouse:
 
         async def send(message: Any) -> None:
             if message["type"] == "http.response.start":
+                reply.starts += 1
                 reply.status = message["status"]
                 reply.headers = {k.decode(): v.decode() for k, v in message["headers"]}
             else:
@@ -178,7 +181,9 @@ class ToyHouse:
         return reply
 
     async def chat(self, content: str = PROMPT, /, **fields: Any) -> Reply:
-        how = {name: fields.pop(name) for name in ("key", "leaves", "reads") if name in fields}
+        how = {
+            name: fields.pop(name) for name in ("key", "leaves", "reads", "left") if name in fields
+        }
         body = {"model": "toy", "messages": [{"role": "user", "content": content}]} | fields
         return await self.call("POST", "/v1/chat/completions", json.dumps(body).encode(), **how)
 
