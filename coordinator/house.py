@@ -15,12 +15,9 @@ from peerllm.coordinator.price_list import PriceList
 from peerllm.coordinator.quotes import Quotes
 from peerllm.coordinator.statement import Statements
 from peerllm.coordinator.storage import Storage
-from peerllm.safety.judge import Judge, Verdict
+from peerllm.safety.judge import Judge
 from peerllm.safety.judge_cascade import JudgeCascade
 from peerllm.safety.vault import Finder
-
-# Shorter texts are judged in less time than handing them to a thread and back takes.
-IN_PLACE_CHARACTERS = 600
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -56,10 +53,3 @@ class House:
     cascade: JudgeCascade | None = None
     in_flight: InFlight = field(default_factory=InFlight)
     finder_turn: trio.Lock = field(default_factory=trio.Lock)
-
-
-async def judge_text(judge: Judge, text: str) -> Verdict:
-    """One verdict, computed in a thread when the text is long enough to hold up other requests."""
-    if len(text) <= IN_PLACE_CHARACTERS:
-        return judge.judge(text)
-    return await trio.to_thread.run_sync(judge.judge, text)

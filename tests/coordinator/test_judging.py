@@ -1,0 +1,69 @@
+"""Judging keeps the event loop free, whatever a request holds."""
+
+import threading
+from collections.abc import Mapping
+from pathlib import Path
+
+import pytest
+import trio
+from toy_house import ANSWER, toy_house
+
+from peerllm.coordinator.judging import judge_prompt
+from peerllm.safety.judge import Judge, SafetyThresholds
+
+STANDARD = SafetyThresholds(3, {"violence": 500})
+
+
+class WitnessGate:
+    """Lets everything pass and remembers what it read, in which thread."""
+
+    def __init__(self) -> None:
+        self.read: list[str] = []
+        self.threads: set[int] = set()
+
+    def scores(self, text: str) -> Mapping[str, float]:
+        self.read.append(text)
+        self.threads.add(threading.get_ident())
+        return {"violence": 0.1}
+
+
+@pytest.mark.parametrize("messages", [1, 256])
+async def test_no_text_is_judged_in_the_event_loops_thread(tmp_path: Path, messages: int) -> None:
+    gate = WitnessGate()
+    judge = Judge(STANDARD, [gate])
+    async with toy_house(tmp_path, replaced={"judge": judge, "answer_judge": judge}) as toy:
+        toy.host("anna")
+        turns = [{"role": "user", "content": f"{number} geese"} for number in range(messages)]
+        assert (await toy.chat(messages=turns, stream=True)).text == ANSWER
+    assert ANSWER in gate.read
+    assert {turn["content"] for turn in turns} <= set(gate.read)
+    assert threading.get_ident() not in gate.threads
+
+
+async def test_a_request_whose_customer_left_is_judged_no_further(tmp_path: Path) -> None:
+    left, begun = threading.Event(), trio.Event()
+    token = trio.lowlevel.current_trio_token()
+
+    class WaitingGate(WitnessGate):
+        def scores(self, text: str) -> Mapping[str, float]:
+            token.run_sync_soon(begun.set)
+            left.wait(timeout=2)
+            return super().scores(text)
+
+    gate = WaitingGate()
+    async with (
+        toy_house(tmp_path, replaced={"judge": Judge(STANDARD, [gate])}) as toy,
+        trio.open_nursery() as nursery,
+    ):
+        nursery.start_soon(judge_prompt, toy.house, ["one", "two", "three"])
+        await begun.wait()
+        nursery.cancel_scope.cancel()
+        left.set()
+    assert gate.read == ["one"]
+
+
+async def test_what_is_said_twice_is_judged_once(tmp_path: Path) -> None:
+    gate = WitnessGate()
+    async with toy_house(tmp_path, replaced={"judge": Judge(STANDARD, [gate])}) as toy:
+        assert await judge_prompt(toy.house, ["geese"] * 256) is None
+    assert gate.read == ["geese"]
