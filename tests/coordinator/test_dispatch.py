@@ -312,6 +312,44 @@ async def test_a_host_slower_than_the_whole_deadline_ends(autojump_clock: MockCl
         assert slow.cancelled
 
 
+async def test_an_answer_that_arrived_in_time_is_read_to_its_end_however_slowly(
+    autojump_clock: MockClock,
+) -> None:
+    async with stage() as here:
+        hosts = here.host("a"), here.host("b")
+        wanted = order()
+        began = trio.current_time()
+
+        async def release(text: str) -> None:
+            here.released.append(text)
+            await trio.sleep(wanted.deadlines().total / 4)
+
+        served = await dispatcher(here.registry).run(wanted, here.log, release)
+        assert isinstance(served, ChunkServed)
+        assert "".join(here.released) == ANSWER
+        assert trio.current_time() - began > wanted.deadlines().total
+        assert all(run.receipt for run in served.runs)
+        assert any(host.finished for host in hosts)
+
+
+async def test_nobody_is_entered_when_the_time_is_over(autojump_clock: MockClock) -> None:
+    async with stage() as here:
+        here.host("brief", Faults(dies_after=6))
+        wanted = order()
+        over = trio.current_time() + wanted.deadlines().total
+        late: list[SimulatedHost] = []
+
+        async def release(_text: str) -> None:
+            await trio.sleep(wanted.deadlines().total / 4)
+            if trio.current_time() >= over and not late:
+                late.append(here.host("late"))
+
+        served = await dispatcher(here.registry).run(wanted, here.log, release)
+        assert isinstance(served, ChunkUnserved)
+        assert served.reason == "out_of_time"
+        assert [host.tasks for host in late] == [[]]
+
+
 async def test_a_host_that_is_always_outrun_before_its_first_token_is_not_called_fast(
     autojump_clock: MockClock,
 ) -> None:
