@@ -52,7 +52,7 @@ async def keep_in_force(
 ) -> None:
     """Take up what is newly published after `charter`, for ever.
 
-    What cannot be verified, or not be served, changes nothing: it is told once, by its kind.
+    What cannot be read, verified or served changes nothing: it is told once, by its kind.
     """
     told = ""
     while True:
@@ -67,7 +67,7 @@ async def keep_in_force(
                 charter = newer
                 log.event("charter_in_force", version=charter.version)
             told = ""
-        except (CharterError, CoordinatorError) as error:
+        except (CharterError, CoordinatorError, OSError) as error:
             kind = type(error).__name__
             if kind != told:
                 log.event("charter_refused", error=kind)

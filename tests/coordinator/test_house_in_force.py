@@ -22,7 +22,7 @@ from peerllm.charter.defaults import (
     first_tariff,
     first_terms,
 )
-from peerllm.charter.errors import CharterError, RolledBack
+from peerllm.charter.errors import RolledBack
 from peerllm.charter.loading import Charter
 from peerllm.charter.store import found_network
 from peerllm.coordinator.events import CoordinatorEvent
@@ -60,14 +60,14 @@ def charter(tmp_path: Path) -> Charter:
 
 
 async def looked(
-    in_force: HouseInForce, charter: Charter, reads: list[Charter | CharterError], **more: Any
+    in_force: HouseInForce, charter: Charter, reads: list[Charter | Exception], **more: Any
 ) -> list[dict[str, Any]]:
     """Let the keeper look once for each of `reads`; returns what it logged."""
     log = io.StringIO()
 
     def read() -> Charter:
         found = reads.pop(0)
-        if isinstance(found, CharterError):
+        if isinstance(found, Exception):
             raise found
         return found
 
@@ -98,12 +98,33 @@ async def test_what_is_refused_changes_nothing_and_is_told_once(
     charter: Charter, patient_clock: MockClock
 ) -> None:
     in_force = HouseInForce(cast("House", 1), NOW_US + 1, lambda: NOW_US)
-    forged: list[Charter | CharterError] = [RolledBack("older"), RolledBack("older"), charter]
+    forged: list[Charter | Exception] = [RolledBack("older"), RolledBack("older"), charter]
     events = await looked(in_force, charter, forged)
     assert cast("int", in_force.house) == 1
     assert [(event["event"], event["error"]) for event in events] == [
         ("charter_refused", "RolledBack")
     ]
+
+
+async def test_a_root_that_cannot_be_read_at_one_look_ends_nothing(
+    tmp_path: Path, charter: Charter, patient_clock: MockClock
+) -> None:
+    root = tmp_path / "root.json"
+    settings = CoordinatorSettings(
+        data_directory=tmp_path / "data",
+        charter_directory=tmp_path / "charter",
+        root_file=root,
+    )
+    with pytest.raises(FileNotFoundError) as gone:
+        read_charter(settings)
+    in_force = HouseInForce(cast("House", 1), NOW_US + 1, lambda: NOW_US)
+    newer = replace(charter, version=2)
+    events = await looked(in_force, charter, [gone.value, gone.value, newer])
+    assert [(event["event"], event.get("error")) for event in events] == [
+        ("charter_refused", "FileNotFoundError"),
+        ("charter_in_force", None),
+    ]
+    assert cast("int", in_force.house) == 2
 
 
 async def test_a_charter_whose_models_are_not_here_is_not_served(
