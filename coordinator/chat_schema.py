@@ -16,6 +16,7 @@ from peerllm.coordinator.planner import Split
 from peerllm.coordinator.quotes import MAXIMUM_QUOTE_CHARACTERS
 from peerllm.coordinator.response_format import ResponseFormat, shape_of
 from peerllm.overlay.answer_shape import AnswerShape
+from peerllm.overlay.messages import StopSequence
 from peerllm.safety.own_terms import (
     KIND_PATTERN,
     MAXIMUM_KINDS,
@@ -96,14 +97,7 @@ class ChatBody(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     max_completion_tokens: Annotated[int, Meta(ge=1, le=1_000_000)] | None = None
     temperature: Annotated[float, Meta(ge=0, le=2)] | None = None
     top_p: Annotated[float, Meta(gt=0, le=1)] | None = None
-    stop: (
-        Annotated[str, Meta(min_length=1, max_length=256)]
-        | Annotated[
-            list[Annotated[str, Meta(min_length=1, max_length=256)]],
-            Meta(max_length=MAXIMUM_STOPS),
-        ]
-        | None
-    ) = None
+    stop: StopSequence | Annotated[list[StopSequence], Meta(max_length=MAXIMUM_STOPS)] | None = None
     stream: bool | None = None
     stream_options: StreamOptions | None = None
     seed: Annotated[int, Meta(ge=-(2**63), le=2**63 - 1)] | None = None

@@ -48,6 +48,7 @@ from peerllm.coordinator.race import Finish
 from peerllm.coordinator.release import ReleaseGate
 from peerllm.coordinator.settlement import charge_of
 from peerllm.coordinator.statement import Statement
+from peerllm.overlay.messages import MAXIMUM_STOP_CHARACTERS
 from peerllm.safety.judge import Verdict
 from peerllm.safety.judge_cascade import Undecided
 from peerllm.safety.vault import Vault
@@ -115,7 +116,7 @@ async def answer(
             request = await _remove_identifiers(vault, request)
         stopwatch.lap("identifiers")
         # Only now: a stronger judge is given placeholders, not identifiers.
-        refusal = await ask_stronger(house, found, vault)
+        refusal = _overlong_stop(request) or await ask_stronger(house, found, vault)
         stopwatch.lap("stronger_judge")
         free = house.dispatcher.registry.free_hosts(model.digest)
         at_once = free // house.terms.race_size
@@ -161,7 +162,11 @@ def _priced_model(
 
 
 async def _texts(request: ChatRequest) -> list[str]:
-    """A customer's words: every turn, and names and constants of the form asked for."""
+    """What a model may read or write of a customer's words: turns, and names and constants.
+
+    Not stop sequences: no model reads them and no answer holds them, and by itself the harmless
+    "### Instruction:" would be refused as an injection.
+    """
     shape, own = request.answer_shape, request.own_terms
     named = [] if shape is None else shape.texts()
     # Judged together: each alone is a word or two.
@@ -173,20 +178,35 @@ async def _texts(request: ChatRequest) -> list[str]:
 
 
 async def _remove_identifiers(vault: Vault, request: ChatRequest) -> ChatRequest:
-    """Replace identifiers in all texts; every entity is known before the first is replaced."""
+    """Replace identifiers in all that hosts see; all are known before the first is replaced."""
     turns, shape = request.turns, request.answer_shape
     contents = [turn.content for turn in turns]
     named = [] if shape is None else shape.texts()
 
     def remove() -> ChatRequest:
         vault.prepare([*contents, *named])
+        # Apart: without a sentence around it a name is easily taken for another kind, and what it
+        # is called in the prompt counts.
+        vault.prepare(request.stop)
         return msgspec.structs.replace(
             request,
             turns=tuple(replace(turn, content=vault.remove(turn.content)) for turn in turns),
             answer_shape=None if shape is None else shape.with_texts(vault.remove),
+            stop=tuple(map(vault.remove, request.stop)),
         )
 
     return await trio.to_thread.run_sync(remove)
+
+
+def _overlong_stop(request: ChatRequest) -> ApiError | None:
+    """A placeholder may be longer than what it stands for."""
+    if all(len(stop) <= MAXIMUM_STOP_CHARACTERS for stop in request.stop):
+        return None
+    return api_errors.invalid_request(
+        f"With placeholders for its identifiers a 'stop' is longer than {MAXIMUM_STOP_CHARACTERS} "
+        "characters; send a shorter one.",
+        param="stop",
+    )
 
 
 def _unknown_token(request: ChatRequest, model: ServedModel) -> ApiError | None:

@@ -37,6 +37,8 @@ MAXIMUM_ENVELOPE_BYTES: Final = 1024 * 1024 + 4096
 # A piece is a few tokens; this is four thousand of them with their text.
 MAXIMUM_PIECE_BYTES: Final = 128 * 1024
 MAXIMUM_TASK_BYTES: Final = 1024 * 1024
+# A stop sequence, as a customer sends it and with placeholders in it.
+MAXIMUM_STOP_CHARACTERS: Final = 256
 # A coordinator buffers at most one frame for each of two thousand hosts, and none of what
 # a host sends comes near this.
 MAXIMUM_HOST_FRAME_BYTES: Final = 256 * 1024
@@ -59,6 +61,7 @@ SlotCount = Annotated[int, Meta(ge=0, le=4096)]
 Token = Annotated[int, Meta(ge=0, le=2**31 - 1)]
 # Bounded for real by the size of the envelope they arrive in.
 Text = Annotated[str, Meta(max_length=MAXIMUM_TASK_BYTES)]
+StopSequence = Annotated[str, Meta(min_length=1, max_length=MAXIMUM_STOP_CHARACTERS)]
 
 # The overlay's own notation of a TCP endpoint, numbers only: nobody is made to look up a name.
 Address = Annotated[
@@ -305,7 +308,7 @@ class ChunkTask(_Confidential, frozen=True, kw_only=True):
     max_tokens: Annotated[int, Meta(ge=1, le=16_777_216)]
     temperature_milli: Annotated[int, Meta(ge=0, le=2000)]
     top_p_milli: Annotated[int, Meta(ge=0, le=1000)]
-    stop: Annotated[list[Annotated[str, Meta(min_length=1, max_length=256)]], Meta(max_length=16)]
+    stop: Annotated[list[StopSequence], Meta(max_length=16)]
     assistant_prefix: Text
     reply_key: Key
     min_p_milli: Annotated[int, Meta(ge=0, le=1000)] = 0

@@ -430,6 +430,30 @@ async def test_own_terms_never_reach_a_host_and_listed_names_stay(tmp_path: Path
         assert host.tasks[0].messages[-1].content == f"{NAME} leads PROJECT_1"
 
 
+async def test_an_identifier_in_a_stop_sequence_leaves_as_in_the_prompt(tmp_path: Path) -> None:
+    own = {"always_mask": {"PROJECT": ["Blue Heron"]}}
+    async with toy_house(tmp_path) as toy:
+        host = toy.host("a")
+        reply = await toy.chat(
+            f"what {NAME} says", stop=["END", f"\n{NAME}:", "blue heron"], peerllm=own
+        )
+        assert reply.status == 200
+        (task,) = host.tasks
+        assert task.messages[-1].content == "what PERSON_1 says"
+        assert task.stop == ["END", "\nPERSON_1:", "PROJECT_1"]
+
+
+async def test_a_stop_sequence_that_placeholders_make_too_long_is_refused(tmp_path: Path) -> None:
+    own = {"always_mask": {"PROJECT": ["BH"]}}
+    async with toy_house(tmp_path) as toy:
+        host = toy.host("a")
+        reply = await toy.chat("tell of BH", stop="BH, " * 64, peerllm=own)
+        assert (reply.status, reply.error["param"]) == (400, "stop")
+        assert "BH" not in reply.error["message"]
+        assert not host.tasks
+        assert [state for state, _ in (await toy.reservations()).values()] == ["voided"]
+
+
 async def test_the_names_of_own_kinds_are_judged(tmp_path: Path) -> None:
     own = {"always_mask": {MARK.upper(): ["geese"]}}
     async with toy_house(tmp_path) as toy:
