@@ -188,14 +188,20 @@ def _fits_model(plan: Plan, budget: Budget) -> bool:
 def beyond_reach(
     turns: Sequence[Turn], total: int, budget: Budget, *, split: Split = "auto"
 ) -> PromptTooLong | None:
-    """Whether no plan can serve a prompt of `total` tokens; cheap enough to ask before judging."""
+    """Whether no plan can serve a prompt of `total` tokens; far cheaper than judging it."""
     answer, fits = _room_for_answer(total, budget)
-    divisible = split != "never" and total <= MAXIMUM_PARTS * PART_TOKENS and recognise(turns)
-    if fits or divisible:
+    divisible = split != "never" and total <= MAXIMUM_PARTS * PART_TOKENS
+    if fits or (divisible and _may_divide(turns, budget)):
         return None
     return PromptTooLong(
         prompt_tokens=total, answer_tokens=answer, context_tokens=budget.context_tokens
     )
+
+
+def _may_divide(turns: Sequence[Turn], budget: Budget) -> bool:
+    """Whether this is work that is cut, and what no plan cuts leaves room for an answer."""
+    task = recognise(turns)
+    return task is not None and budget.of(task.system) + TEMPLATE_MARGIN < budget.context_tokens
 
 
 def _room_for_answer(total: int, budget: Budget) -> tuple[int, bool]:

@@ -92,7 +92,9 @@ async def answer(
         answer_tokens=request.max_tokens,
         count=model.vocabulary.count,
     )
-    too_long = beyond_reach(request.turns, prompt, budget, split=request.split)
+    too_long = await trio.to_thread.run_sync(
+        lambda: beyond_reach(request.turns, prompt, budget, split=request.split)
+    )
     if too_long is not None:
         return _refuse_length(too_long)
     bound = charge_of(

@@ -62,6 +62,17 @@ async def test_a_request_whose_customer_left_is_judged_no_further(tmp_path: Path
     assert gate.read == ["one"]
 
 
+async def test_what_no_plan_can_serve_is_refused_unjudged(tmp_path: Path) -> None:
+    gate = WitnessGate()
+    async with toy_house(tmp_path, replaced={"judge": Judge(STANDARD, [gate])}) as toy:
+        toy.host("anna")
+        rules = [{"role": "system", "content": f"{n} geese " * 50} for n in range(50)]
+        asked = {"role": "user", "content": "Summarize the following text:\n\n" + "Geese. " * 40}
+        reply = await toy.chat(messages=[*rules, asked])
+        assert reply.error["code"] == "context_length_exceeded"
+    assert gate.read == []
+
+
 async def test_what_is_said_twice_is_judged_once(tmp_path: Path) -> None:
     gate = WitnessGate()
     async with toy_house(tmp_path, replaced={"judge": Judge(STANDARD, [gate])}) as toy:

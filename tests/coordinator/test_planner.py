@@ -159,6 +159,10 @@ def test_a_document_beyond_one_context_is_within_reach_when_it_divides() -> None
     assert beyond_reach(turns, total, budget(2048)) is None
     assert beyond_reach(turns, total, budget(2048), split="never") is not None
     assert isinstance(make_plan(turns, budget(2048)), Plan)
+    told = (Turn(role="system", content="word " * 2_000), *turns)
+    assert beyond_reach(told, prompt_tokens(told, count), budget(2048)) is not None
+    assert not isinstance(make_plan(told, budget(2048)), Plan)
+    assert beyond_reach(told, prompt_tokens(told, count), budget(4096)) is None
     endless = user("Summarize this text:\n\n" + "word " * (MAXIMUM_PARTS * PART_TOKENS))
     assert beyond_reach(endless, prompt_tokens(endless, count), budget(2048)) is not None
 
