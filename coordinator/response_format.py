@@ -29,7 +29,7 @@ from peerllm.overlay.answer_shape import (
     Record,
     Text,
 )
-from peerllm.overlay.shape_faults import fault_of, is_exclusive
+from peerllm.overlay.shape_faults import are_exclusive, fault_of
 
 # As many levels as can be read without counting brackets; Python's own stack holds ten times this.
 MAXIMUM_DEPTH: Final = 64
@@ -117,7 +117,7 @@ class _Reading:
             raise UnsupportedSchema(
                 f"Names and constants of the schema have more than {MAXIMUM_CHARACTERS} characters"
             )
-        if not all(is_exclusive(shape, place) for place in self._exclusive):
+        if not are_exclusive(shape, self._exclusive):
             raise UnsupportedSchema(
                 "The alternatives of a 'oneOf' must begin differently, since exactly one may hold; "
                 "use 'anyOf' where several may"

@@ -7,6 +7,7 @@ forever or grow with every letter.
 """
 
 from collections.abc import Callable, Sequence
+from itertools import combinations
 from typing import Final
 
 from peerllm.overlay.answer_shape import (
@@ -63,15 +64,14 @@ def fault_of(shape: AnswerShape) -> str | None:
     return None
 
 
-def is_exclusive(shape: AnswerShape, place: int) -> bool:
-    """Whether the alternatives of the choice at `place` exclude each other."""
+def are_exclusive(shape: AnswerShape, places: Sequence[int]) -> bool:
+    """Whether the alternatives of each choice at these places exclude each other."""
     nodes = shape.nodes
-    openings = _openings(nodes)
-    alternatives = _parts(nodes[place])
+    pairs = _Pairs(nodes)
     return not any(
-        _alike(nodes, openings, one, other)
-        for number, one in enumerate(alternatives)
-        for other in alternatives[:number]
+        pairs.are_alike(one, other)
+        for place in places
+        for one, other in combinations(_parts(nodes[place]), 2)
     )
 
 
@@ -111,13 +111,33 @@ def _is_empty(node: Node) -> bool:
             return False
 
 
+def _parts_first(nodes: Sequence[Node]) -> list[int]:
+    """All places, each after its parts as far as circles allow.
+
+    Whoever goes through a shape again until nothing changes is through at the second time
+    then; in the order of the places, references could make it one time for every node.
+    """
+    order: list[int] = []
+    seen: set[int] = set()
+    to_do = [(place, False) for place in range(len(nodes))]
+    while to_do:
+        place, parts_are_done = to_do.pop()
+        if parts_are_done:
+            order.append(place)
+        elif place not in seen:
+            seen.add(place)
+            to_do.append((place, True))
+            to_do.extend((part, False) for part in _parts(nodes[place]))
+    return order
+
+
 def _settled(nodes: Sequence[Node], settles: Callable[[Node, set[int]], bool]) -> set[int]:
     """The places that `settles` says yes to, given those that settled before."""
     settled: set[int] = set()
+    order = _parts_first(nodes)
     while True:
         before = len(settled)
-        # Backwards: parts mostly stand after what they are parts of.
-        for place in range(len(nodes) - 1, -1, -1):
+        for place in order:
             if place not in settled and settles(nodes[place], settled):
                 settled.add(place)
         if len(settled) == before:
@@ -155,17 +175,18 @@ def _can_end(nodes: Sequence[Node]) -> bool:
 
 def _readings(nodes: Sequence[Node]) -> int:
     """The most ways of understanding an answer's beginning at once, or one beyond the bound."""
-    openings = _openings(nodes)
+    pairs = _Pairs(nodes)
     factors = [
-        [sum(_alike(nodes, openings, one, other) for other in node.nodes) for one in node.nodes]
+        [sum(pairs.are_alike(one, other) for other in node.nodes) for one in node.nodes]
         if isinstance(node, Choice)
         else [1] * len(_parts(node))
         for node in nodes
     ]
     readings = [1] * len(nodes)
+    order = _parts_first(nodes)
     while True:
         before = list(readings)
-        for place in range(len(nodes) - 1, -1, -1):
+        for place in order:
             for factor, part in zip(factors[place], _parts(nodes[place]), strict=True):
                 readings[place] = max(readings[place], factor * readings[part])
             # A circle with a factor above 1 grows beyond every bound.
@@ -178,10 +199,11 @@ def _readings(nodes: Sequence[Node]) -> int:
 def _openings(nodes: Sequence[Node]) -> list[set[str]]:
     """For every node the kinds of first character, in a shape without circles of choices."""
     found = [_own_openings(node) for node in nodes]
+    order = _parts_first(nodes)
     changed = True
     while changed:
         changed = False
-        for place in range(len(nodes) - 1, -1, -1):
+        for place in order:
             node = nodes[place]
             if isinstance(node, Choice):
                 united = set().union(*(found[one] for one in node.nodes))
@@ -209,31 +231,55 @@ def _own_openings(node: Node) -> set[str]:
             return {'"', "0", "[", "{", "t", "f", "n"}
 
 
-def _alike(nodes: Sequence[Node], openings: list[set[str]], first: int, second: int) -> bool:
-    """Whether two forms can begin alike for longer than a name or a constant."""
-    one, other = nodes[first], nodes[second]
-    if isinstance(one, Record) and isinstance(other, Record):
-        return not _differ_at_once(nodes, one, other)
-    if isinstance(one, Constants) and isinstance(other, Constants):
-        return not _disjoint(one, other)
-    return bool(openings[first] & openings[second])
+class _Pairs:
+    """Which forms of a shape can begin alike.
+
+    Remembered by their places: a schema of 25 KB can name one enum of 511 values a thousand
+    times, which are 127,000 pairs of alternatives and one of places.
+    """
+
+    def __init__(self, nodes: Sequence[Node]) -> None:
+        self._nodes = nodes
+        self._openings = _openings(nodes)
+        self._alike: dict[tuple[int, int], bool] = {}
+        self._disjoint: dict[tuple[int, int], bool] = {}
+
+    def are_alike(self, first: int, second: int) -> bool:
+        """Whether two forms can begin alike for longer than a name or a constant."""
+        pair = (first, second) if first <= second else (second, first)
+        known = self._alike.get(pair)
+        if known is None:
+            known = self._alike[pair] = self._judge(*pair)
+        return known
+
+    def _judge(self, first: int, second: int) -> bool:
+        one, other = self._nodes[first], self._nodes[second]
+        if isinstance(one, Record) and isinstance(other, Record):
+            return not self._differ_at_once(one, other)
+        if isinstance(one, Constants) and isinstance(other, Constants):
+            return not self._exclude(first, second)
+        return bool(self._openings[first] & self._openings[second])
+
+    def _differ_at_once(self, one: Record, other: Record) -> bool:
+        if not one.fields or not other.fields:
+            return False
+        first, second = one.fields[0], other.fields[0]
+        if not first.required or not second.required:
+            return False
+        return first.name != second.name or self._exclude(first.node, second.node)
+
+    def _exclude(self, first: int, second: int) -> bool:
+        """Whether both are constants without a common one."""
+        pair = (first, second) if first <= second else (second, first)
+        known = self._disjoint.get(pair)
+        if known is None:
+            one, other = self._nodes[first], self._nodes[second]
+            known = self._disjoint[pair] = (
+                isinstance(one, Constants) and isinstance(other, Constants) and disjoint(one, other)
+            )
+        return known
 
 
-def _differ_at_once(nodes: Sequence[Node], one: Record, other: Record) -> bool:
-    if not one.fields or not other.fields:
-        return False
-    first, second = one.fields[0], other.fields[0]
-    if not first.required or not second.required:
-        return False
-    if first.name != second.name:
-        return True
-    marks = nodes[first.node], nodes[second.node]
-    return (
-        isinstance(marks[0], Constants)
-        and isinstance(marks[1], Constants)
-        and _disjoint(marks[0], marks[1])
-    )
-
-
-def _disjoint(one: Constants, other: Constants) -> bool:
+def disjoint(one: Constants, other: Constants) -> bool:
+    """Whether no constant is in both."""
     return not {*one.strings} & {*other.strings} and not {*one.others} & {*other.others}

@@ -1,8 +1,11 @@
+from collections.abc import Callable
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from peerllm.crypto.encoding import decode, encode
+from peerllm.overlay import shape_faults
 from peerllm.overlay.answer_shape import (
     AnswerShape,
     Anything,
@@ -16,7 +19,7 @@ from peerllm.overlay.answer_shape import (
     Record,
     Text,
 )
-from peerllm.overlay.shape_faults import fault_of, is_exclusive
+from peerllm.overlay.shape_faults import are_exclusive, fault_of
 
 
 def shape(*nodes: Node) -> AnswerShape:
@@ -82,10 +85,12 @@ def test_what_cannot_be_written_is_said(said: str) -> None:
 
 def test_alternatives_that_both_hold_do_not_exclude_each_other() -> None:
     told = shape(Choice(nodes=[1, 2, 3]), kind("a"), kind("b"), Number())
-    assert is_exclusive(told, 0)
-    assert not is_exclusive(shape(Choice(nodes=[1, 2]), kind("a"), Text()), 0)
+    assert are_exclusive(told, [0])
+    assert not are_exclusive(shape(Choice(nodes=[1, 2]), kind("a"), Text()), [0])
     nested = shape(Choice(nodes=[1, 2]), Choice(nodes=[3, 2]), Number(), Text())
-    assert not is_exclusive(nested, 0)
+    assert not are_exclusive(nested, [0])
+    assert not are_exclusive(nested, [1, 0])
+    assert are_exclusive(nested, [1])
 
 
 def test_names_and_constants_are_changed_and_never_shown() -> None:
@@ -93,6 +98,66 @@ def test_names_and_constants_are_changed_and_never_shown() -> None:
     assert secret.texts() == ["SECRET", "b"]
     assert secret.with_texts(str.lower).texts() == ["secret", "b"]
     assert "SECRET" not in repr(secret) + "".join(map(repr, secret.nodes))
+
+
+def calls_counted(name: str, monkeypatch: pytest.MonkeyPatch) -> list[object]:
+    calls: list[object] = []
+    original = getattr(shape_faults, name)
+
+    def counted(*arguments: object) -> object:
+        calls.append(arguments)
+        return original(*arguments)
+
+    monkeypatch.setattr(shape_faults, name, counted)
+    return calls
+
+
+REPEATED = {
+    "one enum named often": shape(
+        *[Choice(nodes=[7] * 128)] * 7, Constants(strings=[str(n) for n in range(512)])
+    ),
+    "many records that begin with one enum": shape(
+        *[Choice(nodes=list(range(7, 134)))] * 7,
+        *[record(kind=134)] * 127,
+        Constants(strings=[str(n) for n in range(512)]),
+    ),
+}
+
+
+@pytest.mark.parametrize("name", REPEATED)
+def test_a_pair_of_constants_is_judged_once(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    judged = calls_counted("disjoint", monkeypatch)
+    assert "begin alike" in str(fault_of(REPEATED[name]))
+    assert len(judged) == 1
+    assert not are_exclusive(REPEATED[name], range(7))
+    assert len(judged) == 2
+
+
+def test_many_exclusive_choices_are_looked_through_together(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    # Each choice stands after its part: in the order of places, news travels one node a pass.
+    chain = shape(Text(), *(Choice(nodes=[place]) for place in range(100)))
+    looked_at = calls_counted("_own_openings", monkeypatch)
+    assert fault_of(chain) is None
+    assert are_exclusive(chain, range(1, 101))
+    assert len(looked_at) == 2 * 101
+
+
+def test_a_long_chain_of_references_is_gone_through_a_few_times(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    chain = shape(Text(), *(Choice(nodes=[place]) for place in range(100)))
+    original = shape_faults._settled
+    asked: list[Node] = []
+
+    def counted(nodes: list[Node], settles: Callable[[Node, set[int]], bool]) -> set[int]:
+        return original(nodes, lambda node, done: asked.append(node) or settles(node, done))
+
+    monkeypatch.setattr(shape_faults, "_settled", counted)
+    assert fault_of(chain) is None
+    # Whether a choice leads back to itself, and whether an answer can end.
+    assert len(asked) == 2 * 101
 
 
 PLACES = st.integers(0, 7)
