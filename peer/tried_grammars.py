@@ -38,20 +38,17 @@ class TriedGrammars:
 
     def passed(self, shape: AnswerShape) -> bool:
         """Whether this form was tried before and may be given to the engine."""
-        if fault_of(shape) is not None:
-            return False
-        return self._recall(_digest(grammar_of(shape))) is True
+        return self._recall(_digest(shape)) is True
 
     async def fault(self, shape: AnswerShape) -> str | None:
         """Why this form cannot be given to the engine, in words that quote nothing; or None."""
-        fault = fault_of(shape)
-        if fault is not None:
-            return f"no answer can have the form asked for: {fault}"
-        grammar = grammar_of(shape)
-        digest = _digest(grammar)
+        digest = _digest(shape)
         passed = self._recall(digest)
         if passed is None:
-            code = await self._try(grammar)
+            fault = fault_of(shape)
+            if fault is not None:
+                return f"no answer can have the form asked for: {fault}"
+            code = await self._try(grammar_of(shape))
             if code is None:
                 # Perhaps the machine was busy: not remembered.
                 return f"the form of the answer was not tried within {_TRIAL_SECONDS:.0f} seconds"
@@ -89,5 +86,6 @@ class TriedGrammars:
             self._verdicts.popitem(last=False)
 
 
-def _digest(grammar: str) -> bytes:
-    return hashlib.sha256(grammar.encode()).digest()
+def _digest(shape: AnswerShape) -> bytes:
+    # Of the form, not of its grammar: what is remembered need not be judged and written anew.
+    return hashlib.sha256(encode(shape)).digest()

@@ -29,6 +29,20 @@ async def test_a_grammar_is_tried_once_and_the_latest_are_remembered(tmp_path: P
     assert "SECRET" not in repr(tried)
 
 
+async def test_what_is_remembered_is_not_judged_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    judged: list[AnswerShape] = []
+
+    def count(shape: AnswerShape) -> None:
+        judged.append(shape)
+
+    monkeypatch.setattr(tried_grammars, "fault_of", count)
+    tried = TriedGrammars(embedded_model_path())
+    for _ in range(3):
+        assert await tried.fault(PERSON) is None
+        assert tried.passed(PERSON)
+    assert judged == [PERSON]
+
+
 async def test_a_form_with_a_fault_starts_no_process() -> None:
     tried = TriedGrammars(Path("/nowhere"))
     fault = await tried.fault(AnswerShape(nodes=[Text(minimum=2, maximum=1)]))
