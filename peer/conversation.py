@@ -246,7 +246,9 @@ class Conversation:
     def _on_dispatch(self, dispatch: Dispatch) -> None:
         if not self._welcomed.is_set():
             raise SessionViolation("a dispatch before welcome")
-        lease = self._host.admit(dispatch)
+        # An id is forgotten when its envelope expires, and a chunk may run for longer.
+        is_running = dispatch.dispatch_id in self._running
+        lease = "refused_envelope" if is_running else self._host.admit(dispatch)
         if not isinstance(lease, Lease):
             self._post(Failed(dispatch_id=dispatch.dispatch_id, reason=lease))
             self.announce(dispatch.model_digest)

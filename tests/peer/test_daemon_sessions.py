@@ -14,6 +14,7 @@ from peerllm.overlay.messages import (
     Welcome,
 )
 from peerllm.peer.generation import GeneratedPiece
+from peerllm.peer.replay import ReplayGuard
 from tests.peer.daemon_stage import HOST, open_scene
 
 
@@ -32,6 +33,25 @@ async def test_a_replay_is_refused_also_after_a_reconnection(
         await coordinator.dispatch()
         assert (await coordinator.expect(Failed)).reason == "refused_envelope"
         assert len(engine.generations) == 1
+
+
+async def test_an_id_that_is_being_worked_on_is_refused_though_it_expired(
+    engine: Any, autojump_clock: MockClock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with open_scene(engine) as scene:
+        # As if the first envelope had expired: its id is forgotten, its chunk still runs.
+        monkeypatch.setattr(ReplayGuard, "admit", lambda *_arguments, **_times: None)
+        coordinator = await scene.sessions.receive()
+        await coordinator.welcome()
+        await coordinator.dispatch()
+        generation = await engine.generation(0)
+        await coordinator.dispatch()
+        assert (await coordinator.expect(Failed)).reason == "refused_envelope"
+        generation.feed(GeneratedPiece((), "", "stop"))
+        await coordinator.expect(ReceiptMessage)
+        await coordinator.dispatch()
+        (await engine.generation(1)).feed(GeneratedPiece((), "", "stop"))
+        await coordinator.expect(ReceiptMessage)
 
 
 async def test_a_lost_session_cancels_its_work_and_is_opened_again(
