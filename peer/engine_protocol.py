@@ -16,6 +16,7 @@ from peerllm.overlay.answer_shape import AnswerShape
 from peerllm.overlay.messages import LogitBias
 from peerllm.peer.errors import LoadFault, PeerError, TaskFault
 from peerllm.peer.legacy_format import LegacyFormat
+from peerllm.peer.limits import LARGEST_CAP_BYTES
 
 # A task is at most 1 MiB of text (an envelope's plaintext); twice that leaves room for
 # the rest and is still small enough to buffer.
@@ -83,7 +84,7 @@ class Load(msgspec.Struct, frozen=True, kw_only=True, tag="load"):
     context_tokens: Annotated[int, Meta(ge=1, le=16_777_216)]
     threads: Annotated[int, Meta(ge=1, le=1024)]
     # What the owner lets a host take; 0 is whatever is free.
-    memory_cap_bytes: Annotated[int, Meta(ge=0)] = 0
+    memory_cap_bytes: Annotated[int, Meta(ge=0, le=LARGEST_CAP_BYTES)] = 0
     # Only to an engine for legacy files.
     legacy: LegacyFormat | None = None
 

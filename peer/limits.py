@@ -27,6 +27,8 @@ HoldReason = Literal[
 YEAR_2100_US: Final = 4_102_444_800_000_000
 # A cap below this could not carry a session's heartbeats beside a chunk of 1 MiB in time.
 SLOWEST_BANDWIDTH: Final = 64 * 1024
+# More than any machine has, and still what every reader of JSON and MessagePack takes whole.
+LARGEST_CAP_BYTES: Final = 2**53
 # Let go only this far below the limit, so that a host does not flap at its edge.
 _COOLER_CELSIUS: Final = 5.0
 _SMALLER_SHARE: Final = 0.95
@@ -68,9 +70,9 @@ class Limits(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     threads: Annotated[int, Meta(ge=0, le=256)] = 0
     nice: Annotated[int, Meta(ge=0, le=19)] = 0
     # Daemon and engine together; checked before a model is loaded, too.
-    memory_cap_bytes: Annotated[int, Meta(ge=0)] = 0
+    memory_cap_bytes: Annotated[int, Meta(ge=0, le=LARGEST_CAP_BYTES)] = 0
     maximum_celsius: Annotated[int, Meta(ge=0, le=150)] = 0
-    bandwidth_bytes_per_second: Annotated[int, Meta(ge=0)] = 0
+    bandwidth_bytes_per_second: Annotated[int, Meta(ge=0, le=LARGEST_CAP_BYTES)] = 0
     # Whether hosts that the coordinator introduces may fetch models' files from this one.
     share_models: bool = False
 

@@ -9,6 +9,7 @@ from peerllm.peer.engine_protocol import (
     FrameReader,
     FromEngine,
     GenerationTask,
+    Load,
     Score,
     ScoreTask,
     Started,
@@ -20,6 +21,7 @@ from peerllm.peer.engine_protocol import (
     from_engine,
     to_engine,
 )
+from peerllm.peer.limits import LARGEST_CAP_BYTES
 
 SUBMIT = Submit(
     number=7,
@@ -76,6 +78,20 @@ def test_representations_hide_content(value: Submit) -> None:
     assert "SECRET" not in shown
     assert "987654" not in shown
     assert type(value).__name__ in shown
+
+
+@pytest.mark.parametrize("beyond", [0, 1])
+def test_the_largest_memory_cap_of_an_owner_reaches_the_engine(beyond: int) -> None:
+    load = Load(
+        path="m", digest=bytes(32), digest_cache="c", slots=1, context_tokens=1, threads=1,
+        memory_cap_bytes=LARGEST_CAP_BYTES + beyond,
+    )  # fmt: skip
+    (body,) = FrameReader().feed(frame(load))
+    if not beyond:
+        assert to_engine(body) == load
+        return
+    with pytest.raises(EngineProtocolError):
+        to_engine(body)
 
 
 def test_a_finish_is_one_of_two_words() -> None:

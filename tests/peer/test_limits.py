@@ -2,6 +2,7 @@ import msgspec
 import pytest
 
 from peerllm.peer.limits import (
+    LARGEST_CAP_BYTES,
     YEAR_2100_US,
     Conditions,
     HoldReason,
@@ -84,6 +85,8 @@ def test_at_its_edge_a_limit_does_not_flap() -> None:
         {"schedule": [{"days": [7], "start_minute": 0, "end_minute": 1}]},
         {"schedule": [{"days": [0], "start_minute": 0, "end_minute": 1441}]},
         {"bandwidth_bytes_per_second": 1000},
+        {"bandwidth_bytes_per_second": LARGEST_CAP_BYTES + 1},
+        {"memory_cap_bytes": LARGEST_CAP_BYTES + 1},
         {"memory_cap_bytes": "much"},
         {"colour": 1},
     ],
