@@ -5,6 +5,7 @@ What the release gets wrong, and what stands here instead:
 - it accepts unauthenticated plaintext: Noise alone is offered;
 - an exception in a stream handler ends the whole service: it ends that stream;
 - an inbound slot is never given back: it is when its connection closes;
+- a stranger's first line may have any length: longer ones end the connection unread;
 - nobody is refused by identity: `admits` decides before any stream is served;
 - a muxed stream takes in data without bound: the connection is cut;
 - a cancelled write breaks the encryption of everything after it: frames go out whole;
@@ -30,10 +31,10 @@ from libp2p.abc import IMuxedConn, INetStream, INotifee, ISecureConn
 from libp2p.crypto.ed25519 import create_new_key_pair as ed25519_key_pair
 from libp2p.crypto.x25519 import create_new_key_pair as x25519_key_pair
 from libp2p.custom_types import TProtocol
-from libp2p.exceptions import BaseLibp2pError
+from libp2p.exceptions import BaseLibp2pError, ParseError
 from libp2p.host.basic_host import BasicHost
-from libp2p.io.abc import ReadWriteCloser
-from libp2p.io.exceptions import ConnectionClosedError
+from libp2p.io.abc import Reader, ReadWriteCloser
+from libp2p.io.exceptions import ConnectionClosedError, MessageTooLarge
 from libp2p.io.trio import TrioTCPStream
 from libp2p.network.config import ConnectionConfig, RetryConfig
 from libp2p.network.connection import swarm_connection
@@ -43,6 +44,7 @@ from libp2p.network.exceptions import SwarmException
 from libp2p.network.stream.net_stream import NetStream
 from libp2p.network.swarm import Swarm
 from libp2p.peer.id import ID
+from libp2p.protocol_muxer import multiselect_communicator
 from libp2p.protocol_muxer.multiselect_communicator import MultiselectCommunicator
 from libp2p.rcmgr import Direction
 from libp2p.security.noise.transport import PROTOCOL_ID as NOISE
@@ -51,6 +53,7 @@ from libp2p.stream_muxer.muxer_multistream import MuxerMultistream
 from libp2p.stream_muxer.yamux import yamux
 from libp2p.stream_muxer.yamux.yamux import PROTOCOL_ID as YAMUX
 from libp2p.stream_muxer.yamux.yamux import TYPE_GO_AWAY, Yamux
+from libp2p.utils.varint import read_varint_prefixed_bytes_limited
 from multiaddr import Multiaddr
 
 from peerllm.crypto.identity import Identity
@@ -72,6 +75,8 @@ _MAXIMUM_HANDSHAKES_PER_ADDRESS: Final = 64
 # Two round trips and 15 ms of arithmetic; a slot is blocked no longer by a silent caller.
 _HANDSHAKE_SECONDS: Final = 5
 _NEGOTIATION_SECONDS: Final = 5
+# Names of protocols: the longest of ours has some 30 bytes, those of others rarely a hundred.
+_LONGEST_LINE_BYTES: Final = 1024
 # To hand one yamux frame (64 KiB at most) to the kernel.
 _WRITE_SECONDS: Final = 5.0
 # An inbound connection without a stream; the peer that dialled may be about to open one.
@@ -191,6 +196,7 @@ class HardenedHost:
     ) -> None:
         silence_libp2p()
         yamux.MAX_WINDOW_SIZE = _WINDOW_BYTES
+        vars(multiselect_communicator)["read_delim"] = _read_line
         keys = ed25519_key_pair(identity.seed)
         self._admits = admits
         self._background = background
@@ -404,6 +410,18 @@ class HardenedHost:
             _log.warning("a stream handler failed: %s", _where(error))
         finally:
             await self.discard(stream)
+
+
+async def _read_line(reader: Reader) -> bytes:
+    """Read a line of a negotiation, which a stranger writes before any key is exchanged."""
+    try:
+        raw = await read_varint_prefixed_bytes_limited(reader, _LONGEST_LINE_BYTES)
+    except MessageTooLarge:
+        raise ParseError("a line is too long") from None
+    if raw[-1:] != b"\n":
+        # The stock one quotes it.
+        raise ParseError("a line does not end")
+    return raw[:-1]
 
 
 def _remember_remote_address(socket: ReadWriteCloser) -> str:

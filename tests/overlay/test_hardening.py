@@ -9,13 +9,15 @@ import logging
 import os
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
-from typing import Any
+from typing import Any, cast
 
 import pytest
 import trio
 from libp2p import new_host
 from libp2p.crypto.ed25519 import create_new_key_pair
 from libp2p.peer.peerinfo import info_from_p2p_addr
+from libp2p.protocol_muxer.exceptions import MultiselectCommunicatorError
+from libp2p.protocol_muxer.multiselect_communicator import MultiselectCommunicator
 from libp2p.security.insecure.transport import PLAINTEXT_PROTOCOL_ID, InsecureTransport
 from multiaddr import Multiaddr
 
@@ -315,6 +317,34 @@ async def test_garbage_from_strangers_ends_nothing(raw: bytes) -> None:
                 await stranger.send_all(raw)
             await stranger.aclose()
         assert await still_serves(node)
+
+
+class Told:
+    """A stranger's words, and how many bytes were asked for at once."""
+
+    def __init__(self, raw: bytes) -> None:
+        self._left = raw
+        self.asked: list[int] = []
+
+    async def read(self, maximum: int | None = None) -> bytes:
+        await trio.lowlevel.checkpoint()
+        self.asked.append(maximum or 0)
+        told, self._left = self._left[:maximum], self._left[maximum:]
+        return told
+
+
+@pytest.mark.parametrize(
+    "raw",
+    [b"\x80\x80\x80\x80\x01SECRET\n", b"\x81\x08" + b"SECRET" * 171, b"\x06SECRET", b"\x00"],
+    ids=["256 MB", "1025 bytes", "without an end", "empty"],
+)
+async def test_a_line_without_bound_is_neither_waited_for_nor_quoted(raw: bytes) -> None:
+    told = Told(raw)
+    async with a_node(listen=None):
+        with pytest.raises(MultiselectCommunicatorError) as refused:
+            await MultiselectCommunicator(cast("Any", told)).read()
+    assert max(told.asked) <= 1024
+    assert "SECRET" not in repr(refused.value.__cause__)
 
 
 async def test_silent_strangers_hold_a_bounded_number_of_slots() -> None:
