@@ -14,8 +14,10 @@ from msgspec import Meta
 from peerllm.crypto.receipt import Receipt
 from peerllm.peer.files import read_state, write_state
 
-# Older days are for the owner's own records; a year bounds the file at a megabyte or so.
+# Older days are for the owner's own records.
 _KEPT_DAYS: Final = 366
+# Each has at most 337 bytes in the file, which is read up to 1 MiB: eight models for a year.
+KEPT_ROWS: Final = 3000
 # Receipts of one breath are written together; a crash loses no more than this.
 _WRITE_SECONDS: Final = 1.0
 
@@ -51,7 +53,16 @@ def with_receipt(earnings: Earnings, receipt: Receipt) -> Earnings:
     )
     days = sorted({row.day for row in rows.values()})[-_KEPT_DAYS:]
     kept = [row for row in rows.values() if row.day in set(days)]
-    return Earnings(days=sorted(kept, key=lambda row: (row.day, row.model_digest)))
+    return Earnings(days=_latest(sorted(kept, key=lambda row: (row.day, row.model_digest))))
+
+
+def _latest(rows: list[DayOfWork]) -> list[DayOfWork]:
+    """As many of the latest days as may be kept, each of them whole."""
+    if len(rows) <= KEPT_ROWS:
+        return rows
+    cut = rows[-KEPT_ROWS - 1].day
+    # A single day of so many models is cut all the same: the file must stay readable.
+    return [row for row in rows if row.day > cut] or rows[-KEPT_ROWS:]
 
 
 def read_earnings(path: Path) -> Earnings:

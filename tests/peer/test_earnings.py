@@ -4,8 +4,16 @@ import pytest
 import trio
 from trio.testing import MockClock
 
+from peerllm.crypto.identity import PEER_ID_CHARACTERS
 from peerllm.crypto.receipt import Receipt
-from peerllm.peer.earnings import Earnings, EarningsBook, read_earnings, with_receipt
+from peerllm.peer.earnings import (
+    KEPT_ROWS,
+    DayOfWork,
+    Earnings,
+    EarningsBook,
+    read_earnings,
+    with_receipt,
+)
 from peerllm.peer.errors import ConfigurationError
 
 DAY_US = 86_400_000_000
@@ -47,6 +55,41 @@ def test_a_year_is_kept() -> None:
         earnings = with_receipt(earnings, receipt(day))
     assert len(earnings.days) == 366
     assert earnings.days[-1].day == "2024-12-17"
+
+
+LARGEST = 2**63 - 1
+
+
+def day_of_work(day: str, model: int, coordinator: str = "c" * PEER_ID_CHARACTERS) -> DayOfWork:
+    return DayOfWork(
+        day=day, coordinator=coordinator, model_digest=f"{model:064x}",
+        receipts=LARGEST, prompt_tokens=LARGEST - 10, completion_tokens=LARGEST - 5,
+    )  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    "rows",
+    [
+        [day_of_work(f"2023-{n % 12 + 1:02}-02", n) for n in range(KEPT_ROWS)],
+        [day_of_work("2023-11-14", n) for n in range(KEPT_ROWS)],
+    ],
+    ids=["many rows a day", "one day"],
+)
+def test_a_full_count_can_still_be_read(rows: list[DayOfWork], tmp_path: Path) -> None:
+    rows = sorted(rows, key=lambda row: row.day)
+    book = EarningsBook(tmp_path / "earnings.json")
+    book.earnings = Earnings(days=rows)
+    book.count(receipt())
+    assert len(book.earnings.days) <= KEPT_ROWS
+    book.write()
+    assert read_earnings(tmp_path / "earnings.json") == book.earnings
+
+
+def test_the_oldest_days_go_first_and_whole() -> None:
+    rows = [day_of_work(f"2023-{n // 300 + 1:02}-01", n) for n in range(KEPT_ROWS)]
+    kept = with_receipt(Earnings(days=rows), receipt()).days
+    assert kept[:-1] == rows[300:]
+    assert kept[-1].receipts == 1
 
 
 async def test_the_count_survives_a_restart(tmp_path: Path) -> None:
