@@ -24,15 +24,27 @@ class EventLog(Generic[Event]):
     def __init__(self, now_us: Callable[[], int], stream: TextIO | None = None) -> None:
         self._now_us = now_us
         self._stream = stream or sys.stderr
+        self._lost = 0
 
     def event(self, name: Event, **fields: int | str) -> None:
-        """Write one event; a string that is no single word is replaced, not written."""
+        """Write one event; a string that is no single word is replaced, not written.
+
+        A line that a full disk does not take is lost; the next one that is written says how many.
+        """
         line: dict[str, int | str] = {"at_us": self._now_us(), "event": name}
         for key, value in fields.items():
             is_safe = isinstance(value, int) or _WORD.fullmatch(value) is not None
             line[key] = value if is_safe else "<withheld>"
-        self._stream.write(json.dumps(line) + "\n")
-        self._stream.flush()
+        if self._lost:
+            line["lost_lines"] = self._lost
+        try:
+            self._stream.write(json.dumps(line) + "\n")
+            self._stream.flush()
+        except OSError:
+            # A full disk costs the line, not the work that it tells of.
+            self._lost += 1
+        else:
+            self._lost = 0
 
 
 class LibraryLog(logging.Handler, Generic[Event]):

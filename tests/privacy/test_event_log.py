@@ -1,3 +1,4 @@
+import errno
 import io
 import json
 import logging
@@ -39,6 +40,27 @@ def test_what_libraries_log_loses_its_message() -> None:
     line = json.loads(stream.getvalue())
     assert line["logger"] == "some.library"
     assert "SECRET" not in stream.getvalue()
+
+
+class FillingDisk(io.StringIO):
+    is_full = False
+
+    def flush(self) -> None:
+        if self.is_full:
+            raise OSError(errno.ENOSPC, "no space left on device")
+
+
+def test_a_full_disk_costs_lines_and_says_how_many() -> None:
+    stream = FillingDisk()
+    log = EventLog[str](lambda: 7, stream)
+    stream.is_full = True
+    log.event("chunk_accepted")
+    log.event("chunk_finished")
+    stream.is_full = False
+    log.event("connected")
+    log.event("disconnected")
+    lines = [json.loads(line) for line in stream.getvalue().splitlines()]
+    assert [line.get("lost_lines") for line in lines[-2:]] == [2, None]
 
 
 def written(reason: str) -> object:
