@@ -48,7 +48,8 @@ def read_state(path: Path, kind: type[T]) -> T | None:
         return msgspec.json.decode(path.read_bytes(), type=kind)
     except FileNotFoundError:
         return None
-    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+    # msgspec gives up on JSON that is nested deeper than Python's own stack.
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
         raise ConfigurationError(
             f"{path} cannot be read ({error}): correct it or remove it"
         ) from None
