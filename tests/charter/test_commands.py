@@ -81,6 +81,7 @@ def test_show_as_json_is_the_whole_charter(folder: Path) -> None:
     "options",
     [
         ["--network", "My Net"],
+        ["--network", "\udcff"],
         ["--network", "home", "--threshold", "4"],
     ],
 )
