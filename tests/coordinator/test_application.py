@@ -1,5 +1,4 @@
 import json
-import re
 import threading
 from pathlib import Path
 from typing import Any
@@ -7,28 +6,13 @@ from typing import Any
 import pytest
 import trio
 from simulated_host import Faults
-from toy_house import ADA, ANSWER, PROMPT, Reply, ToyHouse, toy_house
-from toy_safety import MARK, NAME, WordFinder
-from trio.testing import MockClock, wait_all_tasks_blocked
+from toy_house import ADA, ANSWER, PROMPT, Reply, states, toy_house, unpaid
+from toy_safety import MARK, WordFinder
+from trio.testing import MockClock
 
 from peerllm.coordinator.application import REQUESTS_PER_KEY
 from peerllm.coordinator.chat_schema import MAXIMUM_BODY_BYTES
-from peerllm.coordinator.errors import StorageError
-from peerllm.overlay.messages import ChunkTask
 from peerllm.safety.identifiers import Identifier
-
-QUOTED = r'Ida "the\\fox"\nLovegrove'
-
-
-async def states(toy: ToyHouse) -> list[str]:
-    return [state for state, _ in (await toy.reservations()).values()]
-
-
-async def unpaid(toy: ToyHouse, reservations: list[str]) -> None:
-    """The reservations are in these states and nothing was charged."""
-    await toy.settle_down()
-    assert await states(toy) == reservations
-    assert (await toy.storage.balance(ADA)).balance == 10**9
 
 
 async def test_a_plain_answer_in_openais_shape(tmp_path: Path) -> None:
@@ -251,131 +235,6 @@ async def test_all_hosts_failing_in_the_middle_of_a_stream(tmp_path: Path) -> No
         await unpaid(toy, ["voided"])
 
 
-@pytest.mark.parametrize("pieces", [0, 1, 2, 3])
-async def test_a_customer_who_leaves_costs_nothing_and_frees_the_hosts(
-    tmp_path: Path, pieces: int
-) -> None:
-    async with toy_house(tmp_path) as toy:
-        hosts = [toy.host(name, text="geese " * 3000, pace=0.01) for name in ("a", "b")]
-        reply = await toy.chat(
-            stream=True, max_tokens=3000, leaves=lambda reply: len(reply.pieces) >= pieces
-        )
-        assert not reply.complete
-        await unpaid(toy, ["voided"] if pieces or await states(toy) else [])
-        for host in hosts:
-            assert len(host.cancelled) == len(host.tasks)
-        assert b'outcome="disconnected"' in toy.house.metrics.text()
-
-
-async def test_a_customer_who_reads_nothing_is_let_go(
-    tmp_path: Path, patient_clock: MockClock
-) -> None:
-    async with toy_house(tmp_path) as toy:
-        host = toy.host("a", text="geese " * 300)
-        reply = await toy.chat(stream=True, max_tokens=300, reads=trio.sleep_forever)
-        assert not reply.complete
-        await unpaid(toy, ["voided"])
-        assert host.cancelled or host.finished
-
-
-async def test_leaving_while_the_answer_is_settled_pays_for_what_was_delivered(
-    tmp_path: Path,
-) -> None:
-    async with toy_house(tmp_path) as toy:
-        toy.host("a")
-        reply = await toy.chat(
-            stream=True, leaves=lambda reply: ANSWER.split()[-1].encode() in reply.body
-        )
-        assert reply.text == ANSWER
-        await toy.settle_down()
-        assert (await states(toy)) in (["posted"], ["voided"])
-
-
-async def test_a_plain_answer_is_handed_over_before_it_is_charged(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    async with toy_house(tmp_path) as toy:
-        toy.host("a")
-        complete_when_read: list[bool] = []
-        charged_after: list[list[bool]] = []
-        post = toy.storage.post
-
-        async def note_and_post(*arguments: Any) -> object:
-            charged_after.append(list(complete_when_read))
-            return await post(*arguments)
-
-        def read(reply: Reply) -> bool:
-            if reply.body:
-                complete_when_read.append(reply.complete)
-            return False
-
-        monkeypatch.setattr(toy.storage, "post", note_and_post)
-        reply = await toy.chat(leaves=read)
-        assert reply.text == ANSWER
-        assert charged_after == [[False]]
-        assert reply.complete
-        assert reply.headers["content-length"] == str(len(reply.body))
-        assert await states(toy) == ["posted"]
-
-
-async def test_leaving_before_a_plain_answer_is_handed_over_costs_nothing(tmp_path: Path) -> None:
-    async with toy_house(tmp_path) as toy:
-        toy.host("a")
-        reply = await toy.chat(leaves=lambda reply: reply.status == 200, reads=trio.sleep_forever)
-        assert reply.body == b""
-        await unpaid(toy, ["voided"])
-
-
-async def test_leaving_with_a_plain_answer_in_hand_is_charged(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    async with toy_house(tmp_path) as toy:
-        toy.host("a")
-        post, posting = toy.storage.post, trio.Event()
-
-        async def leave_and_post(*arguments: Any) -> object:
-            posting.set()
-            await wait_all_tasks_blocked()
-            return await post(*arguments)
-
-        monkeypatch.setattr(toy.storage, "post", leave_and_post)
-        reply = await toy.chat(left=posting)
-        assert reply.text == ANSWER
-        assert b'outcome="answered"' in toy.house.metrics.text()
-        assert await states(toy) == ["posted"]
-
-
-async def test_an_empty_stream_has_begun_before_it_is_charged(tmp_path: Path) -> None:
-    async with toy_house(tmp_path) as toy:
-        toy.host("a", text="")
-        reply = await toy.chat(
-            stream=True, leaves=lambda reply: reply.starts == 1, reads=trio.sleep_forever
-        )
-        assert reply.starts == 1
-        await unpaid(toy, ["voided"])
-
-
-@pytest.mark.parametrize("stream", [False, True])
-async def test_a_ledger_that_fails_after_delivery_charges_nothing_and_answers_once(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, stream: bool
-) -> None:
-    async with toy_house(tmp_path) as toy:
-        toy.host("a")
-
-        async def fail(*_: Any) -> None:
-            raise StorageError("locked")
-
-        monkeypatch.setattr(toy.storage, "post", fail)
-        reply = await toy.chat(stream=stream)
-        assert (reply.status, reply.starts, reply.complete) == (200, 1, True)
-        if stream:
-            assert reply.events[-2]["error"]["code"] == "internal_error"
-        else:
-            assert reply.text == ANSWER
-        assert "StorageError" in toy.log.getvalue()
-        await unpaid(toy, ["voided"])
-
-
 async def test_a_statement_is_its_own_accounts_alone(tmp_path: Path) -> None:
     async with toy_house(tmp_path) as toy:
         toy.host("a")
@@ -408,105 +267,6 @@ async def test_the_small_pages(tmp_path: Path) -> None:
         assert b"canary" not in metrics
         assert (await toy.call("GET", "/nowhere")).error["code"] == "not_found"
         assert (await toy.call("GET", "/v1/chat/completions")).error["code"] == "method_not_allowed"
-
-
-async def test_identifiers_never_reach_a_host_and_come_back(tmp_path: Path) -> None:
-    def greet(task: ChunkTask) -> str:
-        return f"Dear {task.messages[-1].content.split()[-1]}, hello."
-
-    async with toy_house(tmp_path) as toy:
-        host = toy.host("a", answer=greet)
-        reply = await toy.chat(f"Greet {NAME}", stream=True)
-        assert reply.text == f"Dear {NAME}, hello."
-        assert NAME.split()[0] not in host.tasks[0].messages[-1].content
-
-
-async def test_own_terms_never_reach_a_host_and_listed_names_stay(tmp_path: Path) -> None:
-    own = {"always_mask": {"PROJECT": ["Blue Heron"]}, "never_mask": [NAME]}
-    async with toy_house(tmp_path) as toy:
-        host = toy.host("a", answer=lambda task: task.messages[-1].content)
-        reply = await toy.chat(f"{NAME} leads BLUE heron", stream=True, peerllm=own)
-        assert reply.text == f"{NAME} leads BLUE heron"
-        assert host.tasks[0].messages[-1].content == f"{NAME} leads PROJECT_1"
-
-
-async def test_an_identifier_in_a_stop_sequence_leaves_as_in_the_prompt(tmp_path: Path) -> None:
-    own = {"always_mask": {"PROJECT": ["Blue Heron"]}}
-    async with toy_house(tmp_path) as toy:
-        host = toy.host("a")
-        reply = await toy.chat(
-            f"what {NAME} says", stop=["END", f"\n{NAME}:", "blue heron"], peerllm=own
-        )
-        assert reply.status == 200
-        (task,) = host.tasks
-        assert task.messages[-1].content == "what PERSON_1 says"
-        assert task.stop == ["END", "\nPERSON_1:", "PROJECT_1"]
-
-
-async def test_a_stop_sequence_that_placeholders_make_too_long_is_refused(tmp_path: Path) -> None:
-    own = {"always_mask": {"PROJECT": ["BH"]}}
-    async with toy_house(tmp_path) as toy:
-        host = toy.host("a")
-        reply = await toy.chat("tell of BH", stop="BH, " * 64, peerllm=own)
-        assert (reply.status, reply.error["param"]) == (400, "stop")
-        assert "BH" not in reply.error["message"]
-        assert not host.tasks
-        assert [state for state, _ in (await toy.reservations()).values()] == ["voided"]
-
-
-async def test_the_names_of_own_kinds_are_judged(tmp_path: Path) -> None:
-    own = {"always_mask": {MARK.upper(): ["geese"]}}
-    async with toy_house(tmp_path) as toy:
-        host = toy.host("a")
-        reply = await toy.chat("tell of geese", peerllm=own)
-        assert reply.error["code"] == "content_filter"
-        assert not host.tasks
-
-
-async def test_an_answers_form_and_sampling_reach_the_host_without_identifiers(
-    tmp_path: Path,
-) -> None:
-    class QuotingFinder(WordFinder):
-        """Finds a name with everything that JSON must escape."""
-
-        def find(self, text: str) -> tuple[Identifier, ...]:
-            return tuple(
-                Identifier(*found.span(), "PERSON", 1.0) for found in re.finditer(QUOTED, text)
-            )
-
-    name = 'Ida "the\\fox"\nLovegrove'
-    schema = {
-        "type": "object",
-        "properties": {"to": {"enum": [name, "nobody"], "description": f"like {name}"}},
-        "required": ["to"],
-    }
-    sampling = {
-        "response_format": {"type": "json_schema", "json_schema": {"name": "x", "schema": schema}},
-        "frequency_penalty": 0.5,
-        "logit_bias": {"7": -1},
-        "peerllm": {"min_p": 0.1},
-    }
-    async with toy_house(tmp_path, finder=QuotingFinder()) as toy:
-        host = toy.host("a", text='{"to": "PERSON_1", "note": "Dear\\nPERSON_1"}')
-        for stream in (True, False):
-            reply = await toy.chat(f"Greet {name}", stream=stream, **sampling)
-            assert json.loads(reply.text) == {"to": name, "note": f"Dear\n{name}"}
-        task = host.tasks[0]
-        assert task.answer_shape is not None
-        assert task.answer_shape.texts() == ["to", "PERSON_1", "nobody"]
-        assert (task.frequency_penalty_milli, task.min_p_milli) == (500, 100)
-        assert [(bias.token, bias.bias_milli) for bias in task.logit_bias] == [(7, -1000)]
-        unsafe = {"enum": [MARK]}
-        for refused, code in (
-            ({"logit_bias": {"999999": 1}}, None),
-            ({"response_format": {"type": "json_schema", "json_schema": {
-                "name": "x", "schema": {"type": "string", "pattern": "a"}}}}, "unsupported_schema"),
-            ({"response_format": {"type": "json_schema", "json_schema": {
-                "name": "x", "schema": unsafe}}}, "content_filter"),
-        ):  # fmt: skip
-            error = (await toy.chat("Greet", **refused)).error
-            assert error["code"] == code
-        assert len(host.tasks) == 2
 
 
 async def test_a_bug_behind_the_api_says_an_id_and_no_content(tmp_path: Path) -> None:

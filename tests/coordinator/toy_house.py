@@ -270,3 +270,14 @@ async def toy_house(
         yield toy
         await toy.check()
         crew.cancel_scope.cancel()
+
+
+async def states(toy: ToyHouse) -> list[str]:
+    return [state for state, _ in (await toy.reservations()).values()]
+
+
+async def unpaid(toy: ToyHouse, reservations: list[str]) -> None:
+    """The reservations are in these states and nothing was charged."""
+    await toy.settle_down()
+    assert await states(toy) == reservations
+    assert (await toy.storage.balance(ADA)).balance == 10**9
