@@ -84,9 +84,10 @@ class LimitsPage(Page):
         self.sleep_note = label("", "small")
         self.scheduled = self._switch(tr("Limits", "Only at certain hours"))
         quiet = label(tr("Limits", "quiet for"), "muted", wrap=False)
-        # The narrowest window is no wider than this row.
         self.idle_minutes.setFixedWidth(100)
-        card.body.addLayout(row(self.only_idle, None, quiet, self.idle_minutes, spacing=6))
+        # A line of their own: beside the switch, some fonts need more than the narrowest window.
+        card.body.addWidget(self.only_idle)
+        card.body.addLayout(row(quiet, self.idle_minutes, None, spacing=6))
         card.body.addWidget(self.on_battery)
         for switch, why_not in (
             (self.on_metered, self.metered_note),
