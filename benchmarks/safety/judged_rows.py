@@ -8,7 +8,7 @@ from pathlib import Path
 
 from generated_injections import Injections
 from generated_strings import strings
-from written_requests import contrasts, everyday, requests
+from written_requests import contrasts, everyday, plain, requests
 
 FILES = ("benign_cyber_frr", "benign_gpteacher", "benign_responses", "benign_selfinstruct",
          "harmbench", "hatecheck", "jailbreak_templates", "notinject", "openai_moderation",
@@ -104,6 +104,8 @@ def written_rows() -> Iterator[Row]:
         yield Row("written", text, unsafe, categories, False, fold)
     for text, unsafe, categories, line in contrasts(SEED):
         yield Row("contrasts", text, unsafe, categories, True, fold_of(f"line {line}"))
+    for text, unsafe, categories in plain():
+        yield Row("plain", text, unsafe, categories, True, fold_of(text))
     for text in everyday():
         yield Row("everyday", text, False, frozenset(), True, fold_of(text))
     harmful = [text for text, unsafe, _ in requests(SEED) if unsafe]

@@ -39,7 +39,14 @@ WEIGHTS = {
     "safety_aart": 0.4,
 }
 # What one request written for this counts.
-WRITTEN = {"written": 1.2, "contrasts": 0.6, "everyday": 2.0, "strings": 1.0, "injections": 0.5}
+WRITTEN = {
+    "written": 1.2,
+    "contrasts": 0.6,
+    "plain": 1.0,
+    "everyday": 2.0,
+    "strings": 1.0,
+    "injections": 0.5,
+}
 # The share of the ordinary texts that get a suspicion above 0.
 FALSE_ALARMS = 0.012
 # These label every request on a harmful theme, harmless ones too: such rows are found by a first
@@ -219,7 +226,16 @@ def threshold(rows: Sequence[Row], logits: Vector) -> float:
 
 
 def report(rows: Sequence[Row], refused: NDArray[numpy.bool_]) -> None:
-    for file in (*FILES, "written", "contrasts", "everyday", "strings", "injections", "ORDINARY"):
+    for file in (
+        *FILES,
+        "written",
+        "contrasts",
+        "plain",
+        "everyday",
+        "strings",
+        "injections",
+        "ORDINARY",
+    ):
         for unsafe in (True, False):
             of_file = [
                 at

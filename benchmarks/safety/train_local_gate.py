@@ -66,6 +66,7 @@ WRITTEN = {
     "messages": 3.0,
     "written": 0.6,
     "contrasts": 1.2,
+    "plain": 2.0,
     "everyday": 5.0,
     "strings": 1.0,
     "injections": 0.6,
@@ -382,7 +383,9 @@ def thresholds(
         at
         for at, row in enumerate(rows)
         if not row.unsafe
-        and (row.file in (*ORDINARY, "written", "contrasts") or row.file.startswith("pii_"))
+        and (
+            row.file in (*ORDINARY, "written", "contrasts", "plain") or row.file.startswith("pii_")
+        )
     ]
     # The other categories name what is refused; on their own they refuse only what is beyond all
     # that is harmless, or else a dozen of them would add up to many false alarms.

@@ -42,7 +42,6 @@ class UpNetwork:
             base_url=self.up["base_url"],
             api_key=options.pop("api_key", self.up["api_key"]),
             max_retries=0,
-            timeout=120,
             **options,
         )
 
