@@ -38,6 +38,7 @@ from peerllm.charter.index_readings import (
 )
 from peerllm.charter.loading import Charter
 from peerllm.charter.money_text import change, usd
+from peerllm.charter.presentation import printable
 from peerllm.charter.price_adjust_commands import SourceFiles, adjust
 from peerllm.charter.spelling import percent
 from peerllm.charter.store import load_charter
@@ -95,7 +96,7 @@ def show(folder: Folder, root: RootFile = None, as_json: AsJson = False, at: At 
         out = console()
         tiers = Table("Tier", "Hosts get", "Meaning", title="Tiers", title_justify="left")
         for name, tier in sorted(tariff.tiers.items()):
-            tiers.add_row(name, percent(tier.host_share_basis_points), tier.meaning)
+            tiers.add_row(name, percent(tier.host_share_basis_points), printable(tier.meaning))
         out.print(tiers)
         out.print(_price_table(f"Prices of version {in_force.version}, in force", in_force))
         if announced is not None:
@@ -105,7 +106,7 @@ def show(folder: Folder, root: RootFile = None, as_json: AsJson = False, at: At 
                 prices=announced.prices,
             )
             out.print(_price_table(f"Announced, from {_day(announced.valid_from_us)} on", coming))
-        out.print(f"Redundancy: {tariff.redundancy}")
+        out.print(printable(f"Redundancy: {tariff.redundancy}"))
         out.print(
             f"Of each part's pool {percent(tariff.backup_share_basis_points)} go to backups by the"
             " tokens they delivered, the rest to whoever's words the customer got."
@@ -198,7 +199,7 @@ def explain(
                     str(index.base_value),
                     str(index.value),
                     percent(index.weight_basis_points),
-                    f"{index.source} ({index.unit})",
+                    printable(f"{index.source} ({index.unit})"),
                 )
             out.print(indices)
             for index_name, index in sorted(calculation.indices.items()):

@@ -7,6 +7,7 @@ from datetime import UTC, datetime
 from rich.table import Table
 
 from peerllm.charter.money_text import usd
+from peerllm.charter.presentation import printable
 from peerllm.charter.promises import PayoutRule
 from peerllm.coordinator.ledger_statement import CustomerStatement, PayoutRow
 from peerllm.coordinator.payout import HostBooks, PayoutDates, Standing
@@ -141,7 +142,7 @@ def _escrow_rows(standing: Standing) -> Iterator[tuple[str, str]]:
 def _table(title: str, rows: list[tuple[str, str]]) -> Table:
     table = Table("", "", title=title, title_justify="left", show_header=False)
     for row in rows:
-        table.add_row(*row)
+        table.add_row(*map(printable, row))
     return table
 
 

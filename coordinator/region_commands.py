@@ -12,6 +12,7 @@ from rich.table import Table
 
 from peerllm.charter.command_options import EXIT_CODES, AsJson, At, RootFile
 from peerllm.charter.folder import put_file
+from peerllm.charter.presentation import printable
 from peerllm.charter.region_record import RegionRecord, RegionStep
 from peerllm.charter.region_rules import (
     due_step,
@@ -124,7 +125,7 @@ def status(
         facts.add_column()
         facts.add_column(overflow="fold")
         facts.add_row("Status", f"{record.status} since {day_of(record.since_us)}")
-        facts.add_row("Contact", record.contact)
+        facts.add_row("Contact", printable(record.contact))
         if record.notice is not None:
             facts.add_row(
                 "Under notice",
@@ -142,7 +143,7 @@ def status(
             decisions.add_row(
                 day_of(decision.decided_at_us),
                 decision.step,
-                decision.reason,
+                printable(decision.reason),
                 "\n".join(
                     f"{figures.month}: {usd(figures.revenue_nano_usd)},"
                     f" {figures.active_hosts} active hosts of {figures.operators} operators"

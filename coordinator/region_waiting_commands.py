@@ -10,6 +10,7 @@ from rich.console import Console
 from rich.table import Table
 
 from peerllm.charter.command_options import EXIT_CODES, AsJson, At, RootFile
+from peerllm.charter.presentation import printable
 from peerllm.charter.seat_rules import Offers, Waiting, has_lapsed, next_offers
 from peerllm.coordinator.accounts import Seat, SeatElsewhere, WaitingHost
 from peerllm.coordinator.region_view import (
@@ -99,7 +100,7 @@ def waiting(
         for row, entry in zip(rows, line, strict=True):
             offered = "" if entry.offered_at_us is None else moment(entry.offered_at_us)
             table.add_row(
-                *(str(entry.position), entry.peer_id, entry.operator, str(row["model"])),
+                *(str(entry.position), entry.peer_id, printable(entry.operator), str(row["model"])),
                 *(moment(entry.since_us), offered),
             )
         Console().print(table)

@@ -8,6 +8,7 @@ import typer
 from rich.table import Table
 
 from peerllm.charter.command_options import console
+from peerllm.charter.presentation import printable
 from peerllm.charter.promises import StrikePolicy
 from peerllm.coordinator.accounts import Strike
 from peerllm.coordinator.appeal_rules import appeal_until_us
@@ -99,7 +100,7 @@ def _table(
             moment(one.recorded_at_us),
             "" if policy is None else str(weight_of(one, policy, now_us)),
             "" if policy is None else moment(appeal_until_us(one, policy)),
-            _state(one),
+            printable(_state(one)),
         )
     return table
 

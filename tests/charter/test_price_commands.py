@@ -2,21 +2,29 @@
 
 import hashlib
 import json
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import pytest
 from click.testing import Result
 from typer.testing import CliRunner
 
 from peerllm.charter.calculation import calculation_bytes, calculation_faults
-from peerllm.charter.defaults import FIRST_MODEL, first_tariff
+from peerllm.charter.defaults import (
+    FIRST_MODEL,
+    first_catalogue,
+    first_standard,
+    first_tariff,
+    first_terms,
+)
 from peerllm.charter.documents import Tariff, read_document
 from peerllm.charter.errors import Malformed
 from peerllm.charter.forecast import forecast, read_profile
 from peerllm.charter.money_text import change, usd
 from peerllm.charter.price_commands import price_app
+from peerllm.charter.store import found_network
 from peerllm.charter.tariff_rule import adjustment_faults, lowest_and_highest, next_tariff
 
 PROFILE = {
@@ -55,6 +63,29 @@ def test_show_has_tiers_prices_and_what_redundancy_costs(price: Any) -> None:
     values = json.loads(price("show", "--json").stdout)
     assert values["in_force"]["version"] == 1
     assert values["announced"] is None
+
+
+@pytest.mark.parametrize("command", ["show", "explain"])
+def test_what_a_tariff_says_is_shown_as_it_is(tmp_path: Path, command: str) -> None:
+    said = "by the list [/EIA] \x1b[2J"
+    first = first_tariff()
+    source = msgspec.structs.replace(first.indices["electricity"], source=said)
+    found_network(
+        tmp_path / "public",
+        terms=first_terms("home"),
+        tariff=msgspec.structs.replace(
+            first, redundancy=said, indices={**first.indices, "electricity": source}
+        ),
+        catalogue=first_catalogue(),
+        standard=first_standard(),
+        steward_keys_directory=tmp_path / "keys",
+        now=datetime(2030, 1, 1, tzinfo=UTC),
+        expires=datetime(2031, 1, 1, tzinfo=UTC),
+    )
+    line = [command, str(tmp_path / "public"), "--at", "2030-01-01"]
+    shown = CliRunner(env={"COLUMNS": "200"}).invoke(price_app, line)
+    assert shown.exit_code == 0, shown.exception
+    assert r"by the list [/EIA] \x1b[2J" in shown.stdout
 
 
 def test_a_quote_is_the_upper_bound_and_its_parts(price: Any) -> None:

@@ -36,7 +36,8 @@ def books(tmp_path: Path) -> Path:
         begun = now_us() - age * DAY_US
         with StorageFile(data / "coordinator.sqlite", clock=lambda begun=begun: begun) as storage:
             storage.create_customer("ada")
-            storage.deposit("customers/ada", 100 * USD, f"wire-{host}", tax=19 * USD, fee=3 * USD)
+            reference = f"wire [/{host}]"
+            storage.deposit("customers/ada", 100 * USD, reference, tax=19 * USD, fee=3 * USD)
             work = ChunkWork(1, (HostWork(host, "leader", 9, 9, 9),))
             settlement = settle(60 * USD, Shares(9_500, 2_000), (work,))
             assert isinstance(settlement, Settlement)
@@ -83,6 +84,7 @@ def test_a_customer_sees_tax_and_the_processors_fee_on_lines_of_their_own(run: A
     text = run("statement", "--customer", "ada").stdout
     assert "Payment processor's fees, borne by the network" in text
     assert "6.00 USD" in text
+    assert "wire [/old]" in text
 
 
 def test_a_payout_its_statement_and_its_proof(run: Any, tmp_path: Path) -> None:
