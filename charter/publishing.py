@@ -7,6 +7,8 @@ good even without the new root; ratifying again writes what is missing.
 """
 
 import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
@@ -27,6 +29,7 @@ from peerllm.charter.documents import read_document
 from peerllm.charter.errors import BadSignature, Expired, Malformed, RolledBack, TooFewSignatures
 from peerllm.charter.folder import METADATA, TARGETS, put_file
 from peerllm.charter.loading import Published, verify_folder
+from peerllm.charter.log_lock import sole_writer
 from peerllm.charter.metadata import (
     capacity_targets,
     region_role,
@@ -41,6 +44,7 @@ from peerllm.charter.versions import CharterVersion, digest
 from peerllm.crypto.identity import Identity
 
 TIMESTAMP: Final = f"{METADATA}/timestamp.json"
+_LOCK: Final = ".lock"
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,6 +62,22 @@ class OnlineKeys:
     def all(self) -> tuple[Identity, ...]:
         """Every key at hand."""
         return (self.current,) if self.former is None else (self.current, self.former)
+
+
+@contextmanager
+def sole_publisher(directory: Path) -> Iterator[None]:
+    """Hold a public folder from reading what is in force to writing what follows.
+
+    A refresh that overtook a ratification would vouch for the old version under the new root, and
+    every reader would refuse the folder for good. Raises BusyLog when another command holds it.
+    """
+    metadata = directory / METADATA
+    if not metadata.is_dir():
+        # Nothing is published yet that could be overtaken.
+        yield
+        return
+    with sole_writer(metadata / _LOCK):
+        yield
 
 
 def verified(directory: Path, trusted_root: bytes, now: datetime) -> Published:
@@ -106,13 +126,17 @@ def refresh(directory: Path, *, trusted_root: bytes, online: OnlineKeys, now: da
 
     Raises a CharterError when the folder is not well or the key is not the network's.
     """
-    published = verified(directory, trusted_root, now)
-    ends = published.version.root.expires
-    if ends <= now:
-        raise Expired(f"the charter itself ended at {ends}; its stewards must propose to renew it")
-    raw = _timestamp(published.timestamp, published.snapshot, published.snapshot_raw, online, now)
-    _require_online(raw, Timestamp.type, published.version.root)
-    put_file(directory / TIMESTAMP, raw)
+    with sole_publisher(directory):
+        published = verified(directory, trusted_root, now)
+        version, snapshot = published.version, published.snapshot
+        ends = version.root.expires
+        if ends <= now:
+            raise Expired(
+                f"the charter itself ended at {ends}; its stewards must propose to renew it"
+            )
+        raw = _timestamp(published.timestamp, snapshot, published.snapshot_raw, online, now)
+        _require_online(raw, Timestamp.type, version.root)
+        put_file(directory / TIMESTAMP, raw)
     return online.timestamp_expires
 
 
@@ -160,7 +184,19 @@ def publish_capacity(
 
     Raises a CharterError when the region's threshold has not signed exactly this.
     """
-    published = verified(directory, trusted_root, now)
+    with sole_publisher(directory):
+        published = verified(directory, trusted_root, now)
+        return _publish_capacity(directory, published, content, region_raw, online, now)
+
+
+def _publish_capacity(
+    directory: Path,
+    published: Published,
+    content: bytes,
+    region_raw: bytes,
+    online: OnlineKeys,
+    now: datetime,
+) -> LocalCapacity:
     capacity = _capacity(published, content)
     targets = _region_metadata(region_raw).signed
     name, role = capacity_file(capacity.region), region_role(capacity.region)

@@ -33,7 +33,13 @@ from peerllm.charter.metadata import (
     require_threshold,
     with_signatures,
 )
-from peerllm.charter.publishing import TIMESTAMP, OnlineKeys, publish_version, verified
+from peerllm.charter.publishing import (
+    TIMESTAMP,
+    OnlineKeys,
+    publish_version,
+    sole_publisher,
+    verified,
+)
 from peerllm.charter.spelling import spelling
 from peerllm.charter.versions import CharterVersion
 
@@ -59,9 +65,22 @@ def ratify(
         return
     if trusted_root is None or draft.base is None or draft.ballot is None:
         raise MissingDocument("a change needs the network's trusted root and the version in force")
-    previous = _follow(draft, draft.base, directory, trusted_root, now)
+    with sole_publisher(directory):
+        _amend(draft, draft.base, draft.ballot, directory, trusted_root, online, now)
+
+
+def _amend(
+    draft: Draft,
+    base: CharterVersion,
+    ballot: Ballot,
+    directory: Path,
+    trusted_root: bytes,
+    online: OnlineKeys,
+    now: datetime,
+) -> None:
+    previous = _follow(draft, base, directory, trusted_root, now)
     if previous is not None:
-        require_passed(draft.ballot, epoch_us(now))
+        require_passed(ballot, epoch_us(now))
     version = _signed(draft)
     if previous is None:
         root_file = directory / METADATA / f"{version.root.version}.root.json"
@@ -69,13 +88,13 @@ def ratify(
             put_file(root_file, version.root_raw)
         return
     for raw, role in ((version.root_raw, Root.type), (version.targets_raw, Targets.type)):
-        require_threshold(raw, role, draft.base.root)
-    _write_ballot(directory / BALLOTS / draft.identity, draft.ballot)
+        require_threshold(raw, role, base.root)
+    _write_ballot(directory / BALLOTS / draft.identity, ballot)
     publish_version(
         directory,
         version,
         previous=previous,
-        old_root=draft.base.root,
+        old_root=base.root,
         online=online,
         now=now,
     )
@@ -162,8 +181,10 @@ def _found(draft: Draft, directory: Path, online: OnlineKeys, now: datetime) -> 
         raise TooFewSignatures(
             f"a founding is signed by all its stewards; {', '.join(missing)} must still sign"
         )
-    put_file(directory / BALLOTS / draft.identity / FOUNDING, spelling(draft.plan))
-    publish_version(directory, version, previous=None, old_root=None, online=online, now=now)
+    (directory / METADATA).mkdir(parents=True, exist_ok=True)
+    with sole_publisher(directory):
+        put_file(directory / BALLOTS / draft.identity / FOUNDING, spelling(draft.plan))
+        publish_version(directory, version, previous=None, old_root=None, online=online, now=now)
 
 
 def _follow(

@@ -20,6 +20,7 @@ from peerllm.charter.errors import (
     AlreadyFounded,
     AlteredDocument,
     BadSignature,
+    BusyLog,
     CharterError,
     Expired,
     Frozen,
@@ -27,6 +28,7 @@ from peerllm.charter.errors import (
     NotDecided,
     TooFewSignatures,
 )
+from peerllm.charter.folder import put_file
 from peerllm.charter.given_documents import first_files
 from peerllm.charter.key_files import steward_of
 from peerllm.charter.publishing import OnlineKeys, refresh
@@ -59,6 +61,28 @@ def test_a_timestamp_that_nobody_renews_freezes_the_charter(network: Any) -> Non
         load(network, soon)
     refresh(network.folder, trusted_root=network.root, online=network.online, now=soon)
     assert load(network, soon).expires_at == network.expires
+
+
+def test_a_refresh_does_not_put_an_old_version_over_one_just_ratified(
+    network: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    draft = tmp_path / "draft"
+    network.propose(draft, standard())
+    then = network.decided(draft, now=network.founded_at)
+    overtaken: list[str] = []
+
+    def put_after_another(path: Path, raw: bytes) -> None:
+        if path.name == "timestamp.json" and not overtaken:
+            overtaken.append(path.name)
+            with pytest.raises(BusyLog, match="another process is writing here"):
+                network.ratify(draft, then)
+        put_file(path, raw)
+
+    monkeypatch.setattr("peerllm.charter.publishing.put_file", put_after_another)
+    refresh(network.folder, trusted_root=network.root, online=network.online, now=then)
+    assert overtaken
+    network.ratify(draft, then)
+    assert load(network, then).version == 2
 
 
 def test_an_ended_charter_is_not_refreshed_but_renewed(network: Any) -> None:
