@@ -242,9 +242,9 @@ def tally(draft: DraftFolder, at: At = None, json: AsJson = False) -> None:
         ballot = shown.ballot
         counted = None if ballot is None else count(ballot, now_us)
         signed = _signed_names(shown)
-    threshold = shown.version.signatories.threshold
-    needed = len(shown.electorate) if counted is None else threshold
-    ready = len(signed) >= needed and (counted is None or counted.outcome == "passed")
+    needed = len(shown.electorate) if counted is None else shown.version.signatories.threshold
+    enough = _is_signed_by_enough(shown)
+    ready = enough and (counted is None or counted.outcome == "passed")
     if json:
         typer.echo(
             as_json(
@@ -263,7 +263,7 @@ def tally(draft: DraftFolder, at: At = None, json: AsJson = False) -> None:
         console().print(_changes(shown))
         if counted is not None:
             console().print(tally_table(counted))
-        typer.echo(f"Signed by {', '.join(signed) or 'nobody'}; {needed} must sign.")
+        typer.echo(f"Signed by {', '.join(signed) or 'nobody'}; {_who_must_sign(shown, needed)}.")
     if not ready:
         raise typer.Exit(1)
 
@@ -358,6 +358,27 @@ def _signed_names(draft: Draft) -> list[str]:
         steward.public_key: steward.name
         for steward in (*draft.electorate, *draft.version.signatories.stewards)
     }
-    return sorted(
-        names[paper.steward] for paper in good_signatures(draft) if paper.steward in names
+    # Copies of a draft that were joined may hold one steward's signatures twice.
+    signed = {paper.steward for paper in good_signatures(draft)}
+    return sorted(names[key] for key in signed & names.keys())
+
+
+def _is_signed_by_enough(draft: Draft) -> bool:
+    """A founding by all; a change by the thresholds of those who sign before it and after it."""
+    signed = {paper.steward for paper in good_signatures(draft)}
+    if draft.base is None:
+        return signed >= {steward.public_key for steward in draft.electorate}
+    return all(
+        len(signed & {steward.public_key for steward in signatories.stewards})
+        >= signatories.threshold
+        for signatories in (draft.base.signatories, draft.version.signatories)
+    )
+
+
+def _who_must_sign(draft: Draft, needed: int) -> str:
+    if draft.base is None or draft.base.signatories == draft.version.signatories:
+        return f"{needed} must sign"
+    return (
+        f"{draft.base.signatories.threshold} of the stewards in force and {needed} of those to be"
+        " must sign"
     )

@@ -141,6 +141,29 @@ def test_a_lost_key_is_rotated_out(place: Path) -> None:
     assert len(stewards) == 3
 
 
+def test_a_tally_is_ready_only_when_ratify_would_find_enough_signatures(place: Path) -> None:
+    run("key", "new", "dan.key", "--name", "dan", "--interest", "customers")
+    run(
+        *("rotate", "public", "draft", "--key", "ada.key", "--remove", "ben"),
+        *("--add", "dan.public.json", "--summary", "Dan follows Ben", "--at", BEGIN),
+    )
+    run("second", "draft", "--key", "cai.key", "--at", BEGIN)
+    sign("draft", "ada", BEGIN)
+    sign("draft", "ben", BEGIN, "abstain")
+    sign("draft", "cai", BEGIN, "abstain")
+    # The same steward's signatures twice, as when copies of a draft are joined by hand.
+    shutil.copy("draft/signatures/ada.json", "draft/signatures/ada (2).json")
+    sign("draft", "dan", BEGIN)
+    end = "2030-01-04"
+    # Enough for the stewards to be, too few of those in force.
+    shown = json.loads(run("tally", "draft", "--json", "--at", end, code=1).stdout)
+    assert (shown["tally"]["outcome"], shown["ready"]) == ("passed", False)
+    assert shown["signed_by"] == ["ada", "dan"]
+    text = run("tally", "draft", "--at", end, code=1).stdout
+    assert "2 of the stewards in force and 2 of those to be must sign" in text
+    assert "carries 1 of the 2" in ratify("draft", end, code=1).stderr
+
+
 def test_nothing_is_signed_without_a_yes_at_the_keyboard(place: Path) -> None:
     proposed()
     run("second", "draft", "--key", "ben.key", "--at", SECONDED)
