@@ -174,7 +174,9 @@ def sign_draft(
     elif choice != "yes":
         raise NotDecided("here a yes alone means something: sign with yes or do not sign")
     if choice == "yes":
-        name = (electors.get(public_key) or joining[public_key]).name
+        # A steward whose key is replaced has two of one name; steward names hold no dot.
+        steward = electors.get(public_key)
+        name = f"{joining[public_key].name}.new" if steward is None else steward.name
         signatures = DraftSignatures(
             plan=draft.identity,
             version=draft.version.number,

@@ -67,6 +67,21 @@ def test_a_lost_key_is_replaced_and_no_longer_counts(
     assert len(audit(network.folder, 3, network.root, later)) == 3
 
 
+def test_a_steward_signs_with_the_key_that_goes_and_with_the_one_that_comes(
+    network: Any, tmp_path: Path
+) -> None:
+    fresh, old = Identity.from_seed(b"f" * 32), network.steward(3)
+    draft = tmp_path / "rotation"
+    network.propose(draft, {}, signatories=rotated(network, "steward-3", "steward-3", fresh))
+    now = network.founded_at
+    then = network.decided(draft, now=now, signers=(network.steward(1), old))
+    sign_draft(draft, network.steward(2), "abstain", now)
+    # Neither key's signature takes the other's place: the old and the new root need one each.
+    assert len(sign_draft(draft, fresh, "yes", now).signatures) == 3
+    network.ratify(draft, then)
+    assert load(network, then).version == 2
+
+
 def test_targets_signed_with_a_revoked_key_are_refused(network: Any, tmp_path: Path) -> None:
     fresh, lost = Identity.from_seed(b"f" * 32), network.steward(3)
     draft = tmp_path / "rotation"
