@@ -112,7 +112,7 @@ def customer(
     ] = None,
 ) -> None:
     """Open a customer's account, pay into it, or put it into another tier."""
-    with _storage(data_directory) as storage:
+    with _storage(data_directory, begin=True) as storage:
         if tier is not None:
             check_price_tier(tier)
         account = storage.create_customer(name).account
@@ -180,7 +180,7 @@ def seat(
     ),
 ) -> None:
     """Give a host a seat: from then on it may connect and receive work."""
-    with _storage(data_directory) as storage:
+    with _storage(data_directory, begin=True) as storage:
         digests = [_digest(text) for text in model_digest]
         tier: Tier = "dedicated" if dedicated else "community"
         given = storage.seat(peer_id, operator, tier, digests, region=region)
@@ -223,10 +223,17 @@ def ledger(data_directory: Data) -> None:
 
 
 @contextmanager
-def _storage(data_directory: Path) -> Iterator[StorageFile]:
+def _storage(data_directory: Path, *, begin: bool = False) -> Iterator[StorageFile]:
+    """The coordinator's database; only what gives something new may `begin` one.
+
+    In a folder that was mistyped an empty database would be in perfect order.
+    """
     settings = CoordinatorSettings(data_directory=data_directory, charter_directory=data_directory)
     with clear_endings(*_EXPECTED):
-        data_directory.mkdir(parents=True, exist_ok=True, mode=0o700)
+        if begin:
+            data_directory.mkdir(parents=True, exist_ok=True, mode=0o700)
+        elif not settings.database_file.exists():
+            raise CoordinatorError(f"there is no coordinator's database {settings.database_file}")
         with StorageFile(settings.database_file, clock=now_us) as storage:
             yield storage
 

@@ -228,10 +228,25 @@ def test_administration_from_the_command_line(tmp_path: Path) -> None:
 def test_what_an_operator_gets_wrong_is_one_sentence(
     tmp_path: Path, arguments: tuple[str, ...], sentence: str
 ) -> None:
+    with StorageFile(tmp_path / "coordinator.sqlite"):
+        pass
     done = CliRunner().invoke(coordinator_app, [*arguments, f"--data-directory={tmp_path}"])
     assert done.exit_code == 1
     assert len(done.stderr.strip().splitlines()) == 1
     assert sentence in done.stderr
+
+
+@pytest.mark.parametrize(
+    "arguments", [("ledger",), ("keys", "x"), ("key", "x"), ("revoke", "x"), ("unseat", "x")]
+)
+def test_a_mistyped_folder_is_no_coordinator_in_order(
+    tmp_path: Path, arguments: tuple[str, ...]
+) -> None:
+    folder = tmp_path / "mistyped"
+    done = CliRunner().invoke(coordinator_app, [*arguments, f"--data-directory={folder}"])
+    assert (done.exit_code, done.stdout) == (1, "")
+    assert f"there is no coordinator's database {folder}" in done.stderr
+    assert not folder.exists()
 
 
 def test_answers_are_judged_with_the_standards_margin(tmp_path: Path) -> None:
