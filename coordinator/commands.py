@@ -112,6 +112,10 @@ def customer(
     ] = None,
 ) -> None:
     """Open a customer's account, pay into it, or put it into another tier."""
+    if not deposit_usd and (tax_cents or fee_cents or deposit_id is not None):
+        raise typer.BadParameter(
+            "--deposit-id, --tax-cents and --fee-cents belong to a deposit; give --deposit-usd, too"
+        )
     with _storage(data_directory, begin=True) as storage:
         if tier is not None:
             check_price_tier(tier)

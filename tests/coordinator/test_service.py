@@ -249,6 +249,14 @@ def test_a_mistyped_folder_is_no_coordinator_in_order(
     assert not folder.exists()
 
 
+@pytest.mark.parametrize("option", ["--tax-cents=1900", "--fee-cents=290", "--deposit-id=wire-1"])
+def test_what_belongs_to_a_deposit_is_not_dropped_without_one(tmp_path: Path, option: str) -> None:
+    arguments = ["customer", "school", option, f"--data-directory={tmp_path}"]
+    done = CliRunner().invoke(coordinator_app, arguments)
+    assert done.exit_code == 2
+    assert "give --deposit-usd, too" in " ".join(done.stderr.replace("│", " ").split())
+
+
 def test_answers_are_judged_with_the_standards_margin(tmp_path: Path) -> None:
     prompts, answers = judges_of(read_charter(founded(tmp_path)))
     asked, answered = prompts.standard.thresholds_milli, answers.standard.thresholds_milli
