@@ -1,5 +1,6 @@
 """A yearly budget from a usage profile, with the worst that the tariff's own rule allows."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Annotated, Final
 
@@ -28,6 +29,14 @@ class UsageProfile(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
         return self.people * self.requests_per_person_and_day * self.days_per_year
 
 
+@dataclass(frozen=True, slots=True)
+class AnnouncedPrice:
+    """A price that is signed and counts from some moment of the day `day`; today is 0."""
+
+    day: int
+    price: TokenPrice
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Forecast:
     """A year's cost in nano-USD: at today's price, and when every move is the largest allowed.
@@ -51,26 +60,24 @@ def read_profile(raw: bytes) -> UsageProfile:
         raise Malformed(f"the usage profile: {error}") from error
 
 
-def forecast(profile: UsageProfile, price: TokenPrice) -> Forecast:
+def forecast(
+    profile: UsageProfile, price: TokenPrice, announced: AnnouncedPrice | None = None
+) -> Forecast:
     """Work out a year's cost.
 
-    The worst case takes the days of use to lie as late in the year as they can, and every price to
-    rise as soon and as far as the rule allows: first after the notice, then once a quarter.
+    The worst case takes the days of use to be the dearest of the year, and every price to rise as
+    soon and as far as the rule allows: after the notice, or after the announced price and another
+    notice, at most 5% above every price of the quarter before.
     """
-    prices = [(0, price)]
-    for day in range(NOTICE_DAYS, YEAR_DAYS, QUARTER_DAYS):
-        prices.append((day, _risen(prices[-1][1])))
-    first_day = YEAR_DAYS - profile.days_per_year
-    by_day = [
-        next(found for start, found in reversed(prices) if start <= day)
-        for day in range(first_day, YEAR_DAYS)
-    ]
+    days = _worst_days(price, announced)
+    changes = [day for day in range(YEAR_DAYS) if day == 0 or days[day] != days[day - 1]]
+    costs = sorted(request_cost(profile, found) for found in days)
     per_day = profile.people * profile.requests_per_person_and_day
     return Forecast(
         requests=profile.requests_per_year,
         at_todays_price=profile.requests_per_year * request_cost(profile, price),
-        worst_case=sum(per_day * request_cost(profile, found) for found in by_day),
-        worst_prices=tuple(prices),
+        worst_case=per_day * sum(costs[-profile.days_per_year :]),
+        worst_prices=tuple((day, days[day]) for day in changes),
     )
 
 
@@ -82,8 +89,43 @@ def request_cost(profile: UsageProfile, price: TokenPrice) -> int:
     ) // TOKENS_PER_PRICE
 
 
-def _risen(price: TokenPrice) -> TokenPrice:
+def _worst_days(price: TokenPrice, announced: AnnouncedPrice | None) -> list[TokenPrice]:
+    """The highest price that each day of the year can have."""
+    starts = YEAR_DAYS if announced is None else announced.day
+    # What is announced is not overtaken, and its successor takes a notice of its own.
+    free = NOTICE_DAYS if announced is None else starts + NOTICE_DAYS
+    days: list[TokenPrice] = []
+    for day in range(YEAR_DAYS):
+        if day >= free:
+            quarter = days[max(0, day - QUARTER_DAYS) :]
+            # Before today's first day today's price was in force.
+            days.append(_risen([*quarter, price] if day < QUARTER_DAYS else quarter))
+        elif announced is None or day < starts:
+            days.append(price)
+        else:
+            days.append(announced.price if day > starts else _dearer(price, announced.price))
+    return days
+
+
+def _risen(quarter: Sequence[TokenPrice]) -> TokenPrice:
+    """The most that may follow these prices."""
     return TokenPrice(
-        input_nano_usd_per_million=lowest_and_highest(price.input_nano_usd_per_million)[1],
-        output_nano_usd_per_million=lowest_and_highest(price.output_nano_usd_per_million)[1],
+        input_nano_usd_per_million=lowest_and_highest(
+            min(price.input_nano_usd_per_million for price in quarter)
+        )[1],
+        output_nano_usd_per_million=lowest_and_highest(
+            min(price.output_nano_usd_per_million for price in quarter)
+        )[1],
+    )
+
+
+def _dearer(one: TokenPrice, other: TokenPrice) -> TokenPrice:
+    """The dearer of each side: on the day of a change both are in force."""
+    return TokenPrice(
+        input_nano_usd_per_million=max(
+            one.input_nano_usd_per_million, other.input_nano_usd_per_million
+        ),
+        output_nano_usd_per_million=max(
+            one.output_nano_usd_per_million, other.output_nano_usd_per_million
+        ),
     )

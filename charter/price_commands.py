@@ -29,8 +29,8 @@ from peerllm.charter.command_options import (
 )
 from peerllm.charter.drafts import FOUNDING, PROPOSAL, read_draft
 from peerllm.charter.errors import Malformed
+from peerllm.charter.forecast import AnnouncedPrice, read_profile
 from peerllm.charter.forecast import forecast as forecast_of
-from peerllm.charter.forecast import read_profile
 from peerllm.charter.index_readings import (
     by_index,
     reading_sentence,
@@ -49,7 +49,7 @@ from peerllm.charter.tariff import (
     Tariff,
     TokenPrice,
 )
-from peerllm.charter.tariff_rule import NOTICE_DAYS
+from peerllm.charter.tariff_rule import DAY_US, NOTICE_DAYS
 
 price_app = typer.Typer(
     name="price",
@@ -258,7 +258,8 @@ def forecast(
         now = reckoned(at)
         charter = _charter(folder, root, now)
         usage = read_profile(profile.read_bytes())
-        found = forecast_of(usage, _model_price(charter, model, tier, now))
+        price = _model_price(charter, model, tier, now)
+        found = forecast_of(usage, price, _announced(charter, model, tier, now))
         if as_json:
             _print_json(
                 {
@@ -274,8 +275,8 @@ def forecast(
         typer.echo(
             f"{found.requests:,} requests a year cost at most {usd(found.at_todays_price)} at"
             f" today's price.\nWorst case: {usd(found.worst_case)}, if every price rose by the 5% a"
-            f" quarter that the tariff's rule allows, first after {NOTICE_DAYS} days' notice, and"
-            " the days of use came as late in the year as they can."
+            f" quarter that the tariff's rule allows, first after {NOTICE_DAYS} days' notice or as"
+            " announced, and the days of use were the dearest of the year."
         )
 
 
@@ -315,6 +316,16 @@ def _model_price(charter: Charter, model: str, tier: str, now: datetime) -> Toke
     if price is None:
         raise Malformed(f"tier {tier!r} has no price for class {entry.model_class!r}")
     return price
+
+
+def _announced(charter: Charter, model: str, tier: str, now: datetime) -> AnnouncedPrice | None:
+    tariff = charter.tariff
+    if tariff.valid_from_us <= _us(now):
+        return None
+    return AnnouncedPrice(
+        day=(tariff.valid_from_us - _us(now)) // DAY_US,
+        price=tariff.prices[tier][charter.catalogue.models[model].model_class],
+    )
 
 
 def _price_table(title: str, prices: PastPrices) -> Table:

@@ -21,10 +21,11 @@ from peerllm.charter.defaults import (
 )
 from peerllm.charter.documents import Tariff, read_document
 from peerllm.charter.errors import Malformed
-from peerllm.charter.forecast import forecast, read_profile
+from peerllm.charter.forecast import AnnouncedPrice, forecast, read_profile
 from peerllm.charter.money_text import change, usd
 from peerllm.charter.price_commands import price_app
 from peerllm.charter.store import found_network
+from peerllm.charter.tariff import TokenPrice
 from peerllm.charter.tariff_rule import adjustment_faults, lowest_and_highest, next_tariff
 
 PROFILE = {
@@ -298,6 +299,50 @@ def test_a_forecast_bounds_the_year(price: Any, tmp_path: Path) -> None:
         assert (day - 30) % 90 == 0
         assert risen.input_nano_usd_per_million == highest
     assert "19.38 USD" in price("forecast", profile, *model).stdout
+
+
+def test_a_forecast_counts_what_is_announced(price: Any, network: Any, tmp_path: Path) -> None:
+    profile = tmp_path / "school.json"
+    profile.write_text(json.dumps(PROFILE | {"days_per_year": 365}))
+    assert (
+        price("adjust", "--value", "hardware=125000", *READ, "--out", tmp_path / "new").exit_code
+        == 0
+    )
+    files = {
+        name: (tmp_path / "new" / name).read_bytes()
+        for name in ("tariff.json", "calculations/tariff-2.json")
+    }
+    # The 5% that are announced for 38 days after the founding; the next follow a quarter later.
+    ratified = network.amend(tmp_path / "draft", files)
+    day = 38 - (ratified - network.founded_at).days
+    at = ratified.strftime("%Y-%m-%d")
+    line = ["forecast", str(network.folder), str(profile), "--model", FIRST_MODEL, "--at", at]
+    values = json.loads(CliRunner().invoke(price_app, [*line, "--json"]).stdout)
+    prices = [
+        (each["from_day"], each["price"]["input_nano_usd_per_million"])
+        for each in values["worst_prices"]
+    ]
+    assert prices == [
+        *((0, 10_000_000), (day, 10_500_000), (day + 90, 11_025_000)),
+        *((day + 180, 11_576_250), (day + 270, 12_155_062)),
+    ]
+    assert 0 < day < 30
+
+
+@pytest.mark.parametrize(("announced", "day"), [(10_500_000, 0), (9_500_000, 20), (9_900_000, 50)])
+def test_no_price_of_the_rule_is_above_the_worst(announced: int, day: int) -> None:
+    def of(nano_usd: int) -> TokenPrice:
+        return TokenPrice(input_nano_usd_per_million=nano_usd, output_nano_usd_per_million=nano_usd)
+
+    profile = read_profile(json.dumps(PROFILE | {"days_per_year": 365}).encode())
+    worst = dict(forecast(profile, of(10_000_000), AnnouncedPrice(day, of(announced))).worst_prices)
+    by_day = [worst[max(begins for begins in worst if begins <= each)] for each in range(365)]
+    # The boldest stewards: each tariff as soon as the last one counts, as dear as it may be.
+    prices = [10_000_000] * (90 + day) + [announced] * 30
+    while len(prices) < 455:
+        prices += [lowest_and_highest(min(prices[-90:]))[1]] * 30
+    for each, price in zip(by_day, prices[90:], strict=False):
+        assert price <= each.input_nano_usd_per_million
 
 
 @pytest.mark.parametrize(
