@@ -28,7 +28,7 @@ from tuf.ngclient.updater import Updater
 
 from peerllm.charter.catalogue import ModelCatalogue
 from peerllm.charter.errors import Malformed, MissingDocument, NotYetInForce, WrongClock
-from peerllm.charter.folder import METADATA, TARGETS, FolderFetcher
+from peerllm.charter.folder import METADATA, TARGETS, FolderFetcher, read_bounded
 from peerllm.charter.metadata import signed_at
 from peerllm.charter.refusals import altered, refused
 from peerllm.charter.region_loading import read_capacities
@@ -77,11 +77,11 @@ def founding_root(directory: Path) -> bytes:
     """Return the root that a folder itself brings: trust on first use.
 
     Only for one's own network or after comparing its digest with the stewards by another way.
-    Raises MissingDocument.
+    Raises MissingDocument or Malformed.
     """
     try:
-        return (directory / _ROOT_FILE).read_bytes()
-    except OSError as error:
+        return read_bounded(directory / _ROOT_FILE)
+    except MissingDocument as error:
         raise MissingDocument(
             f"{directory} holds no charter: {_ROOT_FILE} cannot be read; found a network first or"
             " give another folder"

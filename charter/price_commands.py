@@ -37,10 +37,11 @@ from peerllm.charter.index_readings import (
     require_source,
 )
 from peerllm.charter.loading import Charter
+from peerllm.charter.log_command_line import read_input
 from peerllm.charter.money_text import change, usd
 from peerllm.charter.presentation import printable
 from peerllm.charter.price_adjust_commands import SourceFiles, adjust
-from peerllm.charter.spelling import percent
+from peerllm.charter.spelling import MAXIMUM_DOCUMENT_BYTES, percent
 from peerllm.charter.store import load_charter
 from peerllm.charter.tariff import (
     STANDARD_TIER,
@@ -257,7 +258,7 @@ def forecast(
     with refusals():
         now = reckoned(at)
         charter = _charter(folder, root, now)
-        usage = read_profile(profile.read_bytes())
+        usage = read_profile(read_input(profile, MAXIMUM_DOCUMENT_BYTES))
         price = _model_price(charter, model, tier, now)
         found = forecast_of(usage, price, _announced(charter, model, tier, now))
         if as_json:

@@ -16,9 +16,11 @@ from peerllm.charter.command_options import (
 )
 from peerllm.charter.errors import Malformed
 from peerllm.charter.folder import put_file
-from peerllm.charter.log_entries import PayoutBatch, read_entry
+from peerllm.charter.log_command_line import read_input
+from peerllm.charter.log_entries import MAXIMUM_ENTRY_BYTES, PayoutBatch, read_entry
 from peerllm.charter.money_text import usd
 from peerllm.charter.payout_proof import proof_holds, read_proof, write_proof
+from peerllm.charter.spelling import MAXIMUM_DOCUMENT_BYTES
 from peerllm.coordinator.errors import CoordinatorError
 from peerllm.coordinator.ledger_audit_commands import audit
 from peerllm.coordinator.ledger_command_line import Data, books_in, print_json, refusals, terms_in
@@ -242,9 +244,9 @@ _command(
 def _check_proof(check: Path, root: str | None, entry: Path | None) -> None:
     if (root is None) == (entry is None):
         raise typer.BadParameter("check against --root or --entry, one of them")
-    proof = read_proof(check.read_bytes())
+    proof = read_proof(read_input(check, MAXIMUM_DOCUMENT_BYTES))
     if entry is not None:
-        body = read_entry(entry.read_bytes().removesuffix(b"\n")).body
+        body = read_entry(read_input(entry, MAXIMUM_ENTRY_BYTES + 1).removesuffix(b"\n")).body
         if not isinstance(body, PayoutBatch) or body.batch != proof.batch:
             raise Malformed(f"{entry} is not the log's entry of batch {proof.batch}")
         root = body.root

@@ -1,4 +1,5 @@
 import json
+import os
 import shutil
 from collections.abc import Callable
 from datetime import timedelta
@@ -68,6 +69,14 @@ def test_founding_root_is_the_one_that_founding_returned(network: Any, tmp_path:
     assert founding_root(network.folder) == network.root
     with pytest.raises(MissingDocument, match="holds no charter"):
         founding_root(tmp_path / "nowhere")
+    root = network.folder / "metadata" / "1.root.json"
+    os.truncate(root, 2**40)
+    with pytest.raises(Malformed, match="has more than 1048576 bytes"):
+        founding_root(network.folder)
+    root.unlink()
+    os.mkfifo(root)
+    with pytest.raises(MissingDocument, match="holds no charter"):
+        founding_root(network.folder)
 
 
 def test_the_remembered_root_is_trusted_and_none_is_not(network: Any, tmp_path: Path) -> None:

@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import os
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -343,6 +344,14 @@ def test_no_price_of_the_rule_is_above_the_worst(announced: int, day: int) -> No
         prices += [lowest_and_highest(min(prices[-90:]))[1]] * 30
     for each, price in zip(by_day, prices[90:], strict=False):
         assert price <= each.input_nano_usd_per_million
+
+
+def test_a_profile_that_is_no_profile_is_not_read_whole(price: Any, tmp_path: Path) -> None:
+    (tmp_path / "disk.img").touch()
+    os.truncate(tmp_path / "disk.img", 2**40)
+    refused = price("forecast", tmp_path / "disk.img", "--model", FIRST_MODEL)
+    assert refused.exit_code == 1
+    assert "disk.img has more than 1048576 bytes" in refused.stderr
 
 
 @pytest.mark.parametrize(

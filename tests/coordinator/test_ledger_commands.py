@@ -1,6 +1,7 @@
 """`peerllm ledger` over real files: statements, a payout, its proof, the audit."""
 
 import json
+import os
 import subprocess
 import sys
 from datetime import UTC, datetime, timedelta
@@ -119,6 +120,15 @@ def test_a_payout_its_statement_and_its_proof(run: Any, tmp_path: Path) -> None:
     )
     assert checked.exit_code == 0, checked.output
     assert "batch 2026-11 pays old 57.00 USD" in checked.stdout
+    (tmp_path / "disk.img").touch()
+    os.truncate(tmp_path / "disk.img", 2**40)
+    for options in (
+        ("--check", tmp_path / "disk.img", "--entry", entry),
+        ("--check", proof, "--entry", tmp_path / "disk.img"),
+    ):
+        refused = CliRunner().invoke(ledger_app, ["prove", *map(str, options)])
+        assert (refused.exit_code, refused.stdout) == (1, "")
+        assert "disk.img has more than" in refused.stderr
     proof.write_bytes(proof.read_bytes().replace(b"57000000000", b"67000000000"))
     forged = CliRunner().invoke(
         ledger_app, ["prove", "--check", str(proof), "--root", first["root"]]
