@@ -32,7 +32,7 @@ from peerllm.coordinator.ledger_presentation import (
     host_table,
     host_values,
 )
-from peerllm.coordinator.payout import Payee
+from peerllm.coordinator.payout import Batch, Payee
 
 T = TypeVar("T")
 
@@ -137,7 +137,7 @@ def payout(
     made before is not paid again; its files are written again as they were. The next batch is
     refused until the charter's days since the last one are over.
     """
-    from peerllm.coordinator.payout_files import check_region, write_batch  # noqa: PLC0415
+    from peerllm.coordinator.payout_files import check_region, require_writable  # noqa: PLC0415
     from peerllm.coordinator.payout_storage import (  # noqa: PLC0415
         NothingToPay,
         PayoutMade,
@@ -147,6 +147,7 @@ def payout(
     with refusals():
         terms = terms_in(charter_directory, root)
         check_region(region)
+        require_writable(out)
         with books_in(data_directory, write=True) as books:
             outcome = books.payouts.pay(
                 batch,
@@ -163,7 +164,7 @@ def payout(
             )
         unpaid = () if not isinstance(outcome, NothingToPay | PayoutMade) else outcome.unpaid
         made = None if isinstance(outcome, NothingToPay) else outcome.batch
-        files = () if made is None else write_batch(made, out, region)
+        files = () if made is None else _written(made, out, region)
     if as_json:
         print_json(
             {
@@ -239,6 +240,18 @@ _command(
     "audit --data-directory data --log public --log-key log.vkey",
     "audit --data-directory data --charter-directory charter",
 )(audit)
+
+
+def _written(made: Batch, out: Path, region: str) -> tuple[Path, ...]:
+    from peerllm.coordinator.payout_files import write_batch  # noqa: PLC0415
+
+    try:
+        return write_batch(made, out, region)
+    except OSError as error:
+        raise CoordinatorError(
+            f"batch {made.batch} is paid in the ledger, but not all of its files were written"
+            f" ({error}); give the same command again: nothing is paid twice"
+        ) from error
 
 
 def _check_proof(check: Path, root: str | None, entry: Path | None) -> None:

@@ -5,6 +5,7 @@ All are made from the batch as the ledger holds it: writing them again gives the
 
 import csv
 import io
+import os
 import xml.etree.ElementTree as ET
 from datetime import UTC, datetime
 from pathlib import Path
@@ -152,6 +153,16 @@ def check_region(region: str) -> str:
             f"{region[:80]!r} names no region: 1 to 63 of a-z 0-9 - beginning with a letter or"
             " digit"
         ) from error
+
+
+def require_writable(folder: Path) -> None:
+    """Raise CoordinatorError where the files of a batch cannot be written, before it is paid."""
+    whole = folder.absolute()
+    nearest = next(path for path in (whole, *whole.parents) if path.exists())
+    if not nearest.is_dir() or not os.access(nearest, os.W_OK | os.X_OK):
+        raise CoordinatorError(
+            f"nothing was paid: {nearest} is no folder that can be written to; give another --out"
+        )
 
 
 def write_batch(batch: Batch, folder: Path, region: str) -> tuple[Path, ...]:

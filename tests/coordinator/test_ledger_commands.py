@@ -1,5 +1,6 @@
 """`peerllm ledger` over real files: statements, a payout, its proof, the audit."""
 
+import errno
 import json
 import os
 import subprocess
@@ -139,6 +140,31 @@ def test_a_payout_its_statement_and_its_proof(run: Any, tmp_path: Path) -> None:
     rewritten = run("audit", "--root", f"2026-11={'0' * 64}")
     assert rewritten.exit_code == 1
     assert "the books were written anew" in rewritten.stderr
+
+
+def test_a_payout_whose_files_cannot_be_written_says_what_was_paid(
+    run: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert run("payee", "old", "--name", "Grace", "--account", "000123456").exit_code == 0
+    (tmp_path / "file").touch()
+    unpaid = run("payout", "2026-11", "--out", tmp_path / "file" / "out", *PAYER, charter=True)
+    assert unpaid.exit_code == 1
+    assert f"nothing was paid: {tmp_path / 'file'} is no folder" in unpaid.stderr
+    assert json.loads(run("statement", "old", "--json", charter=True).stdout)["paid_nano_usd"] == 0
+
+    def full(path: Path, _content: bytes) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device", str(path))
+
+    pay = ("payout", "2026-11", "--out", tmp_path / "out", *PAYER)
+    with monkeypatch.context() as patch:
+        patch.setattr("peerllm.coordinator.payout_files.put_file", full)
+        halfway = run(*pay, charter=True)
+    assert halfway.exit_code == 1
+    assert "batch 2026-11 is paid in the ledger, but not all of its files" in halfway.stderr
+    again = run(*pay, charter=True)
+    assert again.exit_code == 0
+    assert "was made before; nothing was paid now" in again.stdout
+    assert (tmp_path / "out" / "bank" / "2026-11.csv").exists()
 
 
 def test_an_audit_holds_the_books_to_the_public_log(run: Any, tmp_path: Path) -> None:
