@@ -320,8 +320,8 @@ def check_payee(payee: Payee) -> Payee:
     accounts.check_label(payee.name, "a payee's name")
     if len(payee.name) > _NAME_CHARACTERS:
         raise NameRefusedError(f"a payee's name has up to {_NAME_CHARACTERS} characters")
-    account = payee.account.replace(" ", "").upper()
-    agent = payee.agent.replace(" ", "").upper() if payee.agent else None
+    account = _capitals(payee.account)
+    agent = _capitals(payee.agent) if payee.agent else None
     if _ACCOUNT.fullmatch(account) is None:
         raise NameRefusedError(
             "an account to pay to has 4 to 34 letters and digits: an IBAN, or the bank's number"
@@ -331,6 +331,13 @@ def check_payee(payee: Payee) -> Payee:
     if agent is not None and _AGENT.fullmatch(agent) is None:
         raise NameRefusedError("a bank's BIC has 8 or 11 letters and digits")
     return Payee(name=payee.name, account=account, agent=agent)
+
+
+def _capitals(text: str) -> str:
+    # Other alphabets' letters are left as they are, and refused: a capital of "\xdf" is "SS", which
+    # would be another account.
+    without_blanks = text.replace(" ", "")
+    return without_blanks.upper() if without_blanks.isascii() else without_blanks
 
 
 def is_iban_shaped(account: str) -> bool:
