@@ -39,6 +39,10 @@ def refusals() -> Iterator[None]:
     except (CharterError, CoordinatorError, OSError) as error:
         typer.echo(f"Refused: {error}", err=True)
         raise typer.Exit(REFUSED) from error
+    except UnicodeEncodeError as error:
+        # How Python passes on what a terminal gives it in another encoding.
+        typer.echo("Refused: what was given is not UTF-8", err=True)
+        raise typer.Exit(REFUSED) from error
 
 
 @contextmanager

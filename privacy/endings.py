@@ -11,6 +11,8 @@ from peerllm.privacy.process_memory import place_of
 
 FAILED: Final = 1
 _STANDARD_OUTPUT: Final = 1
+# How Python passes on what a terminal gives it in another encoding.
+_NOT_UTF8: Final = "surrogates not allowed"
 CRASHED: Final = 70  # EX_SOFTWARE of sysexits.h
 
 
@@ -40,6 +42,9 @@ def clear_endings(
     # Broad on purpose: see above.
     except Exception as error:
         sentence = _sentence(error, expected)
+        # What serves for long is given texts by others; a command has them from its own line.
+        if crashed is None and getattr(error, "reason", None) == _NOT_UTF8:
+            sentence = "what was given is not UTF-8"
         if sentence is not None:
             typer.echo(f"peerllm: {sentence}", err=True)
             raise typer.Exit(FAILED) from None

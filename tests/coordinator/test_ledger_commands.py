@@ -243,6 +243,8 @@ def test_an_audit_holds_the_books_to_a_head_noted_before(run: Any) -> None:
         (("payee", "h1", "--name", "A", "--account", "1234"), 1, "h1 holds no seat here"),
         (("payee", "old", "--name", "A", "--account", "DE00370400440532013000"), 1, "check digits"),
         (("payee", "old", "--name", "A", "--account", "stra\xdfe1"), 1, "4 to 34 letters"),
+        (("payee", "o\udcffd", "--name", "A", "--account", "1234"), 1, "is not UTF-8"),
+        (("statement", "--customer", "a\udcff"), 1, "is not UTF-8"),
         (("payee", "unclaimed", "--name", "A", "--account", "1234"), 1, "cannot be a host"),
         (("payout", "a/b", "--out", "nowhere", *PAYER), 1, "cannot name a batch"),
         (("payout", "a", "--out", "nowhere", *PAYER, "--region", "No"), 1, "names no region"),

@@ -1,6 +1,11 @@
 import subprocess
 import sys
 
+import pytest
+import typer
+
+from peerllm.privacy.endings import CRASHED, FAILED, clear_endings
+
 _PROGRAM = """
 import typer
 from peerllm.privacy.endings import clear_endings
@@ -22,3 +27,15 @@ def test_a_reader_that_has_seen_enough_is_no_bug() -> None:
     assert b"bug" not in said
     assert b"BrokenPipe" not in said
     assert process.returncode != 0
+
+
+def test_what_is_not_utf8_is_no_bug_of_a_command(capsys: pytest.CaptureFixture[str]) -> None:
+    given = "caf\udce9"
+    with pytest.raises(typer.Exit) as ended, clear_endings():
+        given.encode()
+    assert ended.value.exit_code == FAILED
+    assert capsys.readouterr().err == "peerllm: what was given is not UTF-8\n"
+    places: list[str] = []
+    with pytest.raises(typer.Exit) as ended, clear_endings(crashed=places.append):
+        given.encode()
+    assert (ended.value.exit_code, len(places)) == (CRASHED, 1)
