@@ -11,7 +11,7 @@ import trio
 import typer
 
 from peerllm.charter.errors import CharterError
-from peerllm.coordinator.accounts import Tier, check_price_tier
+from peerllm.coordinator.accounts import Tier, check_label, check_price_tier
 from peerllm.coordinator.appeal_commands import register_appeal_commands
 from peerllm.coordinator.errors import CoordinatorError
 from peerllm.coordinator.events import CoordinatorEvent
@@ -119,9 +119,12 @@ def customer(
     with _storage(data_directory, begin=True) as storage:
         if tier is not None:
             check_price_tier(tier)
+        if deposit_id is not None:
+            # An empty one, as of a script's unset variable, would credit the same payment again.
+            check_label(deposit_id, "a payment reference")
         account = storage.create_customer(name).account
         if deposit_usd:
-            reference = deposit_id or f"{account}/{now_us()}"
+            reference = f"{account}/{now_us()}" if deposit_id is None else deposit_id
             storage.deposit(
                 account,
                 deposit_usd * _NANO_PER_USD,

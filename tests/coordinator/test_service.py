@@ -222,6 +222,8 @@ def test_administration_from_the_command_line(tmp_path: Path) -> None:
         (("revoke", "no-such-key"), "there is no key no-such-key"),
         (("unseat", "12D3Koo"), "12D3Koo holds no seat"),
         (("customer", "no/slash"), "no/slash"),
+        (("customer", "ada", "--deposit-usd=1", "--deposit-id="), "a payment reference of 0"),
+        (("customer", "ada", "--deposit-usd=1", "--deposit-id=a\nb"), "all printable"),
         (("seat", "x", "--operator=ada", "--model-digest=12"), "64 hexadecimal digits"),
     ],
 )
