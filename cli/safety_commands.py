@@ -13,6 +13,7 @@ from typing import Annotated, Final, TypeVar
 import typer
 
 from peerllm.charter.defaults import first_standard
+from peerllm.charter.differences import visible
 from peerllm.charter.errors import CharterError
 from peerllm.charter.store import founding_root, load_charter
 from peerllm.privacy.endings import clear_endings
@@ -381,7 +382,8 @@ def _print_json(value: Mapping[str, object]) -> None:
 
 def _print_table(head: _Cells, rows: Iterable[_Cells]) -> None:
     """Columns as wide as their widest cell."""
-    table = [head, *rows]
+    # Names of files and kinds are others': nothing in them may move the cursor.
+    table = [head, *(tuple(map(visible, cells)) for cells in rows)]
     widths = [max(map(len, column)) for column in zip(*table, strict=True)]
     for cells in table:
         line = "  ".join(cell.ljust(width) for cell, width in zip(cells, widths, strict=True))

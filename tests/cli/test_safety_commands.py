@@ -151,6 +151,16 @@ def test_evaluate_judge(tmp_path: Path) -> None:
     assert "kill" not in table.stdout
 
 
+def test_a_label_cannot_move_the_cursor(tmp_path: Path) -> None:
+    nasty = "\x1b[2J\u202eyas"
+    rows = lines(tmp_path / "rows.jsonl", {"text": "Ada", "spans": [[0, 3, nasty]]})
+    labelled = lines(tmp_path / "judged.jsonl", {"text": "Ada", "unsafe": 1, "cats": [nasty]})
+    for done in (run("evaluate", "identifiers", rows), run("evaluate", "judge", labelled)):
+        assert done.exit_code == 0, done.output
+        assert r"\x1b[2J\u202eyas" in done.stdout
+        assert "\x1b" not in done.stdout
+
+
 GOOD = {
     "identifiers": b'{"text": "hello", "spans": []}\n',
     "judge": b'{"text": "hello", "unsafe": 0}\n',
