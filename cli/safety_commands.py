@@ -1,5 +1,6 @@
 """The command line of safety: what would leave the house, why, and how well the models do."""
 
+import codecs
 import json
 import sys
 import time
@@ -261,6 +262,8 @@ def _rows(path: Path, kind: type[Row]) -> Iterator[Row]:
         number = 0
         while line := lines.readline(MAXIMUM_LINE_BYTES + 1):
             number += 1
+            if number == 1:
+                line = line.removeprefix(codecs.BOM_UTF8)
             if not line.strip():
                 continue
             empty = False

@@ -187,6 +187,14 @@ def test_a_bad_line_is_named_in_one_sentence(tmp_path: Path, command: str, name:
 
 
 @pytest.mark.parametrize("command", GOOD)
+def test_a_file_as_editors_of_windows_save_it_is_read(tmp_path: Path, command: str) -> None:
+    path = tmp_path / "rows.jsonl"
+    path.write_bytes(b"\xef\xbb\xbf" + GOOD[command].replace(b"\n", b"\r\n"))
+    done = run("evaluate", command, path, "--json")
+    assert done.exit_code == 0, done.output
+
+
+@pytest.mark.parametrize("command", GOOD)
 @pytest.mark.parametrize("content", [b"", b"\n  \n"])
 def test_an_empty_file_is_one_sentence(tmp_path: Path, command: str, content: bytes) -> None:
     path = tmp_path / "rows.jsonl"
