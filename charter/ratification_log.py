@@ -11,7 +11,7 @@ from peerllm.charter.document_set import TARIFF_FILE, region_file
 from peerllm.charter.drafts import Draft
 from peerllm.charter.log_entries import EntryBody
 from peerllm.charter.log_store import KEY_NAME
-from peerllm.charter.ratifying import decided, tally_paper
+from peerllm.charter.ratifying import published_tally
 from peerllm.charter.versions import CharterVersion, digest
 
 LOG: Final = "log"
@@ -50,7 +50,7 @@ def ratification_entries(
             sha256 = digest(in_force.files[region_file(region)])
             bodies.append(log.RegionDecision(region=region, decision=decision, sha256=sha256))
     if draft.ballot is not None and not isinstance(draft.plan, Founding):
-        paper = tally_paper(decided(draft.ballot))
+        paper = published_tally(draft.ballot)
         bodies.append(log.BallotEvent(ballot=draft.identity, step="ratified", sha256=digest(paper)))
     return tuple(log.Entry(at_us=epoch_us(now), body=body) for body in bodies)
 

@@ -1,6 +1,7 @@
 """From a draft to a version in force: nothing early, nothing without votes, nothing unsigned."""
 
 import dataclasses
+from collections.abc import Mapping
 from datetime import datetime
 from pathlib import Path
 from typing import Final
@@ -266,20 +267,37 @@ def _signed(draft: Draft) -> CharterVersion:
     return version
 
 
+def published_votes(ballot: Ballot) -> Mapping[str, Vote]:
+    """Return the votes that are published, by the names of their files and in their order.
+
+    Whoever recounts reads them in this order, and a tally names what does not count in the order
+    of the votes. What no steward has signed is nobody's vote and not worth publishing.
+    """
+    names = {steward.public_key: steward.name for steward in ballot.stewards}
+    papers: dict[str, list[Vote]] = {}
+    for vote in ballot.votes:
+        if vote.steward in names and is_signed(vote):
+            papers.setdefault(names[vote.steward], []).append(vote)
+    # No steward's name holds a dot, so no second vote has the file of another's first.
+    files = {
+        f"{name}{'' if number == 1 else f'.{number}'}.json": vote
+        for name, cast in papers.items()
+        for number, vote in enumerate(cast, start=1)
+    }
+    return dict(sorted(files.items()))
+
+
+def published_tally(ballot: Ballot) -> bytes:
+    """Return the tally that is published with a ballot, made of its published votes alone."""
+    votes = tuple(published_votes(ballot).values())
+    return tally_paper(decided(dataclasses.replace(ballot, votes=votes)))
+
+
 def _write_ballot(folder: Path, ballot: Ballot) -> None:
     """Publish the papers that the tally is made from, and the tally."""
-    names = {steward.public_key: steward.name for steward in ballot.stewards}
-    # What no steward has signed is nobody's vote and not worth publishing.
-    votes = tuple(v for v in ballot.votes if v.steward in names and is_signed(v))
-    ballot = dataclasses.replace(ballot, votes=votes)
-    papers: dict[str, list[Vote]] = {}
-    for vote in votes:
-        papers.setdefault(names[vote.steward], []).append(vote)
     put_file(folder / PROPOSAL, spelling(ballot.proposal))
     if ballot.second is not None:
         put_file(folder / SECOND, spelling(ballot.second))
-    for name, cast in papers.items():
-        for number, vote in enumerate(cast, start=1):
-            suffix = "" if number == 1 else f"-{number}"
-            put_file(folder / VOTES / f"{name}{suffix}.json", spelling(vote))
-    put_file(folder / TALLY, tally_paper(decided(ballot)))
+    for name, vote in published_votes(ballot).items():
+        put_file(folder / VOTES / name, spelling(vote))
+    put_file(folder / TALLY, published_tally(ballot))
