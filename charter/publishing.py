@@ -45,6 +45,9 @@ from peerllm.crypto.identity import Identity
 
 TIMESTAMP: Final = f"{METADATA}/timestamp.json"
 _LOCK: Final = ".lock"
+_NOT_THE_ONLINE_KEY: Final = (
+    "the online key given is not the one that the stewards have named; give the operator's key file"
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,6 +87,12 @@ def verified(directory: Path, trusted_root: bytes, now: datetime) -> Published:
     """Return what a folder publishes, also when its time is over; raises a CharterError."""
     with tempfile.TemporaryDirectory(prefix="peerllm-charter-") as temporary:
         return verify_folder(directory, trusted_root, Path(temporary), now, also_expired=True)
+
+
+def require_online_key(version: CharterVersion, online: OnlineKeys) -> None:
+    """Raise BadSignature unless a key at hand is the operator's by this version."""
+    if version.signatories.online_key not in {key.public_key.hex() for key in online.all}:
+        raise BadSignature(_NOT_THE_ONLINE_KEY)
 
 
 def publish_version(
@@ -242,10 +251,7 @@ def _timestamp(
 
 def _require_online(raw: bytes, role: str, root: Root) -> None:
     if not _reaches(raw, role, root):
-        raise BadSignature(
-            "the online key given is not the one that the stewards have named; give the operator's"
-            " key file"
-        )
+        raise BadSignature(_NOT_THE_ONLINE_KEY)
 
 
 def _reaches(raw: bytes, role: str, root: Root) -> bool:

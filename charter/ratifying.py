@@ -38,6 +38,7 @@ from peerllm.charter.publishing import (
     TIMESTAMP,
     OnlineKeys,
     publish_version,
+    require_online_key,
     sole_publisher,
     verified,
 )
@@ -90,6 +91,7 @@ def _amend(
         return
     for raw, role in ((version.root_raw, Root.type), (version.targets_raw, Targets.type)):
         require_threshold(raw, role, base.root)
+    require_online_key(version, online)
     _write_ballot(directory / BALLOTS / draft.identity, ballot)
     publish_version(
         directory,
@@ -182,6 +184,7 @@ def _found(draft: Draft, directory: Path, online: OnlineKeys, now: datetime) -> 
         raise TooFewSignatures(
             f"a founding is signed by all its stewards; {', '.join(missing)} must still sign"
         )
+    require_online_key(version, online)
     (directory / METADATA).mkdir(parents=True, exist_ok=True)
     with sole_publisher(directory):
         put_file(directory / BALLOTS / draft.identity / FOUNDING, spelling(draft.plan))
@@ -298,6 +301,11 @@ def _write_ballot(folder: Path, ballot: Ballot) -> None:
     put_file(folder / PROPOSAL, spelling(ballot.proposal))
     if ballot.second is not None:
         put_file(folder / SECOND, spelling(ballot.second))
-    for name, vote in published_votes(ballot).items():
+    votes = published_votes(ballot)
+    for name, vote in votes.items():
         put_file(folder / VOTES / name, spelling(vote))
+    # A ratification that broke off may have had another copy of the draft, with other votes.
+    for path in (folder / VOTES).glob("*.json"):
+        if path.name not in votes:
+            path.unlink()
     put_file(folder / TALLY, published_tally(ballot))

@@ -1,21 +1,28 @@
 """What is published of a ballot is what anybody recounts, whatever lay in the draft."""
 
+import errno
+import shutil
 from pathlib import Path
 from typing import Any
 
+import pytest
+
+from peerllm.charter.amending import sign_draft
 from peerllm.charter.auditing import audit
 from peerllm.charter.ballot_papers import Choice, Vote, second_id, sign
 from peerllm.charter.ballots import Ballot
 from peerllm.charter.drafts import read_draft
+from peerllm.charter.errors import BadSignature
 from peerllm.charter.folder import put_file
 from peerllm.charter.key_files import steward_of
 from peerllm.charter.log import BallotEvent
+from peerllm.charter.publishing import OnlineKeys
 from peerllm.charter.ratification_log import ratification_entries
 from peerllm.charter.ratifying import published_votes
 from peerllm.charter.spelling import spelling
 from peerllm.charter.versions import digest
 from peerllm.crypto.identity import Identity
-from tests.charter.changes import standard
+from tests.charter.changes import files_of, standard
 
 
 def test_votes_that_do_not_count_do_not_spoil_the_published_tally(
@@ -46,6 +53,32 @@ def test_votes_that_do_not_count_do_not_spoil_the_published_tally(
         if isinstance(entry.body, BallotEvent)
     ]
     assert noted.sha256 == digest(published)
+
+
+def test_a_ratification_that_broke_off_leaves_no_vote_that_nobody_counted(
+    network: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    draft, other = tmp_path / "draft", tmp_path / "other"
+    network.propose(draft, standard())
+    then = network.decided(draft, now=network.founded_at)
+    shutil.copytree(draft, other)
+    sign_draft(other, network.steward(3), "no", network.founded_at)
+    before = files_of(network.folder)
+    with pytest.raises(BadSignature, match="give the operator's key file"):
+        network.ratify(other, then, OnlineKeys(network.steward(1), then))
+    assert files_of(network.folder) == before
+
+    def crash(path: Path, raw: bytes) -> None:
+        if path.name == "timestamp.json":
+            raise OSError(errno.ENOSPC, "No space left on device")
+        put_file(path, raw)
+
+    with monkeypatch.context() as patch:
+        patch.setattr("peerllm.charter.publishing.put_file", crash)
+        with pytest.raises(OSError, match="No space"):
+            network.ratify(other, then)
+    network.ratify(draft, then)
+    assert audit(network.folder, 2, network.root, then)[1].tally is not None
 
 
 def test_a_second_vote_does_not_take_the_place_of_another_stewards_first(
