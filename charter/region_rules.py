@@ -189,11 +189,17 @@ def region_change_faults(
         yield f"the record of {new.name!r} takes {len(added)} steps at once; take one"
     for decision in added[:1]:
         yield from step_faults(old, decision.step, decision.figures, rule, decision.decided_at_us)
-        notice = new.notice
-        if decision.step == "give-notice" and notice is not None:
-            days = (notice.earliest_return_us - notice.given_at_us) // _DAY_US
-            if days < rule.fall_notice_days:
-                yield f"a notice of {days} days is too short; give {rule.fall_notice_days}"
+    yield from _notice_faults(old, new, rule)
+
+
+def _notice_faults(old: RegionRecord, new: RegionRecord, rule: FederationRule) -> Iterator[str]:
+    """A notice is given for as long as the charter promises, and stays as it was given."""
+    if new.decisions == old.decisions and new.notice != old.notice:
+        yield f"the notice of {new.name!r} stays as it was given: only a step begins or ends one"
+    if new.decisions[-1].step == "give-notice" and old.notice is None and new.notice is not None:
+        days = (new.notice.earliest_return_us - new.notice.given_at_us) // _DAY_US
+        if days < rule.fall_notice_days:
+            yield f"a notice of {days} days is too short; give {rule.fall_notice_days}"
 
 
 def _date_faults(decision: RegionDecision, published_at_us: int) -> Iterator[str]:

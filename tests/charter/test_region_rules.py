@@ -214,6 +214,10 @@ def test_a_record_that_was_tampered_with_does_not_follow(
     assert hurried.notice is not None
     short = replace(hurried.notice, earliest_return_us=hurried.notice.given_at_us + DAY_US)
     assert "a notice of 1 days" in faults(replace(hurried, notice=short), federated)
+    # Nor later, by a record that takes no step: the region was promised its 90 days.
+    cut = replace(hurried, version=hurried.version + 1, notice=short)
+    assert "stays as it was given" in faults(cut, hurried)
+    assert faults(replace(hurried, version=hurried.version + 1, contact="new"), hurried) == ""
 
 
 def test_a_draft_is_neither_of_the_future_nor_stale(
