@@ -66,8 +66,8 @@ def audit(
         faults = [*report.faults, *_mark_faults(books, heads, roots)]
         if log is not None and log_key is not None:
             logged = logged_roots(log, trusted(log_key, None, None), region)
-            faults += unlogged_faults(books, logged)
-            faults += _mark_faults(books, [], list(logged.items()))
+            faults += unlogged_faults(books, {batch for batch, _ in logged})
+            faults += _mark_faults(books, [], list(logged))
         if report.debits != report.credits:
             faults.append(f"debits are {report.debits} nano-USD, credits {report.credits}")
         overdue = {}

@@ -2,7 +2,7 @@
 
 import re
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
@@ -29,18 +29,22 @@ def read_root(text: str) -> tuple[str, str] | None:
     return None if found is None else (found[1], found[2])
 
 
-def logged_roots(public: Path, keys: LogKeys, region: str) -> Mapping[str, str]:
-    """Return the roots of a region's batches by name, from a log that is verified whole first.
+def logged_roots(public: Path, keys: LogKeys, region: str) -> tuple[tuple[str, str], ...]:
+    """Return each batch of a region with its root, from a log that is verified whole first.
 
-    Raises CharterError when the log is not what its key signed.
+    A batch that the log names twice is there with every root that it was given: whoever has
+    written the books anew could publish the new root, but not take the old one back. Raises
+    CharterError when the log is not what its key signed.
     """
     signed = verify_log(public, keys, time.time()).signed
     bodies = (entry.body for _, entry in read_entries(public, signed, 0))
-    return {
-        body.batch: body.root
-        for body in bodies
-        if isinstance(body, PayoutBatch) and body.region == region
-    }
+    return tuple(
+        dict.fromkeys(
+            (body.batch, body.root)
+            for body in bodies
+            if isinstance(body, PayoutBatch) and body.region == region
+        )
+    )
 
 
 def head_faults(books: "StorageFile", number: int, digest: str) -> Iterator[str]:
@@ -61,7 +65,7 @@ def root_faults(books: "StorageFile", batch: str, root: str) -> Iterator[str]:
         yield f"batch {batch} was published with root {root}: the books were written anew"
 
 
-def unlogged_faults(books: "StorageFile", logged: Mapping[str, str]) -> Iterator[str]:
+def unlogged_faults(books: "StorageFile", logged: Collection[str]) -> Iterator[str]:
     """Yield a sentence for each batch that the books have and the log does not."""
     for batch in books.payouts.batches():
         if batch not in logged:

@@ -184,6 +184,16 @@ def test_an_audit_holds_the_books_to_the_public_log(run: Any, tmp_path: Path) ->
         log.append([entry])
         log.publish(operator)
     assert run("audit", *options).exit_code == 0
+    # Once more with the root of the books as they are: what was published before still binds.
+    anew = msgspec.structs.replace(entry.body, root="0" * 64)
+    (tmp_path / "anew").mkdir()
+    create_log(tmp_path / "anew" / "log", "example.org/log", operator)
+    with open_log(tmp_path / "anew" / "log") as log:
+        log.append([msgspec.structs.replace(entry, body=anew), entry])
+        log.publish(operator)
+    twice = run(*("audit", "--log", tmp_path / "anew" / "log" / "public", *options[2:]))
+    assert twice.exit_code == 1
+    assert f"batch 2026-11 was published with root {'0' * 64}" in twice.stderr
     with open_log(tmp_path / "log") as log:
         log.append([msgspec.structs.replace(entry, body=other)])
         log.publish(operator)
