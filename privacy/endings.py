@@ -1,5 +1,6 @@
 """How a command ends when something went wrong: one clear sentence, or a bug's place."""
 
+import errno
 import os
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -13,6 +14,7 @@ FAILED: Final = 1
 _STANDARD_OUTPUT: Final = 1
 # How Python passes on what a terminal gives it in another encoding.
 _NOT_UTF8: Final = "surrogates not allowed"
+_DISK_FULL: Final = (errno.ENOSPC, getattr(errno, "EDQUOT", errno.ENOSPC))
 CRASHED: Final = 70  # EX_SOFTWARE of sysexits.h
 
 
@@ -60,6 +62,9 @@ def _sentence(error: BaseException, expected: tuple[type[Exception], ...]) -> st
         return str(error)
     if isinstance(error, OSError) and error.filename:
         return f"{error.filename}: {error.strerror}"
+    if isinstance(error, OSError) and error.errno in _DISK_FULL:
+        # A write names no file, only opening one does.
+        return f"{error.strerror}: make room and try again"
     return None
 
 

@@ -1,3 +1,5 @@
+import errno
+import os
 import subprocess
 import sys
 
@@ -39,3 +41,11 @@ def test_what_is_not_utf8_is_no_bug_of_a_command(capsys: pytest.CaptureFixture[s
     with pytest.raises(typer.Exit) as ended, clear_endings(crashed=places.append):
         given.encode()
     assert (ended.value.exit_code, len(places)) == (CRASHED, 1)
+
+
+def test_a_full_disk_is_no_bug(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(typer.Exit) as ended, clear_endings():
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+    assert ended.value.exit_code == FAILED
+    said = capsys.readouterr().err
+    assert said == f"peerllm: {os.strerror(errno.ENOSPC)}: make room and try again\n"
