@@ -33,11 +33,21 @@ from peerllm.charter.drafts import (
     Draft,
     DraftSignatures,
     planned_version,
+    read_base,
     read_draft,
+    read_new_files,
+    read_plan,
+    read_second,
     write_base,
     write_draft,
 )
-from peerllm.charter.errors import BadSignature, Malformed, NotDecided, RolledBack
+from peerllm.charter.errors import (
+    BadSignature,
+    CharterError,
+    Malformed,
+    NotDecided,
+    RolledBack,
+)
 from peerllm.charter.folder import put_file
 from peerllm.charter.metadata import moment_of, signature_of
 from peerllm.charter.spelling import spelling
@@ -133,7 +143,7 @@ def second_draft(folder: Path, key: Identity, now: datetime) -> Draft:
     before, and when the change breaks a rule counted from today.
     """
     draft = read_draft(folder)
-    plan = _voted_on(draft)
+    plan = _voted_on(draft.plan)
     steward = _steward(draft.electorate, key)
     if draft.second is not None:
         raise NotDecided("the proposal has been seconded already; vote with: charter sign")
@@ -194,11 +204,15 @@ def rebase_draft(folder: Path, base: CharterVersion) -> Draft:
     Votes stand, since what was voted on is the same; the version to be is another, so all who voted
     yes must sign again. Raises a CharterError when the proposal no longer fits.
     """
-    draft = read_draft(folder)
-    plan = _voted_on(draft)
-    if draft.base is not None and base.number <= draft.base.number:
-        raise RolledBack(f"the draft is based on version {draft.base.number}, not on an older one")
-    planned_version(plan, base, draft.second, draft.new_files)
+    plan = _voted_on(read_plan(folder))
+    try:
+        former = read_base(folder)
+    except CharterError:
+        # A rebase that broke off has left parts of two versions; what was voted on is whole.
+        former = None
+    if former is not None and base.number <= former.number:
+        raise RolledBack(f"the draft is based on version {former.number}, not on an older one")
+    planned_version(plan, base, read_second(folder), read_new_files(folder, plan))
     write_base(folder, base)
     return read_draft(folder)
 
@@ -275,10 +289,10 @@ def _ends(draft: Draft) -> Mapping[str, int]:
     return {} if draft.ballot is None else draft.ballot.term_ends
 
 
-def _voted_on(draft: Draft) -> Proposal:
-    if isinstance(draft.plan, Founding):
+def _voted_on(plan: Proposal | Founding) -> Proposal:
+    if isinstance(plan, Founding):
         raise Malformed("a founding is signed by all stewards, not proposed and voted on")
-    return draft.plan
+    return plan
 
 
 def _steward(stewards: tuple[Steward, ...], key: Identity) -> Steward:

@@ -113,17 +113,9 @@ def plan_id(plan: Proposal | Founding) -> str:
 
 def read_draft(folder: Path) -> Draft:
     """Read a draft and check everything that does not need a clock; raises a CharterError."""
-    plan: Proposal | Founding
-    if (folder / FOUNDING).exists():
-        plan, base = read_paper(folder / FOUNDING, Founding), None
-        names = set(plan.files)
-    elif (folder / PROPOSAL).exists():
-        plan, base = read_paper(folder / PROPOSAL, Proposal), _read_base(folder / BASE)
-        names = set(plan.changes)
-    else:
-        raise MissingDocument(f"{folder} is no draft: it holds neither {PROPOSAL} nor {FOUNDING}")
-    new_files = {name: read_bounded(folder / DOCUMENTS / name) for name in sorted(names)}
-    second = read_paper(folder / SECOND, Second) if (folder / SECOND).exists() else None
+    plan = read_plan(folder)
+    base = None if isinstance(plan, Founding) else read_base(folder)
+    new_files, second = read_new_files(folder, plan), read_second(folder)
     return Draft(
         folder=folder,
         plan=plan,
@@ -134,6 +126,26 @@ def read_draft(folder: Path) -> Draft:
         new_files=new_files,
         version=planned_version(plan, base, second, new_files),
     )
+
+
+def read_plan(folder: Path) -> Proposal | Founding:
+    """Return what a draft is of; raises MissingDocument or Malformed."""
+    if (folder / FOUNDING).exists():
+        return read_paper(folder / FOUNDING, Founding)
+    if (folder / PROPOSAL).exists():
+        return read_paper(folder / PROPOSAL, Proposal)
+    raise MissingDocument(f"{folder} is no draft: it holds neither {PROPOSAL} nor {FOUNDING}")
+
+
+def read_new_files(folder: Path, plan: Proposal | Founding) -> dict[str, bytes]:
+    """Return the documents that a draft brings, unchecked; raises MissingDocument or Malformed."""
+    names = plan.files if isinstance(plan, Founding) else plan.changes
+    return {name: read_bounded(folder / DOCUMENTS / name) for name in sorted(names)}
+
+
+def read_second(folder: Path) -> Second | None:
+    """Return a draft's seconding, if it has one; raises Malformed."""
+    return read_paper(folder / SECOND, Second) if (folder / SECOND).exists() else None
 
 
 def planned_version(
@@ -198,7 +210,10 @@ def write_base(folder: Path, base: CharterVersion) -> None:
     put_file(folder / BASE / "targets.json", base.targets_raw)
 
 
-def _read_base(folder: Path) -> CharterVersion:
+def read_base(draft: Path) -> CharterVersion:
+    """Return the version that a draft is based on; raises a CharterError."""
+    folder = draft / BASE
+
     def fetch(name: str, _target: TargetFile) -> bytes:
         return read_bounded(folder / DOCUMENTS / name)
 

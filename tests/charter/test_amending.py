@@ -25,6 +25,7 @@ from peerllm.charter.errors import (
     RolledBack,
     TooFewSignatures,
 )
+from peerllm.charter.folder import put_file
 from tests.charter.changes import DAY, HOUR, files_of, load, replace, standard
 
 
@@ -260,7 +261,7 @@ def test_a_draft_altered_on_its_way_is_refused(
 
 
 def test_a_draft_on_an_older_version_is_put_on_top_of_the_newest(
-    network: Any, tmp_path: Path
+    network: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     terms = replace(first_terms("home"), version=2, race_size=3)
     slow, fast = tmp_path / "slow", tmp_path / "fast"
@@ -277,6 +278,17 @@ def test_a_draft_on_an_older_version_is_put_on_top_of_the_newest(
     with pytest.raises(RolledBack, match="based on version 1, in force is version 2"):
         network.ratify(slow, then)
     base = network.in_force(then)
+
+    def crash(path: Path, raw: bytes) -> None:
+        if path.name == "root.json":
+            raise OSError("the disk is full")
+        put_file(path, raw)
+
+    with monkeypatch.context() as patch:
+        patch.setattr("peerllm.charter.drafts.put_file", crash)
+        with pytest.raises(OSError, match="full"):
+            rebase_draft(slow, base)
+    # The base is of two versions now; run again, it is put right.
     rebase_draft(slow, base)
     with pytest.raises(RolledBack, match="not on an older one"):
         rebase_draft(slow, base)
