@@ -14,6 +14,7 @@ from peerllm.coordinator.strike_commands import (
     By,
     CharterFolder,
     Data,
+    Number,
     StrikeRefusedError,
     person,
     strike_books,
@@ -22,7 +23,6 @@ from peerllm.coordinator.strike_commands import (
 from peerllm.coordinator.strike_presentation import moment, show_strikes
 from peerllm.privacy.endings import clear_endings
 
-Number = Annotated[int, typer.Argument(min=1, max=2**53 - 1, help="Number of the strike.")]
 # Days that documents can name.
 _EARLIEST: Final = datetime(1970, 1, 1, tzinfo=UTC)
 _LATEST: Final = datetime(2100, 1, 1, tzinfo=UTC)

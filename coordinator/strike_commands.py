@@ -35,6 +35,7 @@ Out = Annotated[
     Path | None,
     typer.Option("--out", help="Folder for the files to hand to the host; each is private."),
 ]
+Number = Annotated[int, typer.Argument(min=1, max=2**53 - 1, help="Number of the strike.")]
 By = Annotated[
     str | None,
     typer.Option("--by", help="Who does this, by name; else the user this command runs as."),
@@ -158,7 +159,7 @@ def strikes(
 
 
 def withdraw(
-    number: Annotated[int, typer.Argument(min=1, help="Number of the strike.")],
+    number: Number,
     reason: Annotated[str, typer.Option("--reason", help="A word: appeal_granted, mistaken, ...")],
     data_directory: Data,
     out: Out = None,

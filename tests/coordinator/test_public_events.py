@@ -238,6 +238,7 @@ def test_what_makes_no_strike_is_refused_with_a_sentence(charter: Path, tmp_path
     assert "strike 1 by the same rule already" in _refused(*command, "--evidence", report)
     assert "holds no seat" in _refused("strikes", OWN, books)
     assert "no strike 9" in _refused("withdraw-strike", 9, "--reason=mistaken", books)
+    assert _run("withdraw-strike", 10**20, "--reason=mistaken", books).exit_code == 2
     assert "one word" in _refused("withdraw-strike", 1, "--reason=Not true", books)
     taken = tmp_path / "out"
     taken.mkdir()
