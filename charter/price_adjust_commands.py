@@ -33,6 +33,8 @@ SourceFiles = Annotated[
     typer.Option("--source-file", help="NAME=FILE: a saved source document; repeat it."),
 ]
 _DATE: Final = "%Y-%m-%d"
+# What is announced is not overtaken: a year mistyped would hold the prices until then.
+LONGEST_NOTICE_DAYS: Final = 366
 
 
 def adjust(
@@ -76,6 +78,11 @@ def adjust(
                 hour=0, minute=0, second=0, microsecond=0
             )
         )
+        if begins - now > timedelta(days=LONGEST_NOTICE_DAYS):
+            raise Malformed(
+                f"the prices would count from {begins:%Y-%m-%d} on, and no other tariff could come"
+                f" before that; take a day within the next {LONGEST_NOTICE_DAYS} (--from)"
+            )
         listed = charter.tariff.indices
         readings = readings_of(
             listed,

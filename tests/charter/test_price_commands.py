@@ -183,6 +183,15 @@ def test_adjust_refuses_a_short_notice(price: Any, network: Any, tmp_path: Path)
     assert "at least 30 days' notice is due" in result.stderr
 
 
+def test_adjust_refuses_a_mistyped_year(price: Any, tmp_path: Path) -> None:
+    move = ("adjust", "--value", "electricity=112500", *READ, "--out", tmp_path / "new")
+    refused = price(*move, "--from", "2072-02-10")
+    assert refused.exit_code == 1
+    assert "no other tariff could come before that" in refused.stderr
+    assert not (tmp_path / "new").exists()
+    assert price(*move, "--from", "2030-12-31").exit_code == 0
+
+
 def test_explain_works_every_price_out_again(price: Any) -> None:
     values = json.loads(price("explain", "--json").stdout)
     assert values["agrees"]
