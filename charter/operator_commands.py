@@ -97,6 +97,13 @@ def refresh(
     folder: Folder,
     online_key: OnlineKeyFile,
     timestamp_days: TimestampDays = 14,
+    clock_was_wrong: Annotated[
+        bool,
+        typer.Option(
+            "--clock-was-wrong",
+            help="The last one was made while the clock was ahead; this machine's is right.",
+        ),
+    ] = False,
     root: RootFile = None,
     passphrase_file: PassphraseFile = None,
     at: At = None,
@@ -115,6 +122,7 @@ def refresh(
                 now + timedelta(days=timestamp_days),
             ),
             now=now,
+            also_ahead=clock_was_wrong,
         )
     typer.echo(f"Fresh until {until:%Y-%m-%d %H:%M} UTC.")
 

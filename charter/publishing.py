@@ -83,10 +83,22 @@ def sole_publisher(directory: Path) -> Iterator[None]:
         yield
 
 
-def verified(directory: Path, trusted_root: bytes, now: datetime) -> Published:
-    """Return what a folder publishes, also when its time is over; raises a CharterError."""
+def verified(
+    directory: Path, trusted_root: bytes, now: datetime, *, also_ahead: bool = False
+) -> Published:
+    """Return what a folder publishes, also when its time is over; raises a CharterError.
+
+    `also_ahead`: also when its timestamp was made by a clock that was ahead.
+    """
     with tempfile.TemporaryDirectory(prefix="peerllm-charter-") as temporary:
-        return verify_folder(directory, trusted_root, Path(temporary), now, also_expired=True)
+        return verify_folder(
+            directory,
+            trusted_root,
+            Path(temporary),
+            now,
+            also_expired=True,
+            also_ahead=also_ahead,
+        )
 
 
 def require_online_key(version: CharterVersion, online: OnlineKeys) -> None:
@@ -130,13 +142,23 @@ def publish_version(
         put_file(path, raw)
 
 
-def refresh(directory: Path, *, trusted_root: bytes, online: OnlineKeys, now: datetime) -> datetime:
+def refresh(
+    directory: Path,
+    *,
+    trusted_root: bytes,
+    online: OnlineKeys,
+    now: datetime,
+    also_ahead: bool = False,
+) -> datetime:
     """Sign a fresh timestamp over what is in force and return until when it is good.
+
+    `also_ahead`: also in place of one that was made by a clock that was ahead, which every reader
+    refuses until that moment has come.
 
     Raises a CharterError when the folder is not well or the key is not the network's.
     """
     with sole_publisher(directory):
-        published = verified(directory, trusted_root, now)
+        published = verified(directory, trusted_root, now, also_ahead=also_ahead)
         version, snapshot = published.version, published.snapshot
         ends = version.root.expires
         if ends <= now:

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from typer.testing import CliRunner
 
 from peerllm.charter.amending import (
     begin_founding,
@@ -14,6 +15,7 @@ from peerllm.charter.amending import (
     sign_draft,
 )
 from peerllm.charter.auditing import audit
+from peerllm.charter.commands import charter_app
 from peerllm.charter.defaults import first_terms
 from peerllm.charter.drafts import read_draft
 from peerllm.charter.errors import (
@@ -27,6 +29,7 @@ from peerllm.charter.errors import (
     Malformed,
     NotDecided,
     TooFewSignatures,
+    WrongClock,
 )
 from peerllm.charter.folder import put_file
 from peerllm.charter.given_documents import first_files
@@ -83,6 +86,26 @@ def test_a_refresh_does_not_put_an_old_version_over_one_just_ratified(
     assert overtaken
     network.ratify(draft, then)
     assert load(network, then).version == 2
+
+
+def test_a_timestamp_made_by_a_clock_that_was_ahead_is_replaced(
+    network: Any, tmp_path: Path
+) -> None:
+    now, ahead = network.founded_at, network.founded_at + timedelta(days=120)
+    assert load(network, now, tmp_path / "state").version == 1
+    sign = {"trusted_root": network.root, "online": network.online}
+    refresh(network.folder, **sign, now=ahead)
+    with pytest.raises(WrongClock):
+        load(network, now, tmp_path / "state")
+    # Not by itself: mostly it is this machine's clock that is wrong.
+    with pytest.raises(WrongClock):
+        refresh(network.folder, **sign, now=now)
+    key = ("--online-key", str(network.keys / "online.key"), "--at", f"{now:%Y-%m-%d}")
+    done = CliRunner().invoke(
+        charter_app, ["refresh", str(network.folder), *key, "--clock-was-wrong"]
+    )
+    assert done.exit_code == 0, done.output
+    assert load(network, now, tmp_path / "state").version == 1
 
 
 def test_an_ended_charter_is_not_refreshed_but_renewed(network: Any) -> None:
