@@ -234,6 +234,11 @@ def _publish_capacity(
     version = _region_version(published, capacity.region)
     if targets.version != version + 1:
         raise RolledBack(f"{role}.json has version {targets.version}, {version + 1} is next")
+    if targets.expires <= now:
+        raise Expired(
+            f"the region's signatures ended at {targets.expires:%Y-%m-%d %H:%M} UTC; its keys must"
+            " sign the capacity again"
+        )
     if targets != capacity_targets(name, content, version=targets.version, expires=targets.expires):
         raise Malformed(f"{role}.json was not signed for this capacity, or for more than it")
     metadata = Metadata[Targets].from_bytes(region_raw)

@@ -13,6 +13,7 @@ from peerllm.charter.documents import write_document
 from peerllm.charter.errors import (
     AlteredDocument,
     BadSignature,
+    Expired,
     Malformed,
     RolledBack,
     TooFewSignatures,
@@ -120,6 +121,9 @@ def test_a_region_that_lets_its_capacity_expire_harms_only_itself(charter: Small
     for key in NORTH:
         raw = sign_capacity(published, content, key, expires=soon, before=raw)
     assert raw is not None
+    late = SmallCharter(charter.folder, charter.root, soon)
+    with pytest.raises(Expired, match="must sign the capacity again"):
+        publish(late, content, raw)
     publish(charter, content, raw)
     later = SmallCharter(charter.folder, charter.root, soon + timedelta(days=1)).verify()
     assert later.capacities == {}
