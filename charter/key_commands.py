@@ -21,7 +21,7 @@ from peerllm.charter.key_files import (
     steward_of,
     write_public,
 )
-from peerllm.charter.presentation import as_json
+from peerllm.charter.spelling import spelling
 from peerllm.charter.stewards import OnlineKey, Steward
 from peerllm.crypto.errors import KeyFileError
 from peerllm.crypto.identity import Identity
@@ -73,12 +73,14 @@ def new(
 def show(path: KeyPath, json: AsJson = False) -> None:
     """Show the public half of a private or public key file; no passphrase is needed.
 
-    Example: peerllm charter key show ada.key
+    Examples: peerllm charter key show ada.key; peerllm charter key show ada.key --json >
+    ada.public.json
     """
     with refusals():
         shown = _shown(path)
     if json:
-        typer.echo(as_json(shown))
+        # As in the public file, so that one that was lost can be made again.
+        typer.echo(spelling(shown).decode(), nl=False)
     elif isinstance(shown, OnlineKey):
         typer.echo(f"operator's online key {shown.public_key}")
     else:

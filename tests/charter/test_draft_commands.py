@@ -243,3 +243,7 @@ def test_key_files_are_shown_without_a_passphrase(place: Path) -> None:
         assert run("key", "show", path).stdout.startswith("ada, for hosts: ")
     public = json.loads(run("key", "show", "operator.key", "--json").stdout)["public_key"]
     assert public in run("key", "show", "operator.public.json").stdout
+    # A public file that was lost is made again.
+    for name in ("ada", "operator"):
+        shown = run("key", "show", f"{name}.key", "--json").stdout
+        assert shown == Path(f"{name}.public.json").read_text()
