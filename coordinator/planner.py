@@ -36,7 +36,7 @@ MAXIMUM_PARTS = 96
 MAXIMUM_LEVELS = 3
 # Two sentences of prose: what is said of a thing in the sentence after it was named is found.
 OVERLAP_TOKENS = 64
-# A share of the answer below this is no answer to a question of a list.
+# A share of the answer below this answers no question of a list and lists nothing of a part.
 SHORTEST_ANSWER_TOKENS = 48
 # What a mapped part may grow by: translations into longer languages reach 1.5 times.
 MAPPED_GROWTH = 1.5
@@ -146,12 +146,18 @@ def _plan_of(task: DocumentTask, budget: Budget, *, demanded: bool) -> Plan | No
         return None
     if task.kind in ("summarise", "question"):
         return _map_reduce(task, parts, budget)
-    return _map(task, parts, budget)
+    shares = _shares(task, [budget.count(part) for part in parts], budget)
+    return None if shares is None else _map(task, parts, shares)
 
 
 def _too_long_to_write(task: DocumentTask, whole: Work, budget: Budget) -> bool:
-    """Whether one answer would end before the whole text is written anew."""
-    return task.kind == "rewrite" and budget.count(task.document) > whole.written
+    """Whether one answer would end before the whole text is written anew.
+
+    Not where the caller bounds the answer: that bound holds for all parts together.
+    """
+    if task.kind != "rewrite" or budget.answer_tokens is not None:
+        return False
+    return budget.count(task.document) > whole.written
 
 
 def _pays(plan: Plan, whole: Work, at_once: int, budget: Budget) -> bool:
@@ -251,16 +257,29 @@ _CONDENSE_NOTES = (
 )
 
 
-def _map(task: DocumentTask, parts: Sequence[str], budget: Budget) -> Plan:
+def _shares(task: DocumentTask, tokens: Sequence[int], budget: Budget) -> list[int] | None:
+    """How long each part's answer may be, by the parts' tokens, or None where that is too short.
+
+    Each would end in the middle: an answer with holes, where that to the whole ends early.
+    """
+    wanted = [max(1, int(part * MAPPED_GROWTH)) for part in tokens]
+    if budget.answer_tokens is None:
+        return wanted
+    total = sum(tokens)
+    shares = [budget.answer_tokens * part // total for part in tokens]
+    for part, share in zip(tokens, shares, strict=True):
+        least = part if task.kind == "rewrite" else min(part, SHORTEST_ANSWER_TOKENS)
+        if share < least:
+            return None
+    return list(map(min, wanted, shares))
+
+
+def _map(task: DocumentTask, parts: Sequence[str], shares: Sequence[int]) -> Plan:
     chunks = []
-    for index, part in enumerate(parts):
+    for index, (part, share) in enumerate(zip(parts, shares, strict=True)):
         content = f"{task.instruction}\n\n{_OF_A_PART.get(task.kind, '')}{part}"
         turns = (*task.system, Turn(role="user", content=content))
-        wanted = int(budget.count(part) * MAPPED_GROWTH)
-        share = budget.answer_tokens // len(parts) if budget.answer_tokens else wanted
-        chunks.append(
-            Chunk(index=index, kind="map", turns=turns, max_tokens=max(1, min(wanted, share)))
-        )
+        chunks.append(Chunk(index=index, kind="map", turns=turns, max_tokens=share))
     return Plan(chunks=tuple(chunks), kind=task.kind, instruction=task.instruction)
 
 

@@ -236,7 +236,8 @@ async def _plan(budget: Budget, request: ChatRequest, at_once: int) -> Plan | Ap
         return _refuse_length(plan)
     if isinstance(plan, NotDivisible):
         return api_errors.invalid_request(
-            "This request cannot be split into self-contained parts; leave 'split' at 'auto'.",
+            "This request cannot be split into self-contained parts, or not for so small a "
+            "'max_tokens'; leave 'split' at 'auto'.",
             param="peerllm.split",
         )
     return plan

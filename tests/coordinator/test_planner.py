@@ -342,6 +342,22 @@ def test_the_bound_of_an_answer_covers_what_a_plan_may_bill() -> None:
         assert billed <= max(answer_bound(prompt_tokens(turns, count), answer), len(plan.chunks))
 
 
+@pytest.mark.parametrize("instruction", ["Translate to German:", "Extract all numbers:"])
+def test_an_answer_too_short_for_all_parts_is_not_cut_into_beginnings(instruction: str) -> None:
+    turns = user(f"{instruction}\n\n{DOCUMENT}")
+    splits: tuple[Split, ...] = ("auto", "always")
+    for split in splits:
+        plan = make_plan(turns, budget(8192, 100), split=split)
+        assert plan == NotDivisible() or (isinstance(plan, Plan) and len(plan.chunks) == 1)
+    assert isinstance(make_plan(turns, budget(2048, 100)), PromptTooLong)
+    plan = make_plan(turns, budget(8192, 3_010))
+    assert isinstance(plan, Plan)
+    assert len(plan.chunks) > 3
+    if plan.kind == "rewrite":
+        parts = [chunk.turns[-1].content.removeprefix(instruction) for chunk in plan.chunks]
+        assert [chunk.max_tokens for chunk in plan.chunks] == list(map(count, parts))
+
+
 def test_repr_hides_content() -> None:
     turns = user(f"Summarize: canary {DOCUMENT}")
     plan = make_plan(turns, budget())
