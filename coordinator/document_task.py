@@ -70,7 +70,9 @@ _OTHER = re.compile(
     _LEAD + r"(?:explain|compare|contrast|evaluate|argue|prove|solve|calculate|compute|count|sort"
     r"|rank|tell|decide|discuss|critique|review|fix|debug|refactor|implement|reply|respond|answer"
     r"|continue|write|give|show|say|describe|analy[sz]e|check|convert|make|create|help|find|list"
-    r"|classify|label|categori[sz]e|tag|identify)\b",
+    r"|classify|label|categori[sz]e|tag|identify|suggest|recommend|propose|replace|improve|predict"
+    r"|guess|add (?:an?|the|some|your)|(?:rate|score|grade) (?:it|this|the|my|each|them)"
+    r"|number (?:it|the|each|every|all|them))\b",
     re.IGNORECASE,
 )
 _CLAUSE_END = re.compile(r"[.;:!?,](?=\s|\Z)|\n|\band\b|\bthen\b|\bor\b", re.IGNORECASE)
@@ -87,22 +89,65 @@ _LOOK_UP = re.compile(
     r"[^?\n]*\?\s*\Z",
     re.IGNORECASE,
 )
+_NUMBER = r"(?:\d+|one|two|three|four|five|six|seven|eight|nine|ten)"
+_UNIT = (
+    r"(?:letter|character|word|sentence|line|paragraph|page|section|chapter|part|verse|stanza|row"
+    r"|entry|entrie|item|clause|article|appendix)s?"
+)
+# A place in the text: no part knows whether it holds that.
+_PLACE = (
+    r"(?:first|second|third|fourth|fifth|last|final|penultimate|opening|closing|next"
+    rf"|\d+(?:st|nd|rd|th)) (?:(?:few|several|{_NUMBER}) )?{_UNIT}"
+)
 _OF_THE_WHOLE = re.compile(
-    r"\b(?:step[- ]by[- ]step|prov(?:e|ing)|proof|solve|calculate|compute|reason(?:ing|s)?|why"
-    r"|count|how many|number of|compar\w+|contrast|differences?|contradict\w*|rank\w*|sort\w*"
-    r"|order(?:ed)? by|alphabetical\w*|chronological\w*|json|csv|yaml|xml|html|tables?|code"
+    rf"\b(?:{_PLACE}|step[- ]by[- ]step|prov(?:e|ing)|proof|solve|calculate|compute"
+    r"|reason(?:ing|s)?|why|count|how (?:many|often)|number of|frequen\w+"
+    r"|(?:most|least) (?:common|often|used)"
+    r"|averages?|median|sum of|in total|altogether|repeat(?:s|ed|ing)?|repetitions?|duplicates?"
+    r"|inconsisten\w+|timeline|compar\w+|contrast|differences?|contradict\w*|rank\w*|sort\w*"
+    r"|order(?:ed)? by|alphabet\w*|chronological\w*|json|csv|yaml|xml|html|tables?|code"
     r"|means?|functions?|scripts?|programs?|sql|regex|bugs?|previous(?:ly)?|earlier|conversation|chat"
     r"|dialogue|poems?|lyrics|rhym\w+|sonnet)\b",
     re.IGNORECASE,
 )
-_NUMBER = r"(?:\d+|one|two|three|four|five|six|seven|eight|nine|ten)"
+# Looked up where it stands, but to be told from the rest where each part is worked on.
+_PLACE_BY_NUMBER = re.compile(rf"\b{_UNIT} (?:\d|[ivxlc]+\b|[a-h]\b)", re.IGNORECASE)
+# One answer to each of them, whatever part it stands in.
+_FOR_EACH = re.compile(rf"\b(?:each|every|per) {_UNIT}\b|\bseparately\b", re.IGNORECASE)
 # Where parts are joined, nothing comes after them that could see to this.
 _OF_ALL_PARTS = re.compile(
     rf"\b(?:(?:at most|no more than|up to|exactly|within|under|maximum|less than|fewer than|about"
     rf"|around|top|first|last|in) {_NUMBER}\b|{_NUMBER} (?:words|sentences|lines|items|examples)"
-    rf"|consisten\w+|throughout|in total|overall|altogether|most|least|longest|shortest|best|worst"
-    rf"|largest|smallest|shorten|shorter|length)\b",
+    rf"|consisten\w+|throughout|overall|most|least|longest|shortest|best|worst"
+    rf"|largest|smallest|shorten|shorter|length|(?:first|second) half"
+    rf"|line numbers?|footnotes?|each other|one another|preceding|the one before|group(?:ed|ing)?"
+    rf"|by (?:category|type|topic|subject|theme|person|date|day|month|year|country|name)"
+    rf"|(?:the|an?|my|one|single) (?:\w+ )?(?:title|headline|beginning|introduction|conclusion"
+    rf"|glossary|index|greeting|subject line)|(?:an?|one|single) (?:\w+ )?paragraph"
+    rf"|the (?:start|end)\b(?! (?:and \w+ )?(?:date|time)s?\b)"
+    rf"|(?:both|several|{_NUMBER}) (?:\w+ )?languages)\b",
     re.IGNORECASE,
+)
+_LANGUAGE = (
+    r"(?:english|french|german|spanish|italian|portuguese|dutch|russian|chinese|mandarin|cantonese"
+    r"|japanese|korean|arabic|polish|turkish|hindi|urdu|bengali|persian|swedish|danish|norwegian"
+    r"|finnish|greek|czech|slovak|hungarian|romanian|bulgarian|serbian|croatian|ukrainian|hebrew"
+    r"|thai|vietnamese|indonesian|malay|swahili|catalan|latin)"
+)
+# A letter in each part, or a part in each language by turns.
+_AS_ONE_PIECE = re.compile(
+    rf"\b(?:as|into) (?:an?|one)\b"
+    rf"|\b{_LANGUAGE},? (?:and|&|as well as|then) (?:also )?(?:in)?(?:to )?{_LANGUAGE}\b",
+    re.IGNORECASE,
+)
+# An extraction is given as lines. "The title" is one thing, of which every part would name its own.
+_PLURAL = r"(?:(?!(?:its|was|has|does|this)\b)[\w-]+[^\Wsiu_]s|people|children|m[ae]n|data)\b"
+_NOT_AS_LINES = re.compile(
+    r"\b(?:bullet\w*|numbered|comma|commas|semicolons?|separated|markdown|format(?:ted)?"
+    r"|in the form|as (?:an? )?(?:\w+ )?(?:list|string|line|sentence|paragraph)s?)\b"
+    r"|\b(?:extract|identify|name|list|collect|pull out|find) the (?!following\b)"
+    rf"(?!(?:[\w-]+ ){{0,3}}?{_PLURAL})(?!.*\b(?:all|every|each|any)\b)",
+    re.IGNORECASE | re.DOTALL,
 )
 # A sentence that goes on instructing where the document should have begun.
 _FURTHER_RULE = re.compile(
@@ -181,13 +226,13 @@ def asked_by(instruction: str, *, apart: bool) -> Asked | None:
         return None
     kind = kinds.pop() if len(kinds) == 1 else "other"
     joined = kind in ("rewrite", "classify", "extract")
-    if (
-        _NEGATED.search(said)
-        or _OF_THE_WHOLE.search(said)
-        or (joined and _OF_ALL_PARTS.search(said))
-    ):
-        return "other"
-    return kind
+    forms = [_NEGATED, _OF_THE_WHOLE]
+    forms += [_PLACE_BY_NUMBER] * (kind != "question")
+    forms += [_FOR_EACH] * (kind == "summarise")
+    forms += [_OF_ALL_PARTS] * joined
+    forms += [_AS_ONE_PIECE] * (kind == "rewrite")
+    forms += [_NOT_AS_LINES] * (kind == "extract")
+    return "other" if any(form.search(said) for form in forms) else kind
 
 
 _OPENING_MARK = re.compile(r"<(?P<tag>[a-z]{2,20})>[^\S\n]*\n|^(?:\"{3}|'{3})", re.MULTILINE)
