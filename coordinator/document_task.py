@@ -11,6 +11,8 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Literal
 
+from peerllm.safety.readable import readable
+
 TaskKind = Literal["rewrite", "classify", "extract", "list", "summarise", "question"]
 # "other": something is asked that is none of the kinds, or more than one of them.
 Asked = TaskKind | Literal["other"]
@@ -281,7 +283,9 @@ def _tail(text: str) -> _Reading:
     return _Reading(instruction=last if body else "", document=body)
 
 
-_QUESTION_LINE = re.compile(r"\s*(?:\(?\d{1,3}[.):]|[-*\u2022])\s+(?P<question>[^\n]+\?)\s*\Z")
+_QUESTION_LINE = re.compile(
+    r"\s*(?:\(?(?P<number>\d{1,3})[.):]|[-*\u2022])\s+(?P<question>[^\n]+\?)\s*\Z"
+)
 _ANSWER_THESE = re.compile(
     r"\s*(?:please )?(?:answer|reply to|respond to)(?: to)?(?: each(?: of)?| all(?: of)?)?"
     r"(?: the| these| my| this)?(?: following)?(?: \w+)? questions?(?: below)?"
@@ -291,7 +295,20 @@ _ANSWER_THESE = re.compile(
 # What points at another question, or at what was said before it.
 _LEANS = re.compile(
     r"\b(?:it|its|they|them|their|he|she|him|her|his|this|that|these|those|previous|above|former"
-    r"|latter|same|also|both|question|answer|so|then|other|another|there)\b",
+    r"|latter|same|also|both|question|answer|so|then|other|another|there|else|ones?|again|examples?"
+    r"|(?:what|how) about)\b",
+    re.IGNORECASE,
+)
+# "When was the author born?": what is named before, unless more of it is said behind.
+_OF_BEFORE = re.compile(
+    r"\bthe (?!.*\bthe\b)(?!.*\b(?:of|in|on|for|from|to|at|with|between)\b)[a-z][^A-Z0-9\"']*\?\Z"
+)
+# What asks something by itself; "in which year?" does not. Where this is not English, what leans on
+# another cannot be told.
+_VERB = r"(?:is|are|was|were|do|does|did|can|could|will|would|should|has|have|had|may|must)\b"
+_ASKS_ALONE = re.compile(
+    rf"(?:[^,?]{{1,60}}, )?(?:(?:who|whom|whose|what|when|where|which|how)\b|{_VERB}"
+    rf"|\w+ (?:whom|whose|what|which|when)\b(?=.*\b{_VERB}))(?:\W+\w+){{2}}",
     re.IGNORECASE,
 )
 _MAXIMUM_QUESTIONS = 24
@@ -310,9 +327,12 @@ def _independent_questions(text: str) -> tuple[str, tuple[str, ...]] | None:
         return None
     asked = [_QUESTION_LINE.match(line) for line in lines]
     questions = tuple(found["question"].strip() for found in asked if found)
-    if len(questions) < len(lines) or any(map(_LEANS.search, questions)):
+    numbers = [int(found["number"]) for found in asked if found and found["number"]]
+    if len(questions) < len(lines) or numbers not in ([], list(range(1, len(lines) + 1))):
         return None
-    if any(map(_OF_THE_WHOLE.search, questions)):
+    if not all(map(_ASKS_ALONE.match, questions)) or not all(map(readable, questions)):
+        return None
+    if any(form.search(one) for form in (_LEANS, _OF_BEFORE, _OF_THE_WHOLE) for one in questions):
         return None
     return lead, questions
 

@@ -181,6 +181,29 @@ def test_independent_questions_are_a_list_and_those_that_lean_on_others_are_not(
     assert kind_of(f"{asked}\n4. Why is the sky blue?") is None
     assert kind_of(f"Use all answers for one story:\n{asked}") is None
     assert kind_of("1. Who wrote Emma?\n2. What is a tide?") is None
+    # The answers are numbered from 1.
+    assert kind_of(asked.replace("3. ", "4. ")) is None
+    assert kind_of(asked.replace("1. ", "- ").replace("2. ", "- ").replace("3. ", "- ")) == "list"
+
+
+@pytest.mark.parametrize(
+    "questions",
+    [
+        ("What is the capital of Peru?", "And of Chile?", "What about Bolivia?"),
+        ("What is the capital of Peru?", "What is the capital of Chile?", "What about Bolivia?"),
+        ("Who wrote Emma?", "When was the author born?", "Where is Peru?"),
+        ("Where is Peru?", "What is the population?", "What is the name of the currency?"),
+        ("Who wrote Emma?", "In which year?", "Where is Peru?"),
+        ("What is a verb?", "Can you give an example?", "What is a noun?"),
+        ("Wer schrieb Emma?", "Wann wurde sie geboren?", "Was hat sie noch geschrieben?"),
+        ("Qui a \u00e9crit Emma ?", "Quand est-elle n\u00e9e ?", "O\u00f9 a-t-elle v\u00e9cu ?"),
+        ("Wie schreef Emma?", "Waar is zij geboren?", "Wat is de hoofdstad?"),
+    ],
+)
+def test_a_question_that_leans_on_another_or_may_do_so_keeps_its_list_whole(
+    questions: tuple[str, ...],
+) -> None:
+    assert kind_of("\n".join(f"{n}. {one}" for n, one in enumerate(questions, 1))) is None
 
 
 @given(st.text(max_size=500))
