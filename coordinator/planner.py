@@ -223,7 +223,11 @@ def answer_bound(prompt: int, answer_tokens: int | None) -> int:
 
 
 def _list(task: DocumentTask, budget: Budget) -> Plan | None:
-    """Each question by itself; together they may take what one answer to all might."""
+    """Each question by itself; together they may take what one answer to all might.
+
+    What stands before them goes with each: it may say what they are about and how to answer.
+    """
+    lead = f"{task.instruction}\n" if task.instruction else ""
     prompt = budget.count(task.document)
     share = answer_bound(prompt, budget.answer_tokens) // len(task.questions)
     if share < SHORTEST_ANSWER_TOKENS:
@@ -232,7 +236,7 @@ def _list(task: DocumentTask, budget: Budget) -> Plan | None:
         Chunk(
             index=index,
             kind="map",
-            turns=(*task.system, Turn(role="user", content=question)),
+            turns=(*task.system, Turn(role="user", content=f"{lead}{question}")),
             max_tokens=min(share, DEFAULT_ANSWER_TOKENS),
         )
         for index, question in enumerate(task.questions)

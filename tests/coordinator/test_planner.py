@@ -267,6 +267,11 @@ def test_independent_questions_are_asked_one_by_one() -> None:
     assert (plan.kind, plan.joined) == ("list", True)
     assert [chunk.turns[0] for chunk in plan.chunks] == [system] * 3
     assert plan.chunks[1].turns[-1].content == "What is a tide?"
+    led = "Answer these chess questions in one sentence each:"
+    asked = f"{led}\n- What is a fork?\n- What is a pin?\n- In which year did Tal die?"
+    of_chess = make_plan(user(asked), budget())
+    assert isinstance(of_chess, Plan)
+    assert of_chess.chunks[0].turns[-1].content == f"{led}\nWhat is a fork?"
     together = "1. Who wrote Emma?\n2. What is a tide?\n3. Where is Peru?"
     whole = make_plan(user(together), budget(8192, answer=100))
     assert isinstance(whole, Plan)
