@@ -33,12 +33,12 @@ import trio.testing
 from benchmarks.synthetic_engine import Pace, SyntheticGeneration
 from peerllm.coordinator.document_task import Turn
 from peerllm.coordinator.merging import merge_items
+from peerllm.coordinator.part_sizes import PART_TOKENS
 from peerllm.coordinator.passages import pack_passages
 from peerllm.coordinator.plan import Chunk, Plan
 from peerllm.coordinator.planner import (
     MAXIMUM_PARTS,
     OVERLAP_TOKENS,
-    PART_TOKENS,
     Budget,
     make_plan,
     reduce_turns,

@@ -78,7 +78,7 @@ def context_exceeded(prompt: int, answer: int, context: int) -> ApiError:
     return invalid_request(
         f"The prompt has {prompt} tokens and {answer} are asked for, but the model takes "
         f"{context} in all and this task cannot be split; shorten one of them. (A text that is "
-        "written anew is split only where 'max_tokens' is left out or as long as the text.)",
+        "written anew is split only where 'max_tokens' is left out or enough for all of it.)",
         param="messages",
         code="context_length_exceeded",
     )

@@ -36,6 +36,16 @@ class DocumentTask:
     system: tuple[Turn, ...] = field(repr=False)
     questions: tuple[str, ...] = field(repr=False, default=())
 
+    @property
+    def into_another_language(self) -> bool:
+        """Whether the text is written anew in a language that takes more tokens than English."""
+        said = self.instruction
+        return (
+            self.kind == "rewrite"
+            and _INTO_ANOTHER.search(said) is not None
+            and _INTO_ENGLISH.search(said) is None
+        )
+
 
 # An instruction longer than this is not an instruction about a document that follows.
 INSTRUCTION_CHARACTERS = 400
@@ -136,6 +146,10 @@ _LANGUAGE = (
     r"|finnish|greek|czech|slovak|hungarian|romanian|bulgarian|serbian|croatian|ukrainian|hebrew"
     r"|thai|vietnamese|indonesian|malay|swahili|catalan|latin)"
 )
+_INTO_ANOTHER = re.compile(
+    rf"translat|\b(?:in|into|to) (?:\w+ ){{0,2}}{_LANGUAGE}\b", re.IGNORECASE
+)
+_INTO_ENGLISH = re.compile(r"\b(?:in|into|to) (?:\w+ ){0,2}english\b", re.IGNORECASE)
 # A letter in each part, or a part in each language by turns.
 _AS_ONE_PIECE = re.compile(
     rf"\b(?:as|into) (?:an?|one)\b"

@@ -15,6 +15,14 @@ from typing import Literal
 
 from peerllm.coordinator.document_task import DocumentTask, TaskKind, Turn, recognise
 from peerllm.coordinator.merging import NOTHING, says_nothing
+from peerllm.coordinator.part_sizes import (
+    MAPPED_GROWTH,
+    PART_TOKENS,
+    SHORTEST_ANSWER_TOKENS,
+    answer_shares,
+    growth_of,
+    part_tokens,
+)
 from peerllm.coordinator.passages import pack_passages
 from peerllm.coordinator.plan import Chunk, Plan
 from peerllm.coordinator.split_gain import Work, pays, written_for
@@ -24,9 +32,6 @@ Split = Literal["auto", "never", "always"]
 # Below this many tokens of document, the extra reduce step costs more than the parallel reading
 # saves: three parts of 400 tokens are read in the time in which one host reads 1,200.
 WORTH_SPLITTING_TOKENS = 1_200
-# A part small enough to be read in a few seconds by a home machine (150-300 tokens/s of prefill)
-# and large enough to hold an argument.
-PART_TOKENS = 640
 # What a part's condensation may take, and how many of them one chunk reads at most: 24 fill the
 # prompt of a model of 4,096 tokens.
 PART_ANSWER_TOKENS = 128
@@ -36,10 +41,6 @@ MAXIMUM_PARTS = 96
 MAXIMUM_LEVELS = 3
 # Two sentences of prose: what is said of a thing in the sentence after it was named is found.
 OVERLAP_TOKENS = 64
-# A share of the answer below this answers no question of a list and lists nothing of a part.
-SHORTEST_ANSWER_TOKENS = 48
-# What a mapped part may grow by: translations into longer languages reach 1.5 times.
-MAPPED_GROWTH = 1.5
 # What an answer may take where the caller does not say.
 DEFAULT_ANSWER_TOKENS = 512
 # What the reduce chunk adds around the notes, with room for vocabularies that spell digits out; a
@@ -135,9 +136,14 @@ def _plan_of(task: DocumentTask, budget: Budget, *, demanded: bool) -> Plan | No
         return _list(task, budget)
     if not demanded and budget.count(task.document) < WORTH_SPLITTING_TOKENS:
         return None
+    asked = Turn(role="user", content=task.instruction)
+    room = budget.context_tokens - TEMPLATE_MARGIN - budget.of((*task.system, asked))
+    size = part_tokens(task, room)
+    if size is None:
+        return None
     parts = pack_passages(
         task.document,
-        PART_TOKENS,
+        size,
         budget.count,
         overlap=OVERLAP_TOKENS if task.kind in ("extract", "question") else 0,
         entries=task.kind == "classify",
@@ -146,7 +152,7 @@ def _plan_of(task: DocumentTask, budget: Budget, *, demanded: bool) -> Plan | No
         return None
     if task.kind in ("summarise", "question"):
         return _map_reduce(task, parts, budget)
-    shares = _shares(task, [budget.count(part) for part in parts], budget)
+    shares = answer_shares(task, list(map(budget.count, parts)), budget.answer_tokens)
     return None if shares is None else _map(task, parts, shares)
 
 
@@ -217,9 +223,12 @@ def _room_for_answer(total: int, budget: Budget) -> tuple[int, bool]:
     return answer, answer <= room
 
 
-def answer_bound(prompt: int, answer_tokens: int | None) -> int:
+def answer_bound(turns: Sequence[Turn], prompt: int, answer_tokens: int | None) -> int:
     """The most tokens an answer can be billed for, known before anything is planned."""
-    return answer_tokens or DEFAULT_ANSWER_TOKENS + int(prompt * MAPPED_GROWTH)
+    if answer_tokens is not None:
+        return answer_tokens
+    task = recognise(turns)
+    return DEFAULT_ANSWER_TOKENS + int(prompt * growth_of(task))
 
 
 def _list(task: DocumentTask, budget: Budget) -> Plan | None:
@@ -229,7 +238,8 @@ def _list(task: DocumentTask, budget: Budget) -> Plan | None:
     """
     lead = f"{task.instruction}\n" if task.instruction else ""
     prompt = budget.count(task.document)
-    share = answer_bound(prompt, budget.answer_tokens) // len(task.questions)
+    bound = budget.answer_tokens or DEFAULT_ANSWER_TOKENS + int(prompt * MAPPED_GROWTH)
+    share = bound // len(task.questions)
     if share < SHORTEST_ANSWER_TOKENS:
         return None
     chunks = tuple(
@@ -259,23 +269,6 @@ _CONDENSE_NOTES = (
     "Combine these notes on a stretch of a longer text in two or three sentences. "
     "Keep names and numbers exactly as written."
 )
-
-
-def _shares(task: DocumentTask, tokens: Sequence[int], budget: Budget) -> list[int] | None:
-    """How long each part's answer may be, by the parts' tokens, or None where that is too short.
-
-    Each would end in the middle: an answer with holes, where that to the whole ends early.
-    """
-    wanted = [max(1, int(part * MAPPED_GROWTH)) for part in tokens]
-    if budget.answer_tokens is None:
-        return wanted
-    total = sum(tokens)
-    shares = [budget.answer_tokens * part // total for part in tokens]
-    for part, share in zip(tokens, shares, strict=True):
-        least = part if task.kind == "rewrite" else min(part, SHORTEST_ANSWER_TOKENS)
-        if share < least:
-            return None
-    return list(map(min, wanted, shares))
 
 
 def _map(task: DocumentTask, parts: Sequence[str], shares: Sequence[int]) -> Plan:

@@ -92,16 +92,15 @@ async def answer(
         answer_tokens=request.max_tokens,
         count=model.vocabulary.count,
     )
-    too_long = await trio.to_thread.run_sync(
-        lambda: beyond_reach(request.turns, prompt, budget, split=request.split)
+    too_long, longest = await trio.to_thread.run_sync(
+        lambda: (
+            beyond_reach(request.turns, prompt, budget, split=request.split),
+            answer_bound(request.turns, prompt, request.max_tokens),
+        )
     )
     if too_long is not None:
         return _refuse_length(too_long)
-    bound = charge_of(
-        offer.price,
-        prompt_tokens=prompt,
-        completion_tokens=answer_bound(prompt, request.max_tokens),
-    )
+    bound = charge_of(offer.price, prompt_tokens=prompt, completion_tokens=longest)
     unknown_token = _unknown_token(request, model)
     if unknown_token is not None:
         return unknown_token

@@ -4,12 +4,12 @@ from hypothesis import strategies as st
 from simulated_host import WordVocabulary
 
 from peerllm.coordinator.document_task import Turn, recognise
+from peerllm.coordinator.part_sizes import PART_TOKENS
 from peerllm.coordinator.plan import Chunk, Plan
 from peerllm.coordinator.planner import (
     MAXIMUM_LEVELS,
     MAXIMUM_PARTS,
     PART_ANSWER_TOKENS,
-    PART_TOKENS,
     TEMPLATE_MARGIN,
     Budget,
     NotDivisible,
@@ -344,7 +344,7 @@ def test_the_bound_of_an_answer_covers_what_a_plan_may_bill() -> None:
         plan = make_plan(turns, budget(8192, answer))
         assert isinstance(plan, Plan)
         billed = sum(chunk.max_tokens for chunk in plan.chunks)
-        assert billed <= max(answer_bound(prompt_tokens(turns, count), answer), len(plan.chunks))
+        assert billed <= answer_bound(turns, prompt_tokens(turns, count), answer)
 
 
 @pytest.mark.parametrize("instruction", ["Translate to German:", "Extract all numbers:"])
@@ -355,12 +355,21 @@ def test_an_answer_too_short_for_all_parts_is_not_cut_into_beginnings(instructio
         plan = make_plan(turns, budget(8192, 100), split=split)
         assert plan == NotDivisible() or (isinstance(plan, Plan) and len(plan.chunks) == 1)
     assert isinstance(make_plan(turns, budget(2048, 100)), PromptTooLong)
-    plan = make_plan(turns, budget(8192, 3_010))
+    plan = make_plan(turns, budget(16_384, 3_010 * 5))
     assert isinstance(plan, Plan)
     assert len(plan.chunks) > 3
-    if plan.kind == "rewrite":
-        parts = [chunk.turns[-1].content.removeprefix(instruction) for chunk in plan.chunks]
-        assert [chunk.max_tokens for chunk in plan.chunks] == list(map(count, parts))
+
+
+def test_a_part_has_room_for_a_language_that_takes_more_tokens() -> None:
+    # A contract takes 2.3 times its tokens in German in the embedded model's vocabulary.
+    for instruction, least in (("Translate to German:", 5), ("Proofread this:", 1.5)):
+        for context in (2048, 8192):
+            plan = make_plan(user(f"{instruction}\n\n{DOCUMENT}"), budget(context))
+            assert isinstance(plan, Plan)
+            assert len(plan.chunks) > 3
+            for chunk in plan.chunks:
+                text = count(chunk.turns[-1].content) - count(instruction)
+                assert chunk.max_tokens >= int(least * text)
 
 
 def test_repr_hides_content() -> None:
