@@ -43,6 +43,34 @@ def pack_passages(
     return tuple(passage for passage in texts if passage)
 
 
+def gaps_between(text: str, passages: Sequence[str]) -> tuple[str, ...]:
+    """What parted each of these passages without overlap from the one before it in `text`.
+
+    A blank line, a line's end, a space or nothing; nothing before the first.
+    """
+    gaps = []
+    position = 0
+    for passage in passages:
+        first = passage.split(maxsplit=1)[0]
+        start = max(position, text.find(first, position))
+        gaps.append(_gap(text[position:start]) if gaps else "")
+        position = _end_of(passage, text, start)
+    return tuple(gaps)
+
+
+def _end_of(passage: str, text: str, start: int) -> int:
+    """Where a passage that begins at `start` ends; white space may differ from the text's."""
+    for word in passage.split():
+        start = max(start, text.find(word, start) + len(word))
+    return start
+
+
+def _gap(space: str) -> str:
+    if "\n" in space:
+        return "\n" * min(2, space.count("\n"))
+    return " " if space else ""
+
+
 def _packed(units: Sequence[Unit], bound: int) -> list[list[Unit]]:
     total = sum(tokens for _, tokens in units)
     if not units:
@@ -84,7 +112,8 @@ def _entries(text: str, bound: int, count: Count) -> Iterator[str]:
 def _units(text: str, bound: int, count: Count) -> Iterator[str]:
     position = 0
     for fence in _FENCE.finditer(text):
-        yield from _prose_units(text[position : fence.start()], bound, count)
+        before = text[position : fence.start()]
+        yield from _prose_units(before, bound, count) if before.strip() else [_gap(before)]
         yield from _fit(fence.group(0), bound, count, _lines)
         position = fence.end()
     yield from _prose_units(text[position:], bound, count)

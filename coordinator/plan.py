@@ -8,13 +8,17 @@ from peerllm.coordinator.document_task import TaskKind, Turn
 
 @dataclass(frozen=True, kw_only=True)
 class Chunk:
-    """A self-contained sub-task. `needs` are indices of chunks whose answers it is made from."""
+    """A self-contained sub-task. `needs` are indices of chunks whose answers it is made from.
+
+    `before` parts its answer from the one before where a plan's answers are joined.
+    """
 
     index: int
     kind: Literal["single", "map", "reduce"]
     turns: tuple[Turn, ...] = field(repr=False)
     max_tokens: int
     needs: tuple[int, ...] = ()
+    before: str = "\n\n"
 
 
 @dataclass(frozen=True, kw_only=True)

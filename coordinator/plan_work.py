@@ -162,10 +162,13 @@ async def _join(work: Work, gate: ReleaseGate) -> ChunkServed:
         work.merged_tokens = work.budget.count(merged.text)
         await gate.push("\n\n".join(filter(None, (merged.text, merged.notes))))
     else:
-        between = "\n" if work.plan.kind == "classify" else "\n\n"
-        for number, text in enumerate(answers):
+        for number, (part, text) in enumerate(zip(parts, answers, strict=True)):
             mark = f"{number + 1}. " if work.plan.kind == "list" else ""
-            await gate.push(f"{between if number else ''}{mark}{text}")
+            before = part.before
+            # Without a space between sentences only in scripts that have none.
+            if not before and (answers[number - 1][-1:] + text[:1]).isascii():
+                before = " "
+            await gate.push(f"{before if number else ''}{mark}{text}")
     cut = any(work.results[part.index].served.finish is Finish.LENGTH for part in parts)
     last = work.results[parts[-1].index].served
     return replace(last, finish=Finish.LENGTH if cut else Finish.STOP)

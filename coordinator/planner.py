@@ -23,7 +23,7 @@ from peerllm.coordinator.part_sizes import (
     growth_of,
     part_tokens,
 )
-from peerllm.coordinator.passages import pack_passages
+from peerllm.coordinator.passages import gaps_between, pack_passages
 from peerllm.coordinator.plan import Chunk, Plan
 from peerllm.coordinator.split_gain import Work, pays, written_for
 
@@ -272,11 +272,14 @@ _CONDENSE_NOTES = (
 
 
 def _map(task: DocumentTask, parts: Sequence[str], shares: Sequence[int]) -> Plan:
+    gaps = ["\n"] * len(parts)
+    if task.kind == "rewrite":
+        gaps = list(gaps_between(task.document, parts))
     chunks = []
-    for index, (part, share) in enumerate(zip(parts, shares, strict=True)):
+    for index, (part, share, before) in enumerate(zip(parts, shares, gaps, strict=True)):
         content = f"{task.instruction}\n\n{_OF_A_PART.get(task.kind, '')}{part}"
         turns = (*task.system, Turn(role="user", content=content))
-        chunks.append(Chunk(index=index, kind="map", turns=turns, max_tokens=share))
+        chunks.append(Chunk(index=index, kind="map", turns=turns, max_tokens=share, before=before))
     return Plan(chunks=tuple(chunks), kind=task.kind, instruction=task.instruction)
 
 

@@ -8,7 +8,7 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 from simulated_host import WordVocabulary
 
-from peerllm.coordinator.passages import pack_passages
+from peerllm.coordinator.passages import gaps_between, pack_passages
 
 CODE = "```python\ndef f(x):\n    return x. Really\n\n\n# Not a sentence. Nor this.\n```"
 TABLE = "| name | price. |\n|---|---|\n| tea. Black | 3 |\n| rice. White | 4 |"
@@ -49,6 +49,24 @@ def test_nothing_is_lost_and_every_passage_is_within_the_bound(
     assert characters("".join(passages)) == characters(text)
     assert all(passage.strip() for passage in passages)
     assert all(count(passage) <= bound for passage in passages)
+
+
+@given(text=TEXTS, bound=st.integers(12, 60), count=st.sampled_from([words, uneven]))
+def test_passages_are_parted_as_in_the_text(
+    text: str, bound: int, count: Callable[[str], int]
+) -> None:
+    passages = pack_passages(text, bound, count)
+    gaps = gaps_between(text, passages)
+    assert set(gaps) <= {"", " ", "\n", "\n\n"}
+    joined = "".join(map("".join, zip(gaps, passages, strict=True)))
+    assert joined.split() == text.split()
+    assert joined.count("\n") <= text.count("\n")
+
+
+def test_one_fence_behind_another_is_not_joined_with_it() -> None:
+    for between in ("\n", "\n\n"):
+        (passage,) = pack_passages(CODE + between + CODE, 100, words)
+        assert passage == CODE + between + CODE
 
 
 @pytest.mark.parametrize("whole", [CODE, TABLE])

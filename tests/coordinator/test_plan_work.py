@@ -1,3 +1,4 @@
+import re
 from pathlib import Path
 
 import pytest
@@ -53,10 +54,30 @@ async def test_translated_parts_are_joined_in_order(tmp_path: Path) -> None:
         for name in "abc":
             toy.host(name, answer=number, slots=8)
         reply = await toy.chat(TRANSLATION)
-        assert reply.text.count("part of") == len(reply.text.split("\n\n")) >= 3
+        # As in the text, whose sentences are parted by spaces.
+        assert re.fullmatch(r"part of \d+ letters( part of \d+ letters){2,}", reply.text)
         statement = await toy.call("GET", f"/v1/statements/{reply.json['id']}")
         assert set(kinds(reply, statement)) == {"map"}
         assert reply.json["usage"]["completion_tokens"] == 4 * reply.text.count("part of")
+
+
+@pytest.mark.parametrize(
+    ("document", "between"),
+    [
+        ("\n".join([SENTENCE] * 200), "\n"),
+        ("\n\n".join([SENTENCE * 7] * 30), "\n\n"),
+        ("| goose | wrote the number of geese |\n" * 300, "\n"),
+    ],
+)
+async def test_parts_of_a_rewriting_are_parted_as_in_the_text(
+    document: str, between: str, tmp_path: Path
+) -> None:
+    async with toy_house(tmp_path) as toy:
+        for name in "abc":
+            toy.host(name, text="geese", slots=8)
+        reply = await toy.chat(f"Proofread this:\n\n{document}")
+        assert reply.text.count("geese") > 2
+        assert reply.text == between.join(["geese"] * reply.text.count("geese"))
 
 
 async def test_no_operator_is_shown_more_than_its_bound_of_a_document(tmp_path: Path) -> None:
