@@ -1,7 +1,8 @@
 """Cutting a document into passages of bounded token count, at the boundaries readers use.
 
-Fenced code and tables stay whole, then paragraphs, then sentences; a single sentence longer than
-the bound is cut between words, a single word longer than the bound between characters.
+Fenced code and tables stay whole, then paragraphs, then sentences with the number before them; a
+single sentence longer than the bound is cut between lines, a line between words, a single word
+between characters.
 """
 
 import re
@@ -19,6 +20,10 @@ _BLANK_LINES = re.compile(r"\n\s*\n")
 _LINE_ENDS = re.compile(r"\n+")
 _HEADING_CHARACTERS = 240
 _HEADING = re.compile(r"#{1,6} [^\n]+|[^\n]+\n(?:={3,}|-{3,}|\*{3,}|~{3,})")
+# "7." and "(a)" begin what follows; Punkt takes them for sentences.
+_LIST_MARK = re.compile(
+    r"\s*\(?(?:\d{1,3}(?:\.\d{1,3})*|[a-zA-Z]|[ivxlc]{1,5}|[IVXLC]{1,5})[.)]\s*"
+)
 _SPEAKER = re.compile(r"(?:\[[^\]\n]{1,20}\] ?)?[^\W\d_][\w .'-]{0,30}: \S")
 
 
@@ -112,8 +117,7 @@ def _entries(text: str, bound: int, count: Count) -> Iterator[str]:
 def _units(text: str, bound: int, count: Count) -> Iterator[str]:
     position = 0
     for fence in _FENCE.finditer(text):
-        before = text[position : fence.start()]
-        yield from _prose_units(before, bound, count) if before.strip() else [_gap(before)]
+        yield from _prose_units(text[position : fence.start()], bound, count)
         yield from _fit(fence.group(0), bound, count, _lines)
         position = fence.end()
     yield from _prose_units(text[position:], bound, count)
@@ -127,6 +131,8 @@ def _prose_units(text: str, bound: int, count: Count) -> Iterator[str]:
         paragraph = text[position:end]
         position = end
         if not paragraph.strip():
+            # Without it what follows would stand on the line that ends a fence.
+            yield _gap(paragraph)
             continue
         short = len(paragraph) <= _HEADING_CHARACTERS
         if short and not heading and _HEADING.fullmatch(paragraph.strip()):
@@ -152,7 +158,10 @@ def _paragraph_units(text: str, heading: int, bound: int, count: Count) -> Itera
         head = ""
     whole[0] = head + whole[0]
     for unit in whole:
-        yield from _fit(unit, bound, count, _words)
+        # Lines of a log or list without a full stop, not a sentence.
+        several = count(unit) > bound and "\n" in unit.strip()
+        for piece in _lines(unit) if several else [unit]:
+            yield from _fit(piece, bound, count, _words)
 
 
 def _is_dialogue(paragraph: str) -> bool:
@@ -170,8 +179,14 @@ def _sentences(paragraph: str) -> Iterator[str]:
     """Sentences with the white space that follows them, so that joining them gives the text."""
     starts = [start for start, _ in sentence_spans(paragraph)]
     bounds = [0, *starts[1:], len(paragraph)]
+    mark = ""
     for start, end in pairwise(bounds):
-        yield paragraph[start:end]
+        sentence = mark + paragraph[start:end]
+        mark = sentence if not mark and _LIST_MARK.fullmatch(sentence) else ""
+        if not mark:
+            yield sentence
+    if mark:
+        yield mark
 
 
 def _lines(text: str) -> list[str]:

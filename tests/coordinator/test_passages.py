@@ -63,10 +63,27 @@ def test_passages_are_parted_as_in_the_text(
     assert joined.count("\n") <= text.count("\n")
 
 
-def test_one_fence_behind_another_is_not_joined_with_it() -> None:
-    for between in ("\n", "\n\n"):
-        (passage,) = pack_passages(CODE + between + CODE, 100, words)
-        assert passage == CODE + between + CODE
+@pytest.mark.parametrize("mark", ["{}.", "({})", "4.{}.", "{})", "a.", "(iv)"])
+def test_the_number_of_a_clause_stays_with_it(mark: str) -> None:
+    lines = [f"{mark.format(number)} The tenant pays on the first day." for number in range(99)]
+    for between in ("\n", " "):
+        passages = pack_passages(between.join(lines), 45, words)
+        assert len(passages) > 9
+        assert all(passage.endswith("day.") for passage in passages)
+
+
+def test_lines_without_full_stops_are_not_torn() -> None:
+    lines = [f"2026-11-23 12:{minute:02} ERROR pump {minute} is dry" for minute in range(60)]
+    passages = pack_passages("\n".join(lines), 50, words, overlap=15)
+    assert all(line in lines for passage in passages for line in passage.split("\n"))
+    first, second, *_ = passages
+    assert first.split("\n")[-1] in second.split("\n")[:2]
+
+
+@pytest.mark.parametrize("behind", ["\n" + CODE, "\n\n" + CODE, "\n\nProse.", "\nProse."])
+def test_the_line_that_ends_a_fence_stays_a_line(behind: str) -> None:
+    (passage,) = pack_passages(CODE + behind, 100, words)
+    assert passage == CODE + behind
 
 
 @pytest.mark.parametrize("whole", [CODE, TABLE])

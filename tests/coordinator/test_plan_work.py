@@ -64,7 +64,7 @@ async def test_translated_parts_are_joined_in_order(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("document", "between"),
     [
-        ("\n".join([SENTENCE] * 200), "\n"),
+        ("\n".join(f"{number}. {SENTENCE}" for number in range(200)), "\n"),
         ("\n\n".join([SENTENCE * 7] * 30), "\n\n"),
         ("| goose | wrote the number of geese |\n" * 300, "\n"),
     ],
