@@ -9,7 +9,8 @@ never looked at: invoice 1017 and invoice 1071 are two invoices.
 import re
 import unicodedata
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from itertools import pairwise
 
 # What a part is asked to say when it holds nothing of what is wanted.
 NOTHING = "NONE"
@@ -20,6 +21,12 @@ _VALUE_WORDS = 30
 
 _BULLET = re.compile(r"\A\s*[-*\u2022\u2013]\s+")
 _NUMBERED = re.compile(r"\A\s*\(?(?P<number>\d{1,4})[.)]\s+")
+# "NONE" and why, in one line.
+_NOTHING_SINCE = re.compile(rf"\W*{NOTHING}\W*(?:[.:;,]\s|\()")
+# The lines below it belong to it; not what only says that a list follows.
+_HEADING = re.compile(r"#{1,6}\s.*|.*:[^\w:]*")
+_INTRODUCTION = re.compile(r"\b(?:here|are|is|following|below|list(?:ed)?|found)\b", re.IGNORECASE)
+_FENCE = re.compile(r"\s*(?:```|~~~)\w*\s*")
 _FORMS = str.maketrans(
     {"\u2018": "'", "\u2019": "'", "\u201c": '"', "\u201d": '"', "\u2010": "-", "\u2011": "-",
      "\u2012": "-", "\u2013": "-", "\u2014": "-"}
@@ -67,11 +74,24 @@ def merge_items(answers: Sequence[str]) -> Merged:
     """Merge the parts' lists, one item a line.
 
     A key that one part gives several values belongs to records ("Name: …", "Role: …" again and
-    again). A line of those says nothing without its neighbours: such parts are kept whole.
+    again). A line of those, or one below another, says nothing without its neighbours: such parts
+    are kept whole.
     """
+    answers = list(map(_unfenced, answers))
+    if _have_structure(answers):
+        whole = (answer.splitlines() for answer in answers if not says_nothing(answer))
+        lines = [line.rstrip() for lines in whole for line in lines if line.strip()]
+        return Merged(items=tuple(lines))
     parts = [_lines(answer) for answer in answers]
     if any(_holds_records(lines) for lines in parts):
         return Merged(items=tuple(line for lines in parts for line in lines))
+    if _hold_a_record_each(parts):
+        different = dict.fromkeys(map(tuple, parts))
+        return replace(_merged(parts), items=tuple(line for part in different for line in part))
+    return _merged(parts)
+
+
+def _merged(parts: Sequence[Sequence[str]]) -> Merged:
     seen: dict[str, None] = {}
     items: list[str] = []
     values: dict[str, dict[str, tuple[str, int]]] = {}
@@ -108,7 +128,10 @@ def canonical(item: str) -> str:
 
 def says_nothing(answer: str) -> bool:
     """Whether a part answered that it holds nothing of what was asked for."""
-    return canonical(answer).strip("*[]()").rstrip(".").casefold() in ("", NOTHING.casefold())
+    return canonical(answer).strip("*[]()").rstrip(".").casefold() in (
+        "",
+        NOTHING.casefold(),
+    ) or ("\n" not in answer.strip() and _NOTHING_SINCE.match(answer) is not None)
 
 
 def conflict_of(question: str, answers: Sequence[str]) -> Conflict | None:
@@ -144,7 +167,8 @@ _ASKS_ONE = re.compile(
     r"|\b(?:what|which) (?:[a-z-]+ )?(?:year|date|day|time|number|amount|price|version|age|name)\b",
     re.IGNORECASE,
 )
-_VALUE = re.compile(r"[A-Z]+_\d+[A-Z]?\b|\d+(?:[.,:/-]\d+)*")
+# A letter behind a placeholder's number tells how the same one is written ("Mr. Lee").
+_VALUE = re.compile(r"(?<![A-Z])[A-Z]+_\d+(?=[A-Z]?\b)|\d+(?:[.,:/-]\d+)*")
 
 
 def _values(text: str) -> list[str]:
@@ -155,7 +179,11 @@ def _lines(answer: str) -> list[str]:
     """The items as said, without list marks. "12. March" alone is a date, no twelfth item."""
     lines = [_BULLET.sub("", line, count=1).strip() for line in answer.splitlines()]
     # Among others "None" may be an item; alone it is how models write that there is none.
-    lines = [line for line in lines if line and canonical(line) != NOTHING]
+    lines = [
+        line
+        for line in lines
+        if line and canonical(line) != NOTHING and not _NOTHING_SINCE.match(line)
+    ]
     if all(map(says_nothing, lines)):
         return []
     numbers = [found["number"] for found in map(_NUMBERED.match, lines) if found]
@@ -169,6 +197,55 @@ def _keyed(line: str) -> tuple[str, str]:
     if found is None or len(found["key"].split()) > _KEY_WORDS:
         return "", ""
     return found["key"].strip(), found["value"].strip()
+
+
+def _unfenced(answer: str) -> str:
+    """The answer without a fence around the whole of it, which merging would leave open."""
+    lines = answer.strip().splitlines()
+    marks = [number for number, line in enumerate(lines) if _FENCE.fullmatch(line)]
+    return "\n".join(lines[1:-1]) if marks == [0, len(lines) - 1] else answer
+
+
+def _have_structure(answers: Sequence[str]) -> bool:
+    """Whether lines stand below others: items of items, or under headings, or in fences."""
+    headings: set[str] = set()
+    for answer in answers:
+        lines = [line for line in answer.splitlines() if line.strip()]
+        items = [line for line in lines if _BULLET.match(line) or _NUMBERED.match(line)]
+        if any(_indent(below) > _indent(line) for line, below in pairwise(items)):
+            return True
+        if any(map(_FENCE.fullmatch, lines)):
+            return True
+        bare = (_BULLET.sub("", line, count=1).strip() for line in lines)
+        headings.update(
+            canonical(line)
+            for line in bare
+            if _HEADING.fullmatch(line) and not _INTRODUCTION.search(line)
+        )
+    return len(headings) > 1
+
+
+def _indent(line: str) -> int:
+    return len(line) - len(line.lstrip())
+
+
+def _hold_a_record_each(parts: Sequence[Sequence[str]]) -> bool:
+    """Whether parts begin with different values of one key, and others of their keys are the same.
+
+    "Name: …" and "Role: …" of one person in each part.
+    """
+    of_key: dict[str, tuple[set[str], set[str]]] = {}
+    for lines in parts:
+        key, value = _keyed(lines[0]) if lines else ("", "")
+        if not key:
+            continue
+        values, others = of_key.setdefault(canonical(key).casefold(), (set(), set()))
+        keys = {canonical(_keyed(line)[0]).casefold() for line in lines[1:]} - {""}
+        values.add(canonical(value))
+        if len(values) > 1 and others & keys:
+            return True
+        others |= keys
+    return False
 
 
 def _holds_records(lines: Sequence[str]) -> bool:

@@ -64,6 +64,32 @@ def test_records_are_not_torn_and_their_repeated_keys_are_no_conflict() -> None:
     assert merged.conflicts == ()
 
 
+def test_one_record_in_each_part_is_not_torn() -> None:
+    answers = ["Name: Ann\nRole: cook", "Name: Ben\nRole: cook", "NONE", "Name: Ben\nRole: cook"]
+    merged = merge_items(answers)
+    assert merged.text == "Name: Ann\nRole: cook\nName: Ben\nRole: cook"
+
+
+@pytest.mark.parametrize(
+    "answers",
+    [
+        ["- Ann\n  - born 1980\n- Ben\n  - born 1980", "- Cy\n  - born 1980"],
+        ["Food:\n- tea\nTravel:\n- train", "Food:\n- rice\nTravel:\n- train"],
+        ["Food:\n- tea", "Travel:\n- train", "Food:\n- rice"],
+        ["## Food\ntea\n## Travel\ntrain", "## Food\ntea"],
+        ["```\nls\n```\n```\ncd\n```", "```\npwd\n```\n```\nls\n```"],
+    ],
+)
+def test_what_stands_below_a_line_stays_there(answers: list[str]) -> None:
+    assert merge_items([*answers, "NONE"]).text == "\n".join(answers)
+
+
+def test_a_fence_around_an_answer_goes_and_an_introduction_is_no_heading() -> None:
+    assert merge_items(["```\nAnn\nBen\n```", "```text\nBen\nCy\n```"]).text == "Ann\nBen\nCy"
+    merged = merge_items(["Here are the names:\n- Ann", "These are the names:\n- Ann\n- Ben"])
+    assert merged.items == ("Here are the names:", "Ann", "These are the names:", "Ben")
+
+
 @pytest.mark.parametrize(
     ("question", "answers", "values"),
     [
@@ -73,6 +99,8 @@ def test_records_are_not_torn_and_their_repeated_keys_are_no_conflict() -> None:
         ("What is the price?", ["40,000 euros", "It costs 40000 euros"], ()),
         ("Who signed it?", ["PERSON_1 did.", "PERSON_2 signed it."],
          ("PERSON_1 did.", "PERSON_2 signed it.")),
+        ("Who signed it?", ["PERSON_1 did.", "PERSON_1B signed it."], ()),
+        ("When was it built?", ["In 1890.", "NONE. It says only that 12 people came."], ()),
         ("Which cities have over 10 schools?", ["CITY_1", "CITY_2"], ()),
         ("What is the number of PERSON_1?", ["PERSON_1 has 4.", "PERSON_1 has 5."],
          ("PERSON_1 has 4.", "PERSON_1 has 5.")),
@@ -89,6 +117,9 @@ def test_a_question_for_one_thing_shows_answers_that_cannot_both_hold(
 def test_nothing_found_is_said_in_many_forms() -> None:
     assert all(map(says_nothing, ["NONE", "None.", " none ", "- NONE", '"None"', "**NONE**", ""]))
     assert not says_nothing("None of them was home.")
+    assert not says_nothing("NONE-1 is the name.")
+    why = ["Ann", "NONE. The text names nobody.", "**NONE** (no names)"]
+    assert merge_items(why).items == ("Ann",)
     assert merge_items(["NONE", "none."]).text == "NONE"
     assert merge_items(["None.", "True\nNone", "NONE\nFalse"]).items == ("True", "None", "False")
 
@@ -98,13 +129,20 @@ def test_merging_loses_no_item_and_repeats_none(answers: list[str]) -> None:
     merged = merge_items(answers)
     assert merge_items([merged.text]).items == merged.items or merged.items == ()
     again = merge_items([*answers, *answers])
-    if ":" not in "".join(answers):
+    if not set("".join(answers)) & set(":-*#`~\u2022\u2013"):
         assert again.items == merged.items
         assert len({canonical(item) for item in merged.items}) == len(merged.items)
 
 
 def test_hostile_answers_are_merged_in_proportion_to_their_length() -> None:
-    for text in ("a: " * 20_000, "- " * 20_000, '"' * 20_000, "\n" * 20_000, "1. \n" * 10_000):
+    for text in (
+        "a: " * 20_000,
+        "- " * 20_000,
+        '"' * 20_000,
+        "\n" * 20_000,
+        "1. \n" * 10_000,
+        "A" * 20_000,
+    ):
         merge_items([text, text])
         conflict_of("When?", [text, text])
     assert "canary" not in repr(merge_items(["canary: 1", "canary: 2"]))
