@@ -20,6 +20,9 @@ from peerllm.coordinator.selection import Exposure
 from peerllm.safety.judge import Verdict
 from peerllm.safety.judge_cascade import Undecided
 
+# Where text is missing between parts; readers know it from quotations.
+LEFT_OUT = "[\u2026]"
+
 
 def exposure_bound(chunks: int, *, race_size: int, operators: int, promised: int) -> int:
     """The largest share of a request's chunks, in basis points, that an operator may be shown.
@@ -157,8 +160,12 @@ async def _join(work: Work, gate: ReleaseGate) -> ChunkServed:
     """The parts' answers in order, those of an extraction merged to one list."""
     parts = work.plan.chunks
     answers = [answer.strip() for answer in work.answers(parts)]
+    ends = [work.results[part.index].served.finish for part in parts]
+    if any(answers):
+        answers = list(map(_marked, answers, (*ends[:-1], Finish.STOP)))
     if work.plan.kind == "extract":
-        merged = merge_items(answers)
+        # An empty answer is one that found nothing.
+        merged = merge_items(["" if answer == LEFT_OUT else answer for answer in answers])
         work.merged_tokens = work.budget.count(merged.text)
         await gate.push("\n\n".join(filter(None, (merged.text, merged.notes))))
     else:
@@ -169,9 +176,13 @@ async def _join(work: Work, gate: ReleaseGate) -> ChunkServed:
             if not before and (answers[number - 1][-1:] + text[:1]).isascii():
                 before = " "
             await gate.push(f"{before if number else ''}{mark}{text}")
-    cut = any(work.results[part.index].served.finish is Finish.LENGTH for part in parts)
     last = work.results[parts[-1].index].served
-    return replace(last, finish=Finish.LENGTH if cut else Finish.STOP)
+    return replace(last, finish=Finish.LENGTH if Finish.LENGTH in ends else Finish.STOP)
+
+
+def _marked(answer: str, end: Finish) -> str:
+    """An answer that lacks its end, or all of it, with a mark where the others would hide that."""
+    return f"{answer} {LEFT_OUT}".strip() if end is Finish.LENGTH or not answer else answer
 
 
 async def _run_parts(work: Work, parts: Sequence[Chunk]) -> list[Outcome]:

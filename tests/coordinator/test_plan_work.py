@@ -80,6 +80,23 @@ async def test_parts_of_a_rewriting_are_parted_as_in_the_text(
         assert reply.text == between.join(["geese"] * reply.text.count("geese"))
 
 
+async def test_a_part_that_lacks_its_end_or_is_empty_is_marked(tmp_path: Path) -> None:
+    def uneven(task: ChunkTask) -> str:
+        content = task.messages[-1].content
+        return "" if "Second" in content else "geese " * (1_500 if "First" in content else 2)
+
+    async with toy_house(tmp_path) as toy:
+        for name in "abc":
+            toy.host(name, answer=uneven, slots=8)
+        document = f"First. {SENTENCE * 100}Second. {SENTENCE * 100}"
+        reply = await toy.chat(f"Proofread this:\n\n{document}", **CUT)
+        *_, cut = reply.text.partition("geese [\u2026] ")
+        assert re.fullmatch(r"(geese geese )*\[\u2026\]( geese geese)*", cut)
+        assert reply.json["choices"][0]["finish_reason"] == "length"
+        reply = await toy.chat(f"Extract all names:\n\n{SENTENCE * 100}Second.", **CUT)
+        assert reply.text == "geese geese"
+
+
 async def test_no_operator_is_shown_more_than_its_bound_of_a_document(tmp_path: Path) -> None:
     async with toy_house(tmp_path) as toy:
         hosts = [toy.host(name, slots=16) for name in "abcdef"]
