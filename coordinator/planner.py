@@ -99,10 +99,12 @@ def make_plan(
     *,
     split: Split = "auto",
     at_once: int = MAXIMUM_PARTS,
+    stops: bool = False,
 ) -> Plan | PromptTooLong | NotDivisible:
     """Decide on one chunk or many. Splits only where that is predicted to pay or is demanded.
 
-    `at_once` chunks would be worked on side by side now, each by a host of its own.
+    `at_once` chunks would be worked on side by side now, each by a host of its own. `stops`: the
+    answer ends at a stop sequence, which each of its parts would do by itself.
     """
     turns = tuple(turns)
     total = budget.of(turns)
@@ -113,6 +115,8 @@ def make_plan(
     task = None if split == "never" else recognise(turns)
     demanded = split == "always" or not fits
     plan = None if task is None else _plan_of(task, budget, demanded=demanded)
+    if plan is not None and plan.joined and stops and not demanded:
+        plan = None
     if task is not None and plan is not None and _fits_model(plan, budget):
         whole = Work(total, answer)
         if (

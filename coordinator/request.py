@@ -229,7 +229,9 @@ def _refuse_length(found: PromptTooLong) -> ApiError:
 
 async def _plan(budget: Budget, request: ChatRequest, at_once: int) -> Plan | ApiError:
     plan = await trio.to_thread.run_sync(
-        lambda: make_plan(request.turns, budget, split=request.split, at_once=at_once)
+        lambda: make_plan(
+            request.turns, budget, split=request.split, at_once=at_once, stops=bool(request.stop)
+        )
     )
     if isinstance(plan, PromptTooLong):
         return _refuse_length(plan)

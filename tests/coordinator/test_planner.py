@@ -124,6 +124,14 @@ def test_a_document_is_cut_where_hosts_beside_each_other_pay(
     assert (len(plan.chunks) > 1) is cut
 
 
+def test_what_ends_at_a_stop_sequence_is_not_made_of_parts_that_do() -> None:
+    for instruction, cut in (("Proofread this:", False), ("Summarize this:", True)):
+        turns = user(f"{instruction}\n\n{DOCUMENT}")
+        plan = make_plan(turns, budget(), stops=True)
+        assert isinstance(plan, Plan)
+        assert (len(plan.chunks) > 1) is cut
+
+
 def test_what_must_be_cut_is_cut_for_one_host_too() -> None:
     turns = user(f"Summarize this text:\n\n{DOCUMENT}")
     for plan in (
