@@ -29,6 +29,28 @@ def test_a_long_paragraph_is_cut_only_between_sentences() -> None:
     assert sentences(" ".join([sentence] * 200)) == [sentence] * 200
 
 
+@pytest.mark.parametrize(
+    ("one", "other"),
+    [
+        ("\u5b88\u6f6e\u7684\u4eba\u5199\u3002", "\u4ed6\u8bf4\uff1a\u300c\u597d\uff01\u300d"),
+        ("\u0939\u092e \u091c\u093e\u0924\u0947\u0964", "\u0935\u0939 \u0939\u0948\u0964"),
+        ("\u0623\u064a\u0646 \u0627\u0644\u061f", "\u0647\u0646\u0627\u06d4"),
+    ],
+)  # fmt: skip
+def test_full_stops_of_other_scripts_end_a_sentence(one: str, other: str) -> None:
+    for between in ("", " ", "\n"):
+        assert sentences(one + between + other) == [one, other]
+
+
+@pytest.mark.parametrize("between", ["\n", " "])
+def test_text_without_full_stops_is_cut_between_lines_else_words(between: str) -> None:
+    lines = [f"12:{number:04} ERROR pump{number}" for number in range(500)]
+    found = sentences(between.join(lines))
+    assert between.join(found) == between.join(lines)
+    assert all(one.startswith("12:") or between == " " for one in found)
+    assert all(one.rpartition(" ")[2] in " ".join(lines).split() for one in found)
+
+
 @pytest.mark.parametrize("text", ["", " \n\n ", "\n" * 100_000])
 def test_white_space_holds_no_sentence(text: str) -> None:
     assert sentence_spans(text) == []
