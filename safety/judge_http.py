@@ -77,8 +77,9 @@ class JudgeEndpoint:
                 return await _bounded(response)
         except httpx.ProtocolError:
             return JudgeFailure(kind="malformed")
-        # Messages of these may quote headers; only the kind goes on.
-        except (httpx.HTTPError, OSError):
+        # Messages of these may quote headers; only the kind goes on. A name that cannot be looked
+        # up raises the last.
+        except (httpx.HTTPError, httpx.InvalidURL, OSError, UnicodeError):
             return JudgeFailure(kind="unreachable")
 
 

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Annotated, Final
 from urllib.parse import urlsplit
 
+import httpx
 import msgspec
 
 from peerllm.safety.errors import SafetyError
@@ -121,8 +122,11 @@ def _address_fault(url: str, *, house: bool) -> str | None:
     try:
         parts = urlsplit(url)
         host, _ = parts.hostname or "", parts.port
+        # The name is looked up in this form, which an empty or overlong label has not.
+        host.encode("idna")
+        _ = httpx.URL(url).host
         plain_parts = not (parts.username or parts.password or parts.query or parts.fragment)
-    except ValueError:
+    except (ValueError, httpx.InvalidURL):
         host, plain_parts = "", False
     if not host or not plain_parts or parts.scheme not in ("https", "http"):
         return "url must look like https://HOST or https://HOST:PORT"

@@ -48,6 +48,10 @@ AZURE = ('kind = "azure"', 'key_environment = "KEY"', "texts_leave_the_house = t
         ("https://", False),
         ("https://guard.example:99999", False),
         ("https://[guard", False),
+        ("https://guard..example", False),
+        (f"https://{'g' * 64}.example", False),
+        ("https://xn--.example", False),
+        ("https://[::1]:8080", True),
         ("", False),
     ],
 )

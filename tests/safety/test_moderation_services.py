@@ -199,9 +199,10 @@ async def test_nobody_there_is_a_failure_that_names_nothing() -> None:
     async with judge_server(replying(b"")) as server:
         url = server.url
     headers = {"authorization": Secret(f"Bearer {KEY}")}
-    async with JudgeEndpoint(url, secret_headers=headers) as endpoint:
-        judge = OpenAiJudge(endpoint, "model")
-        failure = await judge.scores(CANARY, "prompt")
-        assert failure == JudgeFailure(kind="unreachable")
-        for shown in (failure, judge, endpoint, headers):
-            assert "canary" not in repr(shown)
+    for where in (url, "https://no..name"):
+        async with JudgeEndpoint(where, secret_headers=headers) as endpoint:
+            judge = OpenAiJudge(endpoint, "model")
+            failure = await judge.scores(CANARY, "prompt")
+            assert failure == JudgeFailure(kind="unreachable")
+            for shown in (failure, judge, endpoint, headers):
+                assert "canary" not in repr(shown)
