@@ -193,8 +193,12 @@ class Vault:
         return StreamRestorer(self, self._unfinished_pattern())
 
     def _restored(self, match: re.Match[str]) -> str:
-        placeholder = recognised(match)
+        placeholder, ending = recognised(match), ""
         surface = self._memory.surface_of.get(placeholder)
+        if surface is None and match["form"] == "s":
+            # A genitive, as German, Dutch and Swedish write it.
+            placeholder, ending = placeholder[:-1], "s"
+            surface = self._memory.surface_of.get(placeholder)
         if surface is None:
             self._unknown += 1
             return match.group()
@@ -205,7 +209,7 @@ class Vault:
             and (placeholder, opening[-1]) not in self._memory.bracketed
         ):
             opening, closing = opening[:-1], closing[1:]
-        return f"{opening}{surface}{closing}"
+        return f"{opening}{surface}{ending}{closing}"
 
     def _placeholder_pattern(self) -> re.Pattern[str] | None:
         if self._pattern is None and self._memory.prefixes:

@@ -98,6 +98,23 @@ def test_what_is_not_a_placeholder_given_out_stays(written: str) -> None:
     assert safe.restore(f"Dear {written},") == f"Dear {written},"
 
 
+def test_a_genitive_behind_a_placeholder_stays_behind_the_name() -> None:
+    safe = vault()
+    safe.remove("Maria Gomez met Ann.")
+    assert safe.restore("PERSON_1s Haus, [PERSON_2s] Hund") == "Maria Gomezs Haus, Anns Hund"
+    stream = safe.restorer()
+    pieces = [
+        stream.push("Das ist PERSON_2"),
+        stream.push("s"),
+        stream.push(" Hund"),
+        stream.finish(),
+    ]
+    assert "".join(pieces) == "Das ist Anns Hund"
+    assert safe.unknown_placeholders == 0
+    assert safe.restore("PERSON_3s Haus") == "PERSON_3s Haus"
+    assert safe.unknown_placeholders == 1
+
+
 def test_unknown_placeholders_are_counted() -> None:
     safe = vault()
     safe.remove("Maria Gomez")
