@@ -140,9 +140,7 @@ def _plan_of(task: DocumentTask, budget: Budget, *, demanded: bool) -> Plan | No
         return _list(task, budget)
     if not demanded and budget.count(task.document) < WORTH_SPLITTING_TOKENS:
         return None
-    asked = Turn(role="user", content=task.instruction)
-    room = budget.context_tokens - TEMPLATE_MARGIN - budget.of((*task.system, asked))
-    size = part_tokens(task, room)
+    size = _part_tokens(task, budget)
     if size is None:
         return None
     parts = pack_passages(
@@ -207,17 +205,25 @@ def beyond_reach(
     """Whether no plan can serve a prompt of `total` tokens; far cheaper than judging it."""
     answer, fits = _room_for_answer(total, budget)
     divisible = split != "never" and total <= MAXIMUM_PARTS * PART_TOKENS
-    if fits or (divisible and _may_divide(turns, budget)):
+    if fits or (divisible and _may_divide(turns, total, budget)):
         return None
     return PromptTooLong(
         prompt_tokens=total, answer_tokens=answer, context_tokens=budget.context_tokens
     )
 
 
-def _may_divide(turns: Sequence[Turn], budget: Budget) -> bool:
-    """Whether this is work that is cut, and what no plan cuts leaves room for an answer."""
+def _may_divide(turns: Sequence[Turn], total: int, budget: Budget) -> bool:
+    """Whether this is work that is cut, into no more parts than are made of one text."""
     task = recognise(turns)
-    return task is not None and budget.of(task.system) + TEMPLATE_MARGIN < budget.context_tokens
+    if task is None or budget.of(task.system) + TEMPLATE_MARGIN >= budget.context_tokens:
+        return False
+    return task.kind == "list" or total <= MAXIMUM_PARTS * (_part_tokens(task, budget) or 0)
+
+
+def _part_tokens(task: DocumentTask, budget: Budget) -> int | None:
+    asked = Turn(role="user", content=task.instruction)
+    room = budget.context_tokens - TEMPLATE_MARGIN - budget.of((*task.system, asked))
+    return part_tokens(task, room)
 
 
 def _room_for_answer(total: int, budget: Budget) -> tuple[int, bool]:

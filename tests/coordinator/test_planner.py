@@ -175,6 +175,16 @@ def test_a_document_beyond_one_context_is_within_reach_when_it_divides() -> None
     assert beyond_reach(endless, prompt_tokens(endless, count), budget(2048)) is not None
 
 
+def test_a_translation_of_more_parts_than_are_made_is_beyond_reach() -> None:
+    # Parts of 300 tokens leave a translation room in a context of 2,048.
+    turns = user("Translate to German:\n\n" + "".join(map(SENTENCE.format, range(2_500))))
+    total = prompt_tokens(turns, count)
+    assert total < MAXIMUM_PARTS * PART_TOKENS
+    assert beyond_reach(turns, total, budget(2048)) is not None
+    assert beyond_reach(turns, total, budget(8192)) is None
+    assert isinstance(make_plan(turns, budget(8192)), Plan)
+
+
 def test_no_room_for_the_notes_is_refused_before_any_part_is_read() -> None:
     turns = user(f"Summarize this text:\n\n{DOCUMENT}")
     assert isinstance(make_plan(turns, budget(2048, answer=100_000)), PromptTooLong)
