@@ -22,6 +22,7 @@ from typing import Final, NamedTuple
 
 from peerllm.safety.identifier_kinds import KINDS, LEAVABLE, Identifier
 from peerllm.safety.identifiers import never_left, united
+from peerllm.safety.scripts import UNSPACED
 
 # Together a thousand terms, which are made ready in 50 ms.
 MAXIMUM_KINDS: Final = 8
@@ -32,12 +33,6 @@ MAXIMUM_TERM_CHARACTERS: Final = 100
 MAXIMUM_WORDS: Final = 16
 # Hosts see a kind's name, so it is kept too short for a sentence.
 KIND_PATTERN: Final = r"\A[A-Z]{2,16}\Z"
-
-# Thai to Myanmar and Khmer, kana, ideographs.
-_UNSPACED: Final = (
-    "\u0e00-\u0eff\u1000-\u109f\u1780-\u17ff\u3040-\u30ff\u3400-\u4dbf\u4e00-\u9fff\uf900-\ufaff"
-    "\U00020000-\U0003ffff"
-)
 
 
 _NAMES: Final = frozenset({"PERSON", "LOCATION", "ORGANIZATION"})
@@ -224,4 +219,4 @@ def _word_pattern() -> re.Pattern[str]:
         for code in range(0x10000)
         if unicodedata.category(chr(code)) in ("Mn", "Mc", "Me", "Cf")
     )
-    return re.compile(rf"[{_UNSPACED}]|(?:[^\W_{_UNSPACED}]|[{inside}])+|\S")
+    return re.compile(rf"[{UNSPACED}]|(?:[^\W_{UNSPACED}]|[{inside}])+|\S")

@@ -15,6 +15,7 @@ from dataclasses import dataclass, field
 from typing import Final
 
 from peerllm.safety.errors import StreamOrderError
+from peerllm.safety.scripts import UNSPACED
 
 # A reader waits for a window to fill: at 20 words/s, a good home machine's rate, one second.
 FEWEST_NEW_WORDS: Final = 20
@@ -23,7 +24,7 @@ MOST_NEW_WORDS: Final = 120
 WINDOW_CONTEXT_WORDS: Final = 15
 # The reader waits for the first window, so it is short; nothing precedes it that needs context.
 FIRST_WINDOW_WORDS: Final = 12
-# Scripts without spaces and hostile unbroken runs must still be released in bounded windows: twice
+# Hostile unbroken runs must still be released in bounded windows: twice
 # what an English word takes, so that this bound does not cut ordinary prose.
 CHARACTERS_PER_WORD: Final = 14
 WINDOW_CONTEXT_CHARACTERS: Final = 240
@@ -31,7 +32,15 @@ WINDOW_CONTEXT_CHARACTERS: Final = 240
 # by no more, and a coordinator's core judges about ten streams at once.
 JUDGING_SHARE: Final = 0.1
 
-_COMPLETE_WORD = re.compile(r"\s*\S+(?=\s)")
+# In scripts without spaces a word is taken for so many letters, between Chinese with fewer than two
+# and Thai with more than four. Readers of them would wait for 14 letters a word otherwise.
+LETTERS_PER_UNSPACED_WORD: Final = 3
+
+_COMPLETE_WORD = re.compile(
+    rf"\s*(?:[^\w\s]*[{UNSPACED}]{{{LETTERS_PER_UNSPACED_WORD}}}"
+    rf"|[^\w\s]*[{UNSPACED}]{{1,{LETTERS_PER_UNSPACED_WORD - 1}}}(?=[^{UNSPACED}])"
+    rf"|[^\s{UNSPACED}]+(?=[\s{UNSPACED}]))"
+)
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,6 +10,7 @@ from peerllm.safety.windows import (
     CHARACTERS_PER_WORD,
     FEWEST_NEW_WORDS,
     FIRST_WINDOW_WORDS,
+    LETTERS_PER_UNSPACED_WORD,
     MOST_NEW_WORDS,
     WINDOW_CONTEXT_WORDS,
     ReleaseWindows,
@@ -91,9 +92,23 @@ def test_a_word_that_may_go_on_is_not_released() -> None:
 
 
 def test_text_without_spaces_is_released_in_bounded_windows() -> None:
-    made = run(["漢" * 5_000])
+    made = run(["x" * 5_000])
     bound = FEWEST_NEW_WORDS * CHARACTERS_PER_WORD
     assert {len(window.release) for window in made[:-2]} == {bound}
+
+
+@pytest.mark.parametrize(
+    ("text", "most"),
+    [("漢" * 5_000, 0), ("漢字、" * 900, 1), ("\u0e44\u0e17\u0e22" * 900, 0), ("漢 abc " * 900, 2)],
+)
+def test_readers_of_scripts_without_spaces_wait_for_no_more_words_than_others(
+    text: str, most: int
+) -> None:
+    # `most`: signs and spaces beside the letters of a word.
+    made = run(list(text))
+    bound = FEWEST_NEW_WORDS * (LETTERS_PER_UNSPACED_WORD + most)
+    assert bound / 2 < len(made[0].release) <= bound
+    assert {len(window.release) for window in made[1:-2]} <= {*range(bound + 1)}
 
 
 def test_nothing_is_accepted_after_the_end() -> None:
