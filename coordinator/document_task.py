@@ -77,6 +77,13 @@ _FORMS: dict[TaskKind, str] = {
     "extract": r"(?:extract\b|pull out\b|find (?:all|every|each)\b"
     r"|(?:list|name|collect|identify) (?:all|every|each|the)\b)",
 }
+# How a text is headed, too: "Summary of the meeting", "Extract from the register".
+_TITLE = re.compile(
+    rf"(?!.*(?::|\b(?:this|these|text|below|following|please|all|every|each)\b))"
+    rf"\s*(?:[a-z]+\. )?(?:(?:a|the|an|short|brief|concise) )*"
+    rf"(?:{_SUMMARY}|(?:translation|extract (?:from|of)|rewrite of)\b)",
+    re.IGNORECASE | re.DOTALL,
+)
 _CLAUSES = {kind: re.compile(_LEAD + form, re.IGNORECASE) for kind, form in _FORMS.items()}
 _OTHER = re.compile(
     _LEAD + r"(?:explain|compare|contrast|evaluate|argue|prove|solve|calculate|compute|count|sort"
@@ -202,7 +209,10 @@ def recognise(turns: Sequence[Turn]) -> DocumentTask | None:
 def _read(text: str) -> tuple[TaskKind, str, str] | None:
     """Kind, instruction and document. The first place where anything is asked decides alone."""
     delimited = _delimited(text)
-    for reading in [delimited] if delimited else [_head(text), _tail(text)]:
+    readings = [delimited] if delimited else [_head(text), _tail(text)]
+    if delimited is None and _TITLE.match(readings[0].instruction):
+        del readings[0]
+    for reading in readings:
         kind = asked_by(reading.instruction, apart=reading.apart)
         if kind == "other" or (kind is not None and _FURTHER_RULE.match(reading.behind)):
             return None

@@ -56,6 +56,20 @@ def test_the_instruction_decides_the_kind_before_and_behind_the_document(
 
 
 @pytest.mark.parametrize(
+    "title",
+    ["Summary", "Summary of the meeting", "Overview", "Key points", "Translation Agreement",
+     "Extract from the commercial register"],
+)  # fmt: skip
+def test_the_title_of_a_text_asks_for_nothing(title: str) -> None:
+    task = task_of(f"{title}\n\n{DOCUMENT}\n\nTranslate this into French.")
+    assert task is not None
+    assert (task.kind, task.instruction) == ("rewrite", "Translate this into French.")
+    assert task.document.startswith(title)
+    assert kind_of(f"{title}\n\n{DOCUMENT}", "Translate all that you are sent.") is None
+    assert kind_of(f"{title} please:\n\n{DOCUMENT}") in ("summarise", "rewrite", "extract")
+
+
+@pytest.mark.parametrize(
     "instruction",
     [
         "Why does the keeper write?",
