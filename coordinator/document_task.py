@@ -121,9 +121,11 @@ _PLACE = (
 _OF_THE_WHOLE = re.compile(
     rf"\b(?:{_PLACE}|step[- ]by[- ]step|prov(?:e|ing)|proof|solve|calculate|compute"
     r"|reason(?:ing|s)?|why|count|how (?:many|often)|number of|frequen\w+"
-    r"|(?:most|least) (?:common|often|used)"
-    r"|averages?|median|sum of|in total|altogether|repeat(?:s|ed|ing)?|repetitions?|duplicates?"
-    r"|inconsisten\w+|timeline|compar\w+|contrast|differences?|contradict\w*|rank\w*|sort\w*"
+    r"|(?:most|least) (?:common|often|used)|averages?|median|sums?|add(?:ed|ing)? (?:\w+ )?up"
+    r"|in total|altogether|repeat(?:s|ed|ing)?|repetitions?|duplicates?|missing|lack(?:s|ing)?"
+    r"|(?:more than|only|exactly|just) once|absent|omit(?:s|ted)?|longest|shortest|timeline"
+    r"|not (?:covered|mentioned|included|addressed)|inconsisten\w+|compar\w+|contrast"
+    r"|differences?|contradict\w*|rank\w*|sort\w*"
     r"|order(?:ed)? by|alphabet\w*|chronological\w*|json|csv|yaml|xml|html|tables?|code"
     r"|means?|functions?|scripts?|programs?|sql|regex|bugs?|previous(?:ly)?|earlier|conversation|chat"
     r"|dialogue|poems?|lyrics|rhym\w+|sonnet)\b",
@@ -137,7 +139,7 @@ _FOR_EACH = re.compile(rf"\b(?:each|every|per) {_UNIT}\b|\bseparately\b", re.IGN
 _OF_ALL_PARTS = re.compile(
     rf"\b(?:(?:at most|no more than|up to|exactly|within|under|maximum|less than|fewer than|about"
     rf"|around|top|first|last|in) {_NUMBER}\b|{_NUMBER} (?:words|sentences|lines|items|examples)"
-    rf"|consisten\w+|throughout|overall|most|least|longest|shortest|best|worst"
+    rf"|consisten\w+|throughout|overall|most|least|best|worst"
     rf"|largest|smallest|shorten|shorter|length|(?:first|second) half"
     rf"|line numbers?|footnotes?|each other|one another|preceding|the one before|group(?:ed|ing)?"
     rf"|by (?:category|type|topic|subject|theme|person|date|day|month|year|country|name)"

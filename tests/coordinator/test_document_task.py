@@ -121,6 +121,11 @@ def test_the_title_of_a_text_asks_for_nothing(title: str) -> None:
         "Extract all names as a comma-separated list.",
         "Extract all names as bullet points.",
         "Find all repeated sentences.",
+        "Find all names that are mentioned only once.",
+        "Extract all amounts and add them up.",
+        "Which clauses are missing?",
+        "What is not covered by this contract?",
+        "Which section is the longest?",
         "Classify each paragraph relative to the one before it.",
     ],
 )
