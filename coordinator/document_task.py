@@ -7,10 +7,11 @@ counts, forms): a part cannot know what the others say.
 """
 
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Literal
 
+from peerllm.coordinator.code_text import is_code
 from peerllm.safety.readable import readable
 
 TaskKind = Literal["rewrite", "classify", "extract", "list", "summarise", "question"]
@@ -51,8 +52,6 @@ class DocumentTask:
 INSTRUCTION_CHARACTERS = 400
 # More lines than this are a paragraph of the document's.
 _INSTRUCTION_LINES = 4
-# More than this share of lines in the form of code, and the document is code.
-_CODE_SHARE = 0.5
 
 _LEAD = (
     r"\s*(?:(?:please|kindly|now|then|also|just|briefly|next|first|hi|hello|hey)[,\s]+"
@@ -201,7 +200,7 @@ def recognise(turns: Sequence[Turn]) -> DocumentTask | None:
     if found is None:
         return None
     kind, instruction, document = found
-    if not document.strip() or _is_code(document):
+    if not document.strip() or is_code(document):
         return None
     return DocumentTask(
         kind=kind, instruction=instruction.strip(), document=document.strip(), system=system
@@ -217,6 +216,10 @@ def _read(text: str) -> tuple[TaskKind, str, str] | None:
     for reading in readings:
         kind = asked_by(reading.instruction, apart=reading.apart)
         if kind == "other" or (kind is not None and _FURTHER_RULE.match(reading.behind)):
+            return None
+        # A list of questions and answers begins with one, too.
+        further = reading is not readings[-1] and asked_by(readings[-1].instruction, apart=True)
+        if kind == "question" and further:
             return None
         if kind is not None:
             return kind, reading.instruction, reading.document
@@ -361,36 +364,3 @@ def _independent_questions(text: str) -> tuple[str, tuple[str, ...]] | None:
     if any(form.search(one) for form in (_LEANS, _OF_BEFORE, _OF_THE_WHOLE) for one in questions):
         return None
     return lead, questions
-
-
-_CODE_LINE = re.compile(
-    r"\s*(?:(?:def|class|import|from|return|for|while|if|elif|else|try|except|with)\b.*:?\s*\Z"
-    r"(?<=:)|import \w|from \w+ import|return\b|#include|(?:const|let|var|public|private|static"
-    r"|void|function|func|fn)\s|//|/\*|[}\])]+[;,]?\s*\Z|[\w.\[\]]+\s*(?:[-+*/|&]?=)\s*\S"
-    r"|.*[;{]\s*\Z|>>> |[$] )"
-)
-_CODE_LINES_READ = 2_000
-
-
-def _is_code(document: str) -> bool:
-    """Whether most lines are code, fenced or by their form."""
-    code = lines = 0
-    fenced = False
-    for line in _first_lines(document):
-        if line.lstrip().startswith(("```", "~~~")):
-            fenced = not fenced
-            continue
-        if line.strip():
-            lines += 1
-            code += fenced or _CODE_LINE.match(line[:400]) is not None
-    return code > lines * _CODE_SHARE
-
-
-def _first_lines(document: str) -> Iterator[str]:
-    start = 0
-    for _ in range(_CODE_LINES_READ):
-        end = document.find("\n", start)
-        yield document[start : end if end >= 0 else len(document)]
-        if end < 0:
-            return
-        start = end + 1

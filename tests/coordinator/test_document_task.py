@@ -181,6 +181,13 @@ def test_orders_inside_the_document_do_not_change_what_is_planned(
         assert task.document == document.strip()
 
 
+def test_a_question_that_a_text_begins_with_is_not_asked_of_it() -> None:
+    text = f"What is the warranty period?\n\n{DOCUMENT}"
+    assert kind_of(text) == "question"
+    assert kind_of(f"{text}\n\nTranslate this page into French.") is None
+    assert kind_of(f"{text}\n\nWhat do you think?") is None
+
+
 def test_code_stays_whole_fenced_or_not() -> None:
     code = "def f(x):\n    y = x + 1\n    return y\n\n" * 60
     assert kind_of(f"Summarize this:\n\n{code}") is None
