@@ -53,7 +53,7 @@ def gaps_between(text: str, passages: Sequence[str]) -> tuple[str, ...]:
 
     A blank line, a line's end, a space or nothing; nothing before the first.
     """
-    gaps = []
+    gaps: list[str] = []
     position = 0
     for passage in passages:
         first = passage.split(maxsplit=1)[0]
