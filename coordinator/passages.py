@@ -110,7 +110,7 @@ def _entries(text: str, bound: int, count: Count) -> Iterator[str]:
     for gap in (*form.finditer(text), None):
         end = gap.end() if gap else len(text)
         if text[position:end].strip():
-            yield from _fit(text[position:end], bound, count, _words)
+            yield from _by_lines(text[position:end], bound, count)
         position = end
 
 
@@ -158,10 +158,14 @@ def _paragraph_units(text: str, heading: int, bound: int, count: Count) -> Itera
         head = ""
     whole[0] = head + whole[0]
     for unit in whole:
-        # Lines of a log or list without a full stop, not a sentence.
-        several = count(unit) > bound and "\n" in unit.strip()
-        for piece in _lines(unit) if several else [unit]:
-            yield from _fit(piece, bound, count, _words)
+        yield from _by_lines(unit, bound, count)
+
+
+def _by_lines(unit: str, bound: int, count: Count) -> Iterator[str]:
+    """The unit itself where it fits, else its lines: a log or list is no sentence or entry."""
+    several = count(unit) > bound and "\n" in unit.strip()
+    for piece in _lines(unit) if several else [unit]:
+        yield from _fit(piece, bound, count, _words)
 
 
 def _is_dialogue(paragraph: str) -> bool:

@@ -72,6 +72,13 @@ def test_the_number_of_a_clause_stays_with_it(mark: str) -> None:
         assert all(passage.endswith("day.") for passage in passages)
 
 
+def test_entries_below_a_heading_are_not_torn() -> None:
+    lines = [f"{number}. The soup was cold and I left" for number in range(60)]
+    passages = pack_passages("Reviews:\n\n" + "\n".join(lines), 50, words, entries=True)
+    assert len(passages) > 9
+    assert [one for passage in passages for one in passage.split("\n") if one][1:] == lines
+
+
 def test_lines_without_full_stops_are_not_torn() -> None:
     lines = [f"2026-11-23 12:{minute:02} ERROR pump {minute} is dry" for minute in range(60)]
     passages = pack_passages("\n".join(lines), 50, words, overlap=15)
