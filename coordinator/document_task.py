@@ -38,6 +38,17 @@ class DocumentTask:
     questions: tuple[str, ...] = field(repr=False, default=())
 
     @property
+    def may_hold_a_rule(self) -> bool:
+        """Whether the text begins or ends with a line that may be meant for whoever works on it.
+
+        Only the part that holds it would keep to "Answer in German." below a text.
+        """
+        first, _, rest = self.document.partition("\n")
+        ends = (first, rest.rpartition("\n")[2])
+        short = (line for line in ends if len(line) <= INSTRUCTION_CHARACTERS)
+        return self.kind != "list" and any(map(_FURTHER_RULE.match, short))
+
+    @property
     def into_another_language(self) -> bool:
         """Whether the text is written anew in a language that takes more tokens than English."""
         said = self.instruction

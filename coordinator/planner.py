@@ -122,7 +122,7 @@ def make_plan(
         if (
             demanded
             or _too_long_to_write(task, whole, budget)
-            or _pays(plan, whole, at_once, budget)
+            or (_pays(plan, whole, at_once, budget) and not task.may_hold_a_rule)
         ):
             return plan
     if split == "always":

@@ -132,6 +132,16 @@ def test_what_ends_at_a_stop_sequence_is_not_made_of_parts_that_do() -> None:
         assert (len(plan.chunks) > 1) is cut
 
 
+@pytest.mark.parametrize("rule", ["Answer in German.", "Please keep all names.", "Use 3 bullets."])
+def test_a_text_with_a_rule_at_one_end_is_read_whole_where_it_fits(rule: str) -> None:
+    for text in (f"{DOCUMENT}\n\n{rule}", f"{rule}\n\n{DOCUMENT}"):
+        turns = user(f"Summarize this text:\n\n{text}")
+        for context, cut in ((8192, False), (2048, True)):
+            plan = make_plan(turns, budget(context))
+            assert isinstance(plan, Plan)
+            assert (len(plan.chunks) > 1) is cut
+
+
 def test_what_must_be_cut_is_cut_for_one_host_too() -> None:
     turns = user(f"Summarize this text:\n\n{DOCUMENT}")
     for plan in (
