@@ -1,5 +1,6 @@
 """Carrying a plan out: parts side by side, then what is made from them, level after level."""
 
+import re
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
@@ -22,6 +23,8 @@ from peerllm.safety.judge_cascade import Undecided
 
 # Where text is missing between parts; readers know it from quotations.
 LEFT_OUT = "[\u2026]"
+# The end of its number may be missing, and it would name somebody else.
+_CUT_PLACEHOLDER = re.compile(r"(?<![A-Z])[A-Z]+_\d+\Z")
 
 
 def exposure_bound(chunks: int, *, race_size: int, operators: int, promised: int) -> int:
@@ -162,7 +165,7 @@ async def _join(work: Work, gate: ReleaseGate) -> ChunkServed:
     answers = [answer.strip() for answer in work.answers(parts)]
     ends = [work.results[part.index].served.finish for part in parts]
     if any(answers):
-        answers = list(map(_marked, answers, (*ends[:-1], Finish.STOP)))
+        answers = list(map(_marked, answers, ends))
     if work.plan.kind == "extract":
         # An empty answer is one that found nothing.
         merged = merge_items(["" if answer == LEFT_OUT else answer for answer in answers])
@@ -182,6 +185,8 @@ async def _join(work: Work, gate: ReleaseGate) -> ChunkServed:
 
 def _marked(answer: str, end: Finish) -> str:
     """An answer that lacks its end, or all of it, with a mark where the others would hide that."""
+    if end is Finish.LENGTH:
+        answer = _CUT_PLACEHOLDER.sub("", answer).rstrip()
     return f"{answer} {LEFT_OUT}".strip() if end is Finish.LENGTH or not answer else answer
 
 

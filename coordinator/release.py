@@ -60,13 +60,16 @@ class ReleaseGate:
             )
             self._since = arrived
 
-    async def finish(self) -> None:
-        """The answer is whole: judge what is left and the whole, then release the rest."""
+    async def finish(self, *, cut: bool = False) -> None:
+        """The answer is whole: judge what is left and the whole, then release the rest.
+
+        `cut`: it ends where its room did.
+        """
         for window in self._windows.finish():
             if self.refusal is None:
                 await self._pass(window)
         if self.refusal is None:
-            rest = self._restorer.finish()
+            rest = self._restorer.finish(cut=cut)
             if rest:
                 await self._release(rest)
 

@@ -260,7 +260,8 @@ async def _serve(work: Work, vault: Vault, release: Release) -> Finish | ApiErro
             return api_errors.task_refused() if refused else api_errors.no_capacity()
         if isinstance(served, Verdict | Undecided):
             return refusal_error("answer", served)
-        await gate.finish()
+        # Parts that are joined say themselves where they were cut.
+        await gate.finish(cut=served.finish is Finish.LENGTH and not work.plan.joined)
         if gate.refusal is None:
             return served.finish
     if gate.refusal is None:

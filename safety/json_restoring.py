@@ -61,9 +61,9 @@ class JsonRestorer:
                 restored.append(self._written(self._restorer.push(said)))
         return "".join(restored)
 
-    def finish(self) -> str:
-        """The restored rest. Raises `StreamOrderError` when called twice."""
-        return self._written(self._restorer.finish()) + self._held
+    def finish(self, *, cut: bool = False) -> str:
+        """The restored rest; see `StreamRestorer`. Raises `StreamOrderError` when called twice."""
+        return self._written(self._restorer.finish(cut=cut)) + self._held
 
     def _written(self, text: str) -> str:
         if not self._in_string:

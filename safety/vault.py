@@ -211,6 +211,18 @@ class Vault:
             opening, closing = opening[:-1], closing[1:]
         return f"{opening}{surface}{ending}{closing}"
 
+    def _may_go_on(self, end: str) -> bool:
+        """Whether a text's end is the beginning of more than one placeholder given out."""
+        pattern = self._placeholder_pattern()
+        match = pattern.search(end) if pattern else None
+        if match is None or match.end() < len(end):
+            return False
+        known = recognised(match)
+        return any(
+            one.startswith(known) and one[len(known) :][:1].isdigit()
+            for one in self._memory.surface_of
+        )
+
     def _placeholder_pattern(self) -> re.Pattern[str] | None:
         if self._pattern is None and self._memory.prefixes:
             self._pattern = placeholder_pattern(self._memory.prefixes.values())
@@ -340,11 +352,17 @@ class StreamRestorer:
             len(self._held) if unfinished is None else unfinished.start() - len(self._before)
         )
 
-    def finish(self) -> str:
-        """The restored rest. Raises `StreamOrderError` when called twice."""
+    def finish(self, *, cut: bool = False) -> str:
+        """The restored rest. Raises `StreamOrderError` when called twice.
+
+        `cut`: the answer ends where its room did. A placeholder that may have lost the end of its
+        number stays as it is: it would name somebody else.
+        """
         if self._finished:
             raise StreamOrderError("the stream was finished twice")
         self._finished = True
+        if cut and self._vault._may_go_on(self._held):
+            return self._held
         return self._release(len(self._held))
 
     def _release(self, length: int) -> str:

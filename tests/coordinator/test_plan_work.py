@@ -93,6 +93,7 @@ async def test_a_part_that_lacks_its_end_or_is_empty_is_marked(tmp_path: Path) -
         *_, cut = reply.text.partition("geese [\u2026] ")
         assert re.fullmatch(r"(geese geese )*\[\u2026\]( geese geese)*", cut)
         assert reply.json["choices"][0]["finish_reason"] == "length"
+        assert not reply.text.endswith("]")
         reply = await toy.chat(f"Extract all names:\n\n{SENTENCE * 100}Second.", **CUT)
         assert reply.text == "geese geese"
 

@@ -188,6 +188,21 @@ def test_a_straddling_placeholder_is_held_back() -> None:
     assert restorer.finish() == ""
 
 
+def test_a_placeholder_whose_number_was_cut_off_names_nobody_else() -> None:
+    names = [f"Person{letter} Name{letter}" for letter in "ABCDEFGHIJKL"]
+    safe = vault(dict.fromkeys(names, "PERSON"))
+    safe.remove(", ".join(names))
+    for end, cut, restored in (
+        ("PERSON_1", True, "PERSON_1"),
+        ("PERSON_1", False, names[0]),
+        ("PERSON_1.", True, f"{names[0]}."),
+        ("PERSON_2", True, names[1]),
+        ("PERSON_12", True, names[11]),
+    ):
+        stream = safe.restorer()
+        assert stream.push(f"by {end}") + stream.finish(cut=cut) == f"by {restored}"
+
+
 def test_ordinary_text_is_not_held_back() -> None:
     safe = vault()
     safe.remove("Maria Gomez")
