@@ -10,7 +10,7 @@ import re
 import unicodedata
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
-from itertools import pairwise
+from itertools import count, pairwise
 
 # What a part is asked to say when it holds nothing of what is wanted.
 NOTHING = "NONE"
@@ -21,6 +21,7 @@ _VALUE_WORDS = 30
 
 _BULLET = re.compile(r"\A\s*[-*\u2022\u2013]\s+")
 _NUMBERED = re.compile(r"\A\s*\(?(?P<number>\d{1,4})[.)]\s+")
+_NUMBER = re.compile(r"\d+")
 # "NONE" and why, in one line.
 _NOTHING_SINCE = re.compile(rf"\W*{NOTHING}\W*(?:[.:;,]\s|\()")
 # The lines below it belong to it; not what only says that a list follows.
@@ -124,6 +125,17 @@ def canonical(item: str) -> str:
     if len(text) > 2 and (text[0], text[-1]) in _PAIRS:
         text = text[1:-1].strip()
     return text.casefold() if " " in text else text
+
+
+def renumbered(answers: Sequence[str]) -> list[str]:
+    """Lists of which each is numbered from 1, as one that goes on; anything else as it is."""
+    lists = [[line for line in answer.splitlines() if line.strip()] for answer in answers]
+    for lines in lists:
+        numbers = [found and found["number"] for found in map(_NUMBERED.match, lines)]
+        if not lines or numbers != [str(number) for number in range(1, len(lines) + 1)]:
+            return list(answers)
+    going_on = count(1)
+    return ["\n".join(_NUMBER.sub(str(next(going_on)), one, 1) for one in lines) for lines in lists]
 
 
 def says_nothing(answer: str) -> bool:

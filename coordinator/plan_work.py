@@ -11,7 +11,7 @@ from peerllm.coordinator.chat_schema import ChatRequest
 from peerllm.coordinator.dispatch import Release
 from peerllm.coordinator.house import House
 from peerllm.coordinator.judging import judge_answer
-from peerllm.coordinator.merging import conflict_of, merge_items
+from peerllm.coordinator.merging import conflict_of, merge_items, renumbered
 from peerllm.coordinator.orders import ChunkServed, ChunkUnserved, Order, ServedModel
 from peerllm.coordinator.plan import Chunk, Plan
 from peerllm.coordinator.planner import Budget, reduce_turns
@@ -172,6 +172,8 @@ async def _join(work: Work, gate: ReleaseGate) -> ChunkServed:
         work.merged_tokens = work.budget.count(merged.text)
         await gate.push("\n\n".join(filter(None, (merged.text, merged.notes))))
     else:
+        if work.plan.kind == "classify":
+            answers = renumbered(answers)
         for number, (part, text) in enumerate(zip(parts, answers, strict=True)):
             mark = f"{number + 1}. " if work.plan.kind == "list" else ""
             before = part.before

@@ -2,7 +2,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from peerllm.coordinator.merging import canonical, conflict_of, merge_items, says_nothing
+from peerllm.coordinator.merging import (
+    canonical,
+    conflict_of,
+    merge_items,
+    renumbered,
+    says_nothing,
+)
 
 
 def test_items_are_kept_once_in_the_order_of_their_first_mention() -> None:
@@ -112,6 +118,20 @@ def test_a_question_for_one_thing_shows_answers_that_cannot_both_hold(
 ) -> None:
     conflict = conflict_of(question, answers)
     assert (conflict.values if conflict else ()) == values
+
+
+@pytest.mark.parametrize(
+    ("answers", "joined"),
+    [
+        (["1. good\n2. bad 1", "1. bad\n\n2. good"], "1. good\n2. bad 1\n3. bad\n4. good"),
+        (["(1) good", "(1) bad"], "(1) good\n(2) bad"),
+        (["1. good\n2. bad", "3. bad"], "1. good\n2. bad\n3. bad"),
+        (["1. good\n2. bad", "bad"], "1. good\n2. bad\nbad"),
+        (["1. good", "", "1. bad"], "1. good\n\n1. bad"),
+    ],
+)
+def test_lists_that_are_joined_are_numbered_through(answers: list[str], joined: str) -> None:
+    assert "\n".join(renumbered(answers)) == joined
 
 
 def test_nothing_found_is_said_in_many_forms() -> None:
