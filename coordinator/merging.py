@@ -140,10 +140,11 @@ def renumbered(answers: Sequence[str]) -> list[str]:
 
 def says_nothing(answer: str) -> bool:
     """Whether a part answered that it holds nothing of what was asked for."""
-    return canonical(answer).strip("*[]()").rstrip(".").casefold() in (
-        "",
-        NOTHING.casefold(),
-    ) or ("\n" not in answer.strip() and _NOTHING_SINCE.match(answer) is not None)
+    said = canonical(answer).strip("*[]()").rstrip(".").casefold()
+    one_line = "\n" not in answer.strip()
+    return said in ("", NOTHING.casefold()) or (
+        one_line and _NOTHING_SINCE.match(answer) is not None
+    )
 
 
 def conflict_of(question: str, answers: Sequence[str]) -> Conflict | None:
