@@ -71,7 +71,9 @@ def read_azure(raw: bytes) -> dict[str, float] | JudgeFailure:
     reply = parsed(raw, _AzureReply)
     if isinstance(reply, JudgeFailure):
         return reply
-    found = {one.category: one.severity for one in reply.categories_analysis}
+    found: dict[str, int] = {}
+    for one in reply.categories_analysis:
+        found[one.category] = max(found.get(one.category, 0), one.severity)
     if not AZURE_CATEGORIES.keys() <= found.keys():
         return JudgeFailure(kind="malformed")
     # An odd severity, which four levels do not have, counts as the next even one.

@@ -11,6 +11,7 @@ from trio.testing import MockClock
 
 from peerllm.safety.judge_http import MAXIMUM_REPLY_BYTES, JudgeEndpoint, Secret, failure_of
 from peerllm.safety.moderation_services import (
+    AZURE_CATEGORIES,
     AZURE_CHARACTERS,
     OPENAI_CATEGORIES,
     AzureJudge,
@@ -45,6 +46,16 @@ def test_azure_severities_are_scores(severity: int, score: float) -> None:
         "violence": 0.0,
         "overall": score,
     }
+
+
+def test_a_category_that_azure_names_twice_counts_as_its_worst() -> None:
+    both = [
+        *({"category": name, "severity": 6} for name in AZURE_CATEGORIES),
+        *({"category": name, "severity": 0} for name in AZURE_CATEGORIES),
+    ]
+    scores = read_azure(json.dumps({"categoriesAnalysis": both}).encode())
+    assert isinstance(scores, dict)
+    assert set(scores.values()) == {1.0}
 
 
 def test_openai_scores_are_mapped_and_flags_count() -> None:
