@@ -1,6 +1,7 @@
 """A short measurement of what this machine does with a model, to choose threads and slots by."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Final
@@ -51,16 +52,17 @@ async def measure(
     Raises `ModelError` when the model cannot be served, `BenchmarkError` when it fails.
     """
     trials: list[Trial] = []
-    for count in [threads] if threads else thread_counts(default_threads()):
-        settings = EngineSettings(
-            model=model,
-            digest_cache=digest_cache,
-            slots=slots or max(TRIED_SLOTS),
-            context_tokens=_CONTEXT_TOKENS,
-            threads=count,
-        )
-        trials.append(await _try(settings, decided=bool(slots)))
-        on_trial(trials[-1])
+    with _unwrapped():
+        for count in [threads] if threads else thread_counts(default_threads()):
+            settings = EngineSettings(
+                model=model,
+                digest_cache=digest_cache,
+                slots=slots or max(TRIED_SLOTS),
+                context_tokens=_CONTEXT_TOKENS,
+                threads=count,
+            )
+            trials.append(await _try(settings, decided=bool(slots)))
+            on_trial(trials[-1])
     # A file of the legacy library holds one answer, whatever was asked for.
     chosen = tune(trials, max(trials[0].together_milli) if slots else 0)
     together = chosen.trial.together_milli
@@ -73,6 +75,20 @@ async def measure(
         build=build(model.legacy),
         hardware=hardware(),
     )
+
+
+@contextmanager
+def _unwrapped() -> Iterator[None]:
+    """Raise a `PeerError` as what it is: a nursery puts what is raised inside it in a group."""
+    fault: BaseException | None = None
+    try:
+        yield
+    except* PeerError as group:
+        fault = group
+    while isinstance(fault, BaseExceptionGroup):
+        fault = fault.exceptions[0]
+    if fault is not None:
+        raise fault
 
 
 async def _try(settings: EngineSettings, *, decided: bool) -> Trial:
