@@ -237,6 +237,10 @@ class HostControl:
                 found = await trio.to_thread.run_sync(host.find_model, wanted)
             except PeerError as error:
                 return Response(404, Fault(error=str(error)))
+            except OSError as error:
+                # As when the catalogue belongs to another user since a command of that user's.
+                sentence = f"{error.filename} cannot be read: {error.strerror}"
+                return Response(409, Fault(error=sentence))
             model = pool.find(found.name)
             if model is None and len(pool.models) >= MAXIMUM_MODELS:
                 sentence = f"a host serves at most {MAXIMUM_MODELS} models"

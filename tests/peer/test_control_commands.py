@@ -52,6 +52,17 @@ def mend_its_only_model(tmp_path: Path, file: Path) -> None:
         assert "the body is not right" in model_command(tmp_path, name, "two\nlines").stderr
 
 
+def lose_its_catalogue(tmp_path: Path) -> None:
+    """The host lives on when its catalogue cannot be read, and says so."""
+    catalogue, aside = tmp_path / "models.json", tmp_path / "aside.json"
+    catalogue.rename(aside)
+    catalogue.mkdir()
+    refused = model_command(tmp_path, "load", "absent").stderr
+    assert refused == f"peerllm: {catalogue} cannot be read: Is a directory\n"
+    catalogue.rmdir()
+    aside.rename(catalogue)
+
+
 def see_what_it_sees(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """The doctor tells what the host sees of the screen, not what this command would."""
     monkeypatch.setattr(doctor, "_LIBRARY_CHECK", "pass")
@@ -86,6 +97,7 @@ def test_a_host_in_the_background_lives_until_it_is_stopped(
     assert started.stdout.startswith("waiting")
     try:
         mend_its_only_model(tmp_path, file)
+        lose_its_catalogue(tmp_path)
         status = json.loads(command(tmp_path, "status", "--json").stdout)
         process_id = json.loads((tmp_path / "control.json").read_text())["process_id"]
         os.kill(process_id, 0)
