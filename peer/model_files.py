@@ -95,8 +95,9 @@ class DiskModelFiles:
 
     async def _tune(self, model: ModelFile) -> None:
         self.on_tuning(model.name)
-        # A model that is too slow to be measured, or says nothing, is served as it is.
-        with suppress(BenchmarkError):
+        # A model that is too slow to be measured, or says nothing, is served as it is. So is one
+        # whose figures a full disk does not take: the next start measures it again.
+        with suppress(BenchmarkError, OSError):
             measurement = await self.measure(
                 model, slots=self.slots, threads=self.threads, digest_cache=self.digest_cache
             )

@@ -1,9 +1,11 @@
+import errno
 import os
 from pathlib import Path
 
 import msgspec
 import pytest
 
+from peerllm.peer import measurements
 from peerllm.peer.benchmark import BenchmarkError, build
 from peerllm.peer.catalogue import LocalCatalogue, WantedModel
 from peerllm.peer.configuration import UNMEASURED_SLOTS
@@ -95,6 +97,31 @@ async def test_what_the_owner_left_open_is_measured_once_for_a_model_build_and_m
     failing = True
     settings = (await disk("b", 0, 0).read(wanted)).settings
     assert (settings.slots, settings.threads) == (UNMEASURED_SLOTS, default_threads())
+
+
+async def test_figures_that_a_full_disk_does_not_take_are_done_without(
+    path: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def measure(
+        model: ModelFile, *, slots: int, threads: int, digest_cache: Path
+    ) -> Measurement:
+        return Measurement(
+            threads=7,
+            slots=8,
+            prefill_milli=1,
+            decode_milli=1,
+            decode_all_milli=1,
+            build=build(),
+            hardware=hardware(),
+        )
+
+    def full(_path: Path, _value: msgspec.Struct) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(measurements, "write_state", full)
+    disk = DiskModelFiles(tmp_path, tmp_path / "digests.json", 0, 256, measure=measure)
+    settings = (await disk.read(WantedModel("mine", path))).settings
+    assert settings.slots == UNMEASURED_SLOTS
 
 
 async def test_a_file_s_sign_changes_with_it(disk: DiskModelFiles, path: Path) -> None:
