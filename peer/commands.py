@@ -27,6 +27,7 @@ from peerllm.peer.recent_log import RecentLog
 from peerllm.peer.seat_commands import seat_app
 from peerllm.peer.service import now_us, run_host
 from peerllm.peer.setup_commands import setup_app
+from peerllm.peer.sole_host import sole_host
 from peerllm.privacy.endings import clear_endings
 from peerllm.privacy.event_log import EventLog, LibraryLog
 from peerllm.privacy.process_memory import forbid_memory_dumps
@@ -102,23 +103,24 @@ def run(
         )
         if is_running(data_directory):
             raise ConfigurationError(f"a host already runs from {data_directory}")
-        save_settings(
-            data_directory,
-            HostSettings(
-                coordinator=coordinator,
-                listen_address=listen_address,
-                listen_port=listen_port,
-                models=named,
-                preload=first,
-                slots=slots,
-                context=context,
-                threads=threads,
-                drain_seconds=drain_seconds,
-            ),
-        )
-        logging.getLogger().addHandler(LibraryLog(log, "library_warning"))
-        forbid_memory_dumps()
-        trio.run(run_host, configuration, log, recent)
+        with sole_host(data_directory):
+            save_settings(
+                data_directory,
+                HostSettings(
+                    coordinator=coordinator,
+                    listen_address=listen_address,
+                    listen_port=listen_port,
+                    models=named,
+                    preload=first,
+                    slots=slots,
+                    context=context,
+                    threads=threads,
+                    drain_seconds=drain_seconds,
+                ),
+            )
+            logging.getLogger().addHandler(LibraryLog(log, "library_warning"))
+            forbid_memory_dumps()
+            trio.run(run_host, configuration, log, recent)
 
 
 @host_app.command()
