@@ -51,7 +51,7 @@ class ControlFile(msgspec.Struct, frozen=True, kw_only=True):
     version: int = API_VERSION
     port: Annotated[int, Meta(ge=1, le=65535)]
     token: str
-    process_id: int
+    process_id: Annotated[int, Meta(ge=1, le=2**31 - 1)]
 
     def __repr__(self) -> str:
         return f"ControlFile(port={self.port}, process_id={self.process_id})"

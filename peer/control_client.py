@@ -1,11 +1,14 @@
 """Speaks to the host that runs from a data directory, over its control API."""
 
 import http.client
+import os
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Final, TypeVar
 
 import msgspec
+import psutil
 
 from peerllm.peer.control_api import API_VERSION, ControlFile, Fault, Status, control_path
 from peerllm.peer.errors import PeerError
@@ -26,6 +29,21 @@ class NotRunningError(ControlError):
     """No host answers from this data directory."""
 
 
+def is_alive(process_id: int) -> bool:
+    """Whether this user has a process with this id.
+
+    A killed host leaves its control file, and anybody may listen on its port by now: neither a
+    token nor a conversation is for them.
+    """
+    if sys.platform == "win32":
+        return bool(psutil.pid_exists(process_id))
+    try:
+        os.kill(process_id, 0)
+    except OSError:
+        return False
+    return True
+
+
 class ControlClient:
     """One host's control API. Raises `NotRunningError` when there is none to be found."""
 
@@ -39,6 +57,8 @@ class ControlClient:
                 f"the host speaks version {here.version} of the control API, "
                 f"this command version {API_VERSION}: use commands of the same release"
             )
+        if not is_alive(here.process_id):
+            raise self._not_running()
         self.process_id = here.process_id
         self._port = here.port
         self._headers = {"Authorization": f"Bearer {here.token}"}

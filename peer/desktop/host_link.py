@@ -29,6 +29,7 @@ from peerllm.peer.control_api import (
     Status,
     control_path,
 )
+from peerllm.peer.control_client import is_alive
 from peerllm.peer.desktop.event_stream import EventStream, EventStreamError
 from peerllm.peer.desktop.state import (
     MAXIMUM_ANSWER_BYTES,
@@ -112,6 +113,8 @@ class HostLink(QObject):
             self._show(NoHost(has_run=self._has_run()))
         elif here.version != API_VERSION:
             self._show(OtherRelease(here.version))
+        elif not is_alive(here.process_id):
+            self._show(Gone(here.process_id))
         else:
             self._here = here
             self._follow()

@@ -1,5 +1,8 @@
 import json
 import os
+import socket
+import subprocess
+import sys
 from pathlib import Path
 
 import msgspec
@@ -144,6 +147,16 @@ def test_without_a_host_it_is_said_how_to_start_one(tmp_path: Path, name: str) -
 def test_a_control_file_left_by_a_crash_is_no_running_host(tmp_path: Path) -> None:
     (tmp_path / "control.json").write_text('{"port": 1, "token": "t", "process_id": 1}')
     assert "no host runs from" in command(tmp_path, "status").stderr
+    with subprocess.Popen([sys.executable, "-c", ""]) as ended:
+        ended.wait(10)
+    # Another program has the port meanwhile.
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        server.setblocking(False)
+        left = {"port": server.getsockname()[1], "token": "t", "process_id": ended.pid}
+        (tmp_path / "control.json").write_text(json.dumps(left))
+        assert "no host runs from" in command(tmp_path, "status").stderr
+        with pytest.raises(BlockingIOError):
+            server.accept()
     (tmp_path / "control.json").write_text('{"port": 0}')
     assert "cannot be read" in command(tmp_path, "status").stderr
     (tmp_path / "control.json").write_text(

@@ -1,4 +1,5 @@
 import _thread
+import os
 import signal
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -56,7 +57,9 @@ def host(
 
     async def serve() -> None:
         greeting = ServerEvent("status", FETCHING)
-        async with open_control(directory, answer, Broadcast(), lambda: greeting, process_id=1):
+        async with open_control(
+            directory, answer, Broadcast(), lambda: greeting, process_id=os.getpid()
+        ):
             ready.set()
             await trio.to_thread.run_sync(over.wait)
 

@@ -355,11 +355,31 @@ def test_a_token_that_is_not_the_host_s_is_told_calmly(
 ) -> None:
     with socket.create_server(("127.0.0.1", 0)) as server:
         server.setblocking(False)
-        here = {"version": 1, "port": server.getsockname()[1], "token": "t", "process_id": 1}
+        port = server.getsockname()[1]
+        here = {"version": 1, "port": port, "token": "t", "process_id": os.getpid()}
         (tmp_path / "control.json").write_text(json.dumps(here))
         opened = Opened(tmp_path)
         until(lambda: _refuse(server), "a connection")
         until(lambda: "does not know" in opened.window.overview._title.text(), "refused")
+        opened.close()
+
+
+def test_whoever_listens_on_a_killed_host_s_port_is_not_spoken_to(
+    application: Any, tmp_path: Path, until: Callable[..., None]
+) -> None:
+    with subprocess.Popen([sys.executable, "-c", ""]) as ended:
+        ended.wait(10)
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        server.setblocking(False)
+        port = server.getsockname()[1]
+        here = {"version": 1, "port": port, "token": "t", "process_id": ended.pid}
+        (tmp_path / "control.json").write_text(json.dumps(here))
+        opened = Opened(tmp_path)
+        until(lambda: "stopped unexpectedly" in opened.window.overview._title.text(), "gone")
+        opened.desk.drain()
+        until(lambda: opened.said == ["No host is running: start it first."], "an answer")
+        with pytest.raises(BlockingIOError):
+            server.accept()
         opened.close()
 
 
