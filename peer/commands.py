@@ -2,6 +2,7 @@
 
 import logging
 import sys
+from functools import partial
 from pathlib import Path
 from typing import Annotated, Final
 
@@ -19,7 +20,7 @@ from peerllm.peer.configuration import (
     identity_path,
 )
 from peerllm.peer.control_commands import Models, Preloaded, control_app
-from peerllm.peer.detached import is_running
+from peerllm.peer.detached import LOG_FILE, is_running, turn_over
 from peerllm.peer.errors import ConfigurationError, PeerError
 from peerllm.peer.events import HostEvent
 from peerllm.peer.host_settings import HostSettings, lasting, save_settings
@@ -83,7 +84,7 @@ def run(
     ] = 30,
 ) -> None:
     """Serve until interrupted. Events go to standard error, one JSON object a line."""
-    recent = RecentLog(sys.stderr)
+    recent = RecentLog(sys.stderr, partial(turn_over, data_directory / LOG_FILE))
     log = EventLog[HostEvent](now_us, recent)
     with clear_endings(*_EXPECTED, crashed=lambda place: log.event("crashed", place=place)):
         named, first = ([lasting(one) for one in given or []] for given in (model, preload))

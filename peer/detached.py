@@ -5,6 +5,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, Final
 
@@ -20,6 +21,9 @@ _START_SECONDS: Final = 300.0
 _LOOK_SECONDS: Final = 0.1
 # A log of an event a chunk fills this in a year or so; the one before it is kept.
 _LARGEST_LOG_BYTES: Final = 50_000_000
+# Standard output and standard error, which both go to the log.
+_OUTPUT: Final = 1
+_ERRORS: Final = 2
 
 
 class StartError(PeerError):
@@ -59,6 +63,25 @@ def start_detached(command: Sequence[str], data_directory: Path) -> Status:
             pass
         time.sleep(_LOOK_SECONDS)
     raise StartError(f"the host did not come up in {_START_SECONDS:.0f} s; its log is {log}")
+
+
+def turn_over(log: Path) -> None:
+    """Begin the log anew once it is large, if it is what this process writes to. Never raises.
+
+    What was written is kept beside it, but where the system renames no open file.
+    """
+    with suppress(OSError):
+        written = os.fstat(_ERRORS)
+        if written.st_size <= _LARGEST_LOG_BYTES or not os.path.samestat(written, log.stat()):
+            return
+        with suppress(OSError):
+            os.replace(log, log.with_suffix(".log.1"))
+        flags = os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_APPEND
+        descriptor = os.open(log, flags, 0o600)
+        for standard in (_OUTPUT, _ERRORS):
+            if os.path.samestat(written, os.fstat(standard)):
+                os.dup2(descriptor, standard)
+        os.close(descriptor)
 
 
 def wait_for_end(process_id: int, seconds: float) -> bool:

@@ -12,9 +12,11 @@ _KEPT_LINES: Final = 1000
 class RecentLog(io.StringIO):
     """A stream for `EventLog` that passes everything on and remembers the end of it."""
 
-    def __init__(self, onward: TextIO) -> None:
+    def __init__(self, onward: TextIO, turn_over: Callable[[], None] = lambda: None) -> None:
+        """`turn_over` is called after every line, to begin a large file anew."""
         super().__init__()
         self._onward = onward
+        self._turn_over = turn_over
         self.lines: deque[str] = deque(maxlen=_KEPT_LINES)
         self.on_line: Callable[[str], None] = lambda _line: None
 
@@ -28,3 +30,4 @@ class RecentLog(io.StringIO):
     def flush(self) -> None:
         """Flush what it is passed on to."""
         self._onward.flush()
+        self._turn_over()
