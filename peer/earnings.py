@@ -51,8 +51,8 @@ def with_receipt(earnings: Earnings, receipt: Receipt) -> Earnings:
         prompt_tokens=row.prompt_tokens + receipt.prompt_tokens,
         completion_tokens=row.completion_tokens + receipt.completion_tokens,
     )
-    days = sorted({row.day for row in rows.values()})[-_KEPT_DAYS:]
-    kept = [row for row in rows.values() if row.day in set(days)]
+    days = set(sorted({row.day for row in rows.values()})[-_KEPT_DAYS:])
+    kept = [row for row in rows.values() if row.day in days]
     return Earnings(days=_latest(sorted(kept, key=lambda row: (row.day, row.model_digest))))
 
 
