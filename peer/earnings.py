@@ -18,6 +18,8 @@ from peerllm.peer.files import read_state, write_state
 _KEPT_DAYS: Final = 366
 # Each has at most 337 bytes in the file, which is read up to 1 MiB: eight models for a year.
 KEPT_ROWS: Final = 3000
+# Earlier releases kept a year of up to 64 models, 24,000 rows. Such a file is cut, not refused.
+_LARGEST_FILE_BYTES: Final = 16 * 1024 * 1024
 # Receipts of one breath are written together; a crash loses no more than this.
 _WRITE_SECONDS: Final = 1.0
 
@@ -53,11 +55,12 @@ def with_receipt(earnings: Earnings, receipt: Receipt) -> Earnings:
     )
     days = set(sorted({row.day for row in rows.values()})[-_KEPT_DAYS:])
     kept = [row for row in rows.values() if row.day in days]
-    return Earnings(days=_latest(sorted(kept, key=lambda row: (row.day, row.model_digest))))
+    return Earnings(days=_latest(kept))
 
 
 def _latest(rows: list[DayOfWork]) -> list[DayOfWork]:
-    """As many of the latest days as may be kept, each of them whole."""
+    """As many of the latest days as may be kept, each of them whole; the oldest first."""
+    rows = sorted(rows, key=lambda row: (row.day, row.model_digest))
     if len(rows) <= KEPT_ROWS:
         return rows
     cut = rows[-KEPT_ROWS - 1].day
@@ -66,8 +69,9 @@ def _latest(rows: list[DayOfWork]) -> list[DayOfWork]:
 
 
 def read_earnings(path: Path) -> Earnings:
-    """What the file says. Raises `ConfigurationError` when it is damaged."""
-    return read_state(path, Earnings) or Earnings()
+    """The latest days that the file tells. Raises `ConfigurationError` when it is damaged."""
+    found = read_state(path, Earnings, maximum_bytes=_LARGEST_FILE_BYTES) or Earnings()
+    return Earnings(days=_latest(found.days))
 
 
 class EarningsBook:

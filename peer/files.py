@@ -38,12 +38,12 @@ def write_state(path: Path, value: msgspec.Struct) -> None:
     write_private(path, msgspec.json.format(msgspec.json.encode(value), indent=2) + b"\n")
 
 
-def read_state(path: Path, kind: type[T]) -> T | None:
+def read_state(path: Path, kind: type[T], *, maximum_bytes: int = _MAXIMUM_BYTES) -> T | None:
     """The value in a file, or None without a file. Raises `ConfigurationError` if damaged."""
     try:
-        if path.stat().st_size > _MAXIMUM_BYTES:
+        if path.stat().st_size > maximum_bytes:
             raise ConfigurationError(
-                f"{path} has {path.stat().st_size} bytes, at most {_MAXIMUM_BYTES} are expected"
+                f"{path} has {path.stat().st_size} bytes, at most {maximum_bytes} are expected"
             )
         return msgspec.json.decode(path.read_bytes(), type=kind)
     except FileNotFoundError:

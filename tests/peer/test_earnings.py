@@ -15,6 +15,7 @@ from peerllm.peer.earnings import (
     with_receipt,
 )
 from peerllm.peer.errors import ConfigurationError
+from peerllm.peer.files import write_state
 
 DAY_US = 86_400_000_000
 
@@ -90,6 +91,14 @@ def test_the_oldest_days_go_first_and_whole() -> None:
     kept = with_receipt(Earnings(days=rows), receipt()).days
     assert kept[:-1] == rows[300:]
     assert kept[-1].receipts == 1
+
+
+def test_a_count_of_an_earlier_release_is_cut_and_not_refused(tmp_path: Path) -> None:
+    path = tmp_path / "earnings.json"
+    rows = [day_of_work(f"20{n // 360 + 10}-{n // 30 % 12 + 1:02}-01", n) for n in range(9000)]
+    write_state(path, Earnings(days=rows))
+    assert path.stat().st_size > 2**20
+    assert EarningsBook(path).earnings.days == rows[-KEPT_ROWS:]
 
 
 async def test_the_count_survives_a_restart(tmp_path: Path) -> None:
