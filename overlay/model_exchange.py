@@ -89,17 +89,24 @@ class _Channel(Generic[Incoming]):
 
 
 async def serve_model(
-    stream: ByteStream, library: ModelLibrary, *, admits: Callable[[bytes], bool]
+    stream: ByteStream,
+    library: ModelLibrary,
+    *,
+    admits: Callable[[bytes], bool],
+    is_busy: Callable[[], bool] = lambda: False,
 ) -> None:
     """Answer a host's questions until it stops asking. Raises `StreamClosed` and `FrameError`.
 
-    `admits` says for every question whether the peer may have that file now.
+    `admits` says for every question whether the peer may have that file now, `is_busy` whether
+    nobody may have anything now.
     """
     channel = _Channel(stream, question, MAXIMUM_QUESTION_BYTES)
     while True:
         asked = await channel.receive(_QUESTION_SECONDS, _QUESTION_SECONDS)
         if not admits(asked.digest):
             given: Answer = Denied(reason="not_introduced")
+        elif is_busy():
+            given = Denied(reason="busy")
         elif isinstance(asked, AskList):
             hashes = await library.hashes(asked.digest)
             given = Denied(reason="not_here") if hashes is None else ListAnswer(hashes=hashes)

@@ -141,6 +141,8 @@ class ModelExchange:
                 self._metered(stream),
                 self._library,
                 admits=lambda digest: self._parts.shares() and self._guests.admits(guest, digest),
+                # A file may take hours: long enough for the network to become a metered one.
+                is_busy=self._parts.holding,
             )
         finally:
             self._served.discard(guest)

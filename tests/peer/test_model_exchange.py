@@ -209,6 +209,8 @@ async def test_guests_are_turned_away_when_the_host_is_busy_or_holds(
         await links[2].close()
         refused = await first_piece(await visit(host, "a", nursery))
         assert refused == Denied(reason="busy")
+        # Nor does one who came before get another piece.
+        assert await first_piece(links[3]) == Denied(reason="busy")
 
 
 async def test_a_file_that_was_altered_is_not_sent(autojump_clock: MockClock, host: Host) -> None:
