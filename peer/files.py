@@ -34,8 +34,18 @@ def write_private(path: Path, raw: bytes) -> None:
 
 
 def write_state(path: Path, value: msgspec.Struct) -> None:
-    """Write a value as JSON that a person can read. Raises OSError."""
-    write_private(path, msgspec.json.format(msgspec.json.encode(value), indent=2) + b"\n")
+    """Write a value as JSON that a person can read.
+
+    Raises OSError, and `ConfigurationError` for a file's name that is no text.
+    """
+    try:
+        raw = msgspec.json.encode(value)
+    except UnicodeEncodeError as error:
+        raise ConfigurationError(
+            f"{path} cannot hold the name {error.object!r}, which is no UTF-8: rename what is "
+            "called so"
+        ) from None
+    write_private(path, msgspec.json.format(raw, indent=2) + b"\n")
 
 
 def read_state(path: Path, kind: type[T], *, maximum_bytes: int = _MAXIMUM_BYTES) -> T | None:
