@@ -73,7 +73,8 @@ class ChatExchange(QObject):
     def ask_host(self, link: HostLink, model: str, turns: Sequence[ChatTurnGiven]) -> None:
         """Ask a model of this host."""
         body = msgspec.json.encode(ChatRequest(model=model, messages=list(turns)))
-        if len(body) > MAXIMUM_BODY_BYTES:
+        # In bytes, in messages, or one of them: a host takes no longer ones.
+        if len(body) > MAXIMUM_BODY_BYTES or parsed(body, ChatRequest) is None:
             self._end(tr("Chat", "This conversation has become too long: begin a new one."))
             return
         self._begin(link.network, link.request("/v1/chat"), body)
