@@ -2,6 +2,7 @@
 
 import re
 from dataclasses import dataclass
+from ipaddress import IPv4Address
 from pathlib import Path
 from typing import Final
 
@@ -47,6 +48,11 @@ class HostConfiguration:
 
     def __post_init__(self) -> None:
         _check("number of models", len(self.models), 1, MAXIMUM_MODELS)
+        if not _is_ip4(self.listen_address):
+            raise ConfigurationError(
+                "the address to listen on must be an IPv4 address of this machine, or 0.0.0.0 for "
+                f"all of them, got {self.listen_address!r}"
+            )
         _check("listen port", self.listen_port, 0, 65535)
         _check("slots", self.slots, 0, MAXIMUM_SLOTS)
         _check("context", self.context_tokens, SMALLEST_CONTEXT_TOKENS, LARGEST_CONTEXT_TOKENS)
@@ -116,6 +122,14 @@ def coordinator_address(text: str) -> str:
 def identity_path(data_directory: Path) -> Path:
     """Where the key of the host with this data directory is kept."""
     return data_directory / "identity"
+
+
+def _is_ip4(text: str) -> bool:
+    try:
+        IPv4Address(text)
+    except ValueError:
+        return False
+    return True
 
 
 def _check(name: str, value: int, lowest: int, highest: int) -> None:

@@ -38,6 +38,8 @@ def test_defaults_leave_slots_to_measuring_and_keep_4096_tokens() -> None:
         ({"context_tokens": 255}, "context must be from 256"),
         ({"threads": -1}, "threads"),
         ({"listen_port": 65536}, "listen port"),
+        ({"listen_address": "::"}, "must be an IPv4 address of this machine"),
+        ({"listen_address": "0.0.0.0/tcp/1"}, "must be an IPv4 address of this machine"),
         ({"drain_seconds": -1}, "drain seconds"),
         ({"coordinator": "127.0.0.1:4001"}, "/p2p/PEER-ID"),
         ({"coordinator": "/ip4/127.0.0.1/tcp/4001/p2p/nobody"}, "/p2p/PEER-ID"),
