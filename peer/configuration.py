@@ -1,13 +1,10 @@
 """What an operator may set, checked once and then passed on whole."""
 
-import re
 from dataclasses import dataclass
 from ipaddress import IPv4Address
 from pathlib import Path
 from typing import Final
 
-from peerllm.crypto.errors import PeerIdError
-from peerllm.crypto.identity import public_key_of
 from peerllm.overlay.invitation import SCHEME, InvitationError, read_invitation
 from peerllm.peer.catalogue import WantedModel
 from peerllm.peer.errors import ConfigurationError
@@ -22,7 +19,6 @@ MAXIMUM_SLOTS: Final = 64
 # As many as one hello can offer.
 MAXIMUM_MODELS: Final = 64
 MAXIMUM_THREADS: Final = 256
-_ADDRESS: Final = re.compile(r"/(ip4|ip6|dns|dns4|dns6)/[^/\s]+/tcp/[0-9]{1,5}/p2p/[^/\s]+")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -103,10 +99,9 @@ class HostConfiguration:
 def is_coordinator_address(text: str) -> bool:
     """Whether this is a multiaddr that ends in /p2p/ and an Ed25519 peer id."""
     try:
-        public_key_of(text.rpartition("/p2p/")[2])
-    except PeerIdError:
+        return read_invitation(text).address == text
+    except InvitationError:
         return False
-    return _ADDRESS.fullmatch(text) is not None
 
 
 def coordinator_address(text: str) -> str:

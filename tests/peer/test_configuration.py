@@ -44,6 +44,8 @@ def test_defaults_leave_slots_to_measuring_and_keep_4096_tokens() -> None:
         ({"coordinator": "127.0.0.1:4001"}, "/p2p/PEER-ID"),
         ({"coordinator": "/ip4/127.0.0.1/tcp/4001/p2p/nobody"}, "/p2p/PEER-ID"),
         ({"coordinator": f"/ip4/127.0.0.1/p2p/{COORDINATOR}"}, "/p2p/PEER-ID"),
+        ({"coordinator": f"/ip4/127.0.0.1/tcp/99999/p2p/{COORDINATOR}"}, "/p2p/PEER-ID"),
+        ({"coordinator": f"/ip4/127.0.0.256/tcp/4001/p2p/{COORDINATOR}"}, "/p2p/PEER-ID"),
     ],
 )
 def test_a_wrong_setting_is_named_with_its_value(changes: dict[str, Any], named: str) -> None:
