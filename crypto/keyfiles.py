@@ -53,7 +53,7 @@ def create_seed_file(path: Path, seed: bytes) -> None:
 def create_private_file(path: Path, content: bytes) -> None:
     """Write a new file with mode 0600; after a crash it is there whole or not at all.
 
-    Raises FileExistsError when the file exists.
+    Raises FileExistsError when the file exists, or another OSError; each names the file.
     """
     path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
     draft = path.with_name(f".{path.name}.{secrets.token_hex(8)}")
@@ -66,6 +66,10 @@ def create_private_file(path: Path, content: bytes) -> None:
             os.fsync(file.fileno())
         # A link, unlike a rename, fails when the name is taken: of two writers one wins.
         os.link(draft, path)
+    except OSError as error:
+        # A full disk names no file by itself.
+        error.filename = str(path)
+        raise
     finally:
         draft.unlink()
     _sync_folder(path.parent)

@@ -17,7 +17,7 @@ _MAXIMUM_BYTES = 1024 * 1024
 
 
 def write_private(path: Path, raw: bytes) -> None:
-    """Replace the file at once, with mode 0600. Raises OSError."""
+    """Replace the file at once, with mode 0600. Raises OSError, which names it."""
     path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
     # mkstemp's files have mode 0600.
     descriptor, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}-")
@@ -27,9 +27,12 @@ def write_private(path: Path, raw: bytes) -> None:
             file.flush()
             os.fsync(file.fileno())
         os.replace(temporary, path)
-    except BaseException:
+    except BaseException as error:
         with contextlib.suppress(OSError):
             os.unlink(temporary)
+        if isinstance(error, OSError):
+            # A full disk names no file by itself.
+            error.filename = str(path)
         raise
 
 

@@ -7,14 +7,14 @@ complaint, so the digest is the only proof that a host serves what it says it se
 import hashlib
 import importlib.util
 import json
-import os
 import re
-import tempfile
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
 from peerllm.peer.errors import ModelError
+from peerllm.peer.files import write_private
 from peerllm.peer.gguf import ModelShape, read_shape
 from peerllm.peer.legacy_format import LegacyFormat, read_legacy_shape
 
@@ -158,13 +158,8 @@ class DigestCache:
         if self._path is None:
             return
         kept = dict(list(entries.items())[-_CACHE_ENTRIES:])
-        try:
-            descriptor, temporary = tempfile.mkstemp(dir=self._path.parent, prefix=".digests-")
-            with os.fdopen(descriptor, "w") as file:
-                json.dump(kept, file)
-            os.replace(temporary, self._path)
-        except OSError:
-            return
+        with suppress(OSError):
+            write_private(self._path, json.dumps(kept).encode())
 
 
 def _hash(path: Path) -> bytes:

@@ -1,3 +1,4 @@
+import errno
 import os
 import stat
 import threading
@@ -182,3 +183,16 @@ def test_links_and_folders_are_not_key_files(tmp_path: Path) -> None:
     for name in ("link", "folder", "pipe"):
         with pytest.raises(KeyFileError):
             Identity.load_or_create(tmp_path / name)
+
+
+def test_a_full_disk_is_told_with_the_file_and_leaves_nothing_behind(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(_descriptor: int) -> None:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    monkeypatch.setattr(os, "fsync", full)
+    with pytest.raises(OSError, match="No space left") as caught:
+        Identity.load_or_create(tmp_path / "host.key")
+    assert caught.value.filename == str(tmp_path / "host.key")
+    assert not list(tmp_path.iterdir())

@@ -1,3 +1,4 @@
+import errno
 import os
 from pathlib import Path
 
@@ -24,3 +25,17 @@ def test_a_name_that_is_no_text_is_told_in_a_sentence(tmp_path: Path) -> None:
     with pytest.raises(ConfigurationError, match=r"caf\\udce9\.gguf', which is no UTF-8: rename"):
         write_state(path, HostSettings(coordinator="", models=[model]))
     assert not path.exists()
+
+
+def test_a_full_disk_is_told_with_the_file_and_leaves_nothing_behind(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(_descriptor: int) -> None:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    monkeypatch.setattr(os, "fsync", full)
+    path = tmp_path / "earnings.json"
+    with pytest.raises(OSError, match="No space left") as caught:
+        write_state(path, Earnings())
+    assert caught.value.filename == str(path)
+    assert not list(tmp_path.iterdir())

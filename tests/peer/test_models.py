@@ -1,3 +1,4 @@
+import errno
 import os
 import sys
 from pathlib import Path
@@ -95,6 +96,16 @@ def test_a_damaged_cache_costs_time_only(tmp_path: Path, damage: bytes) -> None:
 def test_an_unwritable_cache_costs_time_only(tmp_path: Path) -> None:
     path = write(tmp_path / "model.gguf", TINY)
     assert DigestCache(tmp_path / "absent" / "digests.json").digest(path)
+
+
+def test_a_full_disk_costs_the_cache_only(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(_from: str, _to: Path) -> None:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    monkeypatch.setattr(os, "replace", full)
+    path = write(tmp_path / "model.gguf", TINY)
+    DigestCache(tmp_path / "digests.json").digest(path)
+    assert list(tmp_path.iterdir()) == [path]
 
 
 def test_a_file_outside_the_catalogue_is_named_after_itself(tmp_path: Path) -> None:
