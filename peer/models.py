@@ -144,7 +144,7 @@ class DigestCache:
             return {}
         try:
             entries = json.loads(self._path.read_bytes())
-        except (OSError, ValueError):
+        except (OSError, ValueError, RecursionError):
             return {}
         if not isinstance(entries, dict):
             return {}

@@ -86,7 +86,9 @@ def test_an_unchanged_file_comes_from_the_cache(tmp_path: Path) -> None:
     assert cache.digest(path) == first
 
 
-@pytest.mark.parametrize("damage", [b"", b"[1]", b"{", b'{"x": "nonsense"}', b"\xff"])
+@pytest.mark.parametrize(
+    "damage", [b"", b"[1]", b"{", b'{"x": "nonsense"}', b"\xff", b"[" * 100_000]
+)
 def test_a_damaged_cache_costs_time_only(tmp_path: Path, damage: bytes) -> None:
     path = write(tmp_path / "model.gguf", TINY)
     cache_path = write(tmp_path / "digests.json", damage)
