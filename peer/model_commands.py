@@ -20,6 +20,7 @@ from peerllm.peer.legacy_format import LEGACY_ARCHITECTURES, LegacyArchitecture,
 from peerllm.peer.legacy_template import read_template
 from peerllm.peer.load_commands import load_app
 from peerllm.peer.measurements import Measurement, Measurements
+from peerllm.peer.models import is_embedded
 from peerllm.peer.tuning import Trial
 from peerllm.privacy.endings import FAILED, clear_endings
 from peerllm.privacy.process_memory import forbid_memory_dumps
@@ -143,6 +144,11 @@ def remove(
         catalogue = LocalCatalogue(data_directory)
         digest, entry = catalogue.find(model)
         if delete_file:
+            if is_embedded(Path(entry.path)):
+                raise ConfigurationError(
+                    f"the file of {entry.name} is part of PeerLLM's installation and stays: "
+                    "remove the model without deleting its file"
+                )
             Path(entry.path).unlink(missing_ok=True)
         catalogue.remove(digest)
 

@@ -71,6 +71,14 @@ def embedded_model_path(model: EmbeddedModel = EMBEDDED_MODEL) -> Path:
     )
 
 
+def is_embedded(path: Path) -> bool:
+    """Whether a file is the one that the installation brings, and not a link to it."""
+    try:
+        return not path.is_symlink() and path.samefile(embedded_model_path())
+    except (ModelError, OSError):
+        return False
+
+
 def locate_model(path: Path | None, cache: "DigestCache") -> ModelFile:
     """The model to serve: the file at `path`, or the embedded model without one.
 

@@ -43,6 +43,21 @@ def test_a_model_is_added_listed_verified_and_removed(tmp_path: Path) -> None:
     assert not file.exists()
 
 
+def test_a_file_of_the_installation_is_not_deleted(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    file = tmp_path / "installed.gguf"
+    file.write_bytes(tiny_gguf())
+    monkeypatch.setattr("peerllm.peer.models.embedded_model_path", lambda: file)
+    command(tmp_path, "add", str(file), "--name", "mine")
+    refused = command(tmp_path, "remove", "mine", "--delete-file")
+    assert refused.exit_code == 1
+    assert "part of PeerLLM's installation and stays" in refused.stderr
+    assert file.exists()
+    assert "mine" in command(tmp_path, "list").stdout
+    assert command(tmp_path, "remove", "mine").exit_code == 0
+
+
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [
