@@ -122,27 +122,49 @@ class ControlServer:
         self._broadcast = broadcast
         self._greeting = greeting
         self._limiter = trio.CapacityLimiter(_MAXIMUM_CONNECTIONS)
+        # Connections that have not shown the token yet, the oldest first.
+        self._unread: dict[trio.CancelScope, None] = {}
 
     async def serve(self, stream: trio.SocketStream) -> None:
         """One connection, from its request to its end; never raises for a caller's fault."""
         connection = h11.Connection(h11.SERVER, max_incomplete_event_size=_READ_BYTES)
         with suppress(trio.BrokenResourceError, trio.ClosedResourceError):
             async with stream:
+                request = await self._read_in_time(stream, connection)
+                if request is None:
+                    return
                 try:
                     self._limiter.acquire_nowait()
                 except trio.WouldBlock:
                     return
                 try:
-                    await self._serve_one(stream, connection)
+                    await self._serve_one(stream, connection, request)
                 finally:
                     self._limiter.release()
 
-    async def _serve_one(self, stream: trio.SocketStream, connection: h11.Connection) -> None:
+    async def _read_in_time(
+        self, stream: trio.SocketStream, connection: h11.Connection
+    ) -> Request | Response | None:
+        """See `_read`. Others that are silent make room: any user of the machine can connect."""
         request: Request | Response | None = None
-        with trio.move_on_after(_REQUEST_SECONDS):
-            request = await self._read(stream, connection)
-        if request is None:
-            return
+        with trio.move_on_after(_REQUEST_SECONDS) as scope:
+            self._unread[scope] = None
+            if len(self._unread) > _MAXIMUM_CONNECTIONS:
+                oldest = next(iter(self._unread))
+                del self._unread[oldest]
+                oldest.cancel()
+            try:
+                request = await self._read(stream, connection)
+            finally:
+                self._unread.pop(scope, None)
+        return request
+
+    async def _serve_one(
+        self,
+        stream: trio.SocketStream,
+        connection: h11.Connection,
+        request: Request | Response,
+    ) -> None:
         if isinstance(request, Request) and (request.method, request.path) == ("GET", "/v1/events"):
             await self._stream_events(stream, connection)
             return

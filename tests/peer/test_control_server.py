@@ -1,6 +1,6 @@
 import json
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from pathlib import Path
 
 import msgspec
@@ -123,16 +123,36 @@ async def test_half_a_request_costs_no_more_than_its_connection(scene: Scene) ->
         assert b" 200 " in await exchange(here.port, request(here))
 
 
-async def test_too_many_connections_are_closed_at_once(scene: Scene) -> None:
+async def test_a_stranger_s_silent_connections_keep_nobody_out(scene: Scene) -> None:
     async with scene.open() as here:
-        held = [await trio.open_tcp_stream("127.0.0.1", here.port) for _ in range(32)]
+        held = [await trio.open_tcp_stream("127.0.0.1", here.port) for _ in range(34)]
         for stream in held:
             await stream.send_all(b"G")
         await trio.testing.wait_all_tasks_blocked(0.05)
+        assert b" 200 " in await exchange(here.port, request(here))
+        # The oldest have made room, one for each that came after the 32nd.
+        for stream in held[:3]:
+            with suppress(trio.BrokenResourceError):
+                assert await stream.receive_some() == b""
+        with trio.move_on_after(0.05) as waiting:
+            await held[3].receive_some()
+        assert waiting.cancelled_caught
+        for stream in held:
+            await stream.aclose()
+
+
+async def test_too_many_connections_are_closed_at_once(scene: Scene) -> None:
+    async with scene.open() as here:
+        held = [await subscribe(here) for _ in range(32)]
+        for stream in held:
+            await read_until(stream, b"event: ")
         assert await exchange(here.port, request(here)) == b""
         for stream in held:
             await stream.aclose()
-        await trio.testing.wait_all_tasks_blocked(0.05)
+        # The first event that finds a subscriber gone is still taken by the kernel.
+        for _ in range(2):
+            scene.broadcast.publish(GREETING)
+            await trio.testing.wait_all_tasks_blocked(0.05)
         assert b" 200 " in await exchange(here.port, request(here))
 
 
