@@ -13,6 +13,8 @@ _DAYS: Final = 7
 _DAY_MINUTES: Final = 24 * 60
 _MEGABYTE: Final = 1_000_000
 _KIBIBYTE: Final = 1024
+# What a field shows of megabytes and KiB a second. The command line takes more than a field holds.
+LARGEST_SHOWN: Final = 10_000_000
 # When people with day work are not at their computers.
 _EVENING: Final = 18 * 60
 _MORNING: Final = 8 * 60
@@ -63,10 +65,9 @@ def form_of(limits: Limits) -> LimitsForm:
         beside_full_screen=limits.beside_full_screen,
         threads=limits.threads,
         nice=limits.nice,
-        # Rounded up, or a small cap would show as none.
-        memory_megabytes=-(-limits.memory_cap_bytes // _MEGABYTE),
+        memory_megabytes=_shown(limits.memory_cap_bytes, _MEGABYTE),
         celsius=limits.maximum_celsius,
-        bandwidth_kib=-(-limits.bandwidth_bytes_per_second // _KIBIBYTE),
+        bandwidth_kib=_shown(limits.bandwidth_bytes_per_second, _KIBIBYTE),
         share_models=limits.share_models,
     )
 
@@ -136,7 +137,12 @@ def blindness_sentence(blindness: Blindness) -> str:
 
 
 def _kept(shown: int, before: int, unit: int) -> int:
-    return before if -(-before // unit) == shown else shown * unit
+    return before if _shown(before, unit) == shown else shown * unit
+
+
+def _shown(count: int, unit: int) -> int:
+    # Rounded up, or a small cap would show as none.
+    return min(-(-count // unit), LARGEST_SHOWN)
 
 
 def _windows(days: tuple[DayHours, ...]) -> list[ScheduleWindow]:

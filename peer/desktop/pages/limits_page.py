@@ -8,6 +8,7 @@ from PySide6.QtWidgets import QGridLayout, QSpinBox, QTimeEdit, QVBoxLayout, QWi
 
 from peerllm.peer.desktop.desk import Desk
 from peerllm.peer.desktop.limits_form import (
+    LARGEST_SHOWN,
     DayHours,
     LimitsForm,
     blindness_sentence,
@@ -155,8 +156,8 @@ class LimitsPage(Page):
         )
         none = tr("Limits", "no limit")
         self.threads = number_field(256, tr("Limits", "threads"), tr("Limits", "as measured"))
-        self.memory = number_field(10_000_000, "MB", none, 500)
-        self.bandwidth = number_field(10_000_000, "KiB/s", none, 64)
+        self.memory = number_field(LARGEST_SHOWN, "MB", none, 500)
+        self.bandwidth = number_field(LARGEST_SHOWN, "KiB/s", none, 64)
         self.celsius = number_field(150, "°C", none, 5)
         self.nice = number_field(19, tr("Limits", "of 19"), tr("Limits", "normal"))
         grid = QGridLayout()

@@ -26,7 +26,7 @@ from peerllm.peer.desktop.models_view import (
 )
 from peerllm.peer.desktop.palette import DARK, LIGHT, Palette, contrast
 from peerllm.peer.desktop.settings import DesktopSettings, SettingsFile, network_address
-from peerllm.peer.limits import UNATTENDED, Limits, ScheduleWindow
+from peerllm.peer.limits import LARGEST_CAP_BYTES, UNATTENDED, Limits, ScheduleWindow
 from peerllm.peer.model_fetch_api import FetchStatus
 from peerllm.peer.receipt_book import Receipts
 from tests.peer.desktop.samples import ADDRESS, COORDINATOR, DIGEST, HOST, engine, model, receipt
@@ -56,8 +56,8 @@ any_limits = st.builds(
     on_metered=st.booleans(),
     beside_full_screen=st.booleans(),
     threads=st.integers(0, 256),
-    memory_cap_bytes=st.integers(0, 10**12),
-    bandwidth_bytes_per_second=st.just(0) | st.integers(65_536, 10**9),
+    memory_cap_bytes=st.integers(0, LARGEST_CAP_BYTES),
+    bandwidth_bytes_per_second=st.just(0) | st.integers(65_536, LARGEST_CAP_BYTES),
     share_models=st.booleans(),
 )
 

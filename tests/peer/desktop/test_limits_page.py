@@ -1,6 +1,7 @@
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import pytest
 
 pytest.importorskip(
@@ -11,8 +12,9 @@ pytest.importorskip(
 
 from peerllm.peer.desktop.desk import Desk
 from peerllm.peer.desktop.host_link import HostLink
+from peerllm.peer.desktop.limits_form import limits_of
 from peerllm.peer.desktop.pages.limits_page import LimitsPage
-from peerllm.peer.limits import UNATTENDED, Limits
+from peerllm.peer.limits import LARGEST_CAP_BYTES, UNATTENDED, Limits
 from peerllm.peer.senses import Senses
 from tests.peer.desktop.samples import seen
 
@@ -93,3 +95,13 @@ def test_without_a_host_or_with_an_older_one_everything_is_offered(page: LimitsP
     page.show_state(seen(limits=UNATTENDED, senses=None))
     assert page.on_metered.isEnabled()
     assert page.sleep_note.text() == page.metered_note.text() == ""
+
+
+def test_caps_beyond_a_field_are_kept_while_others_are_set(page: LimitsPage) -> None:
+    limits = Limits(
+        memory_cap_bytes=LARGEST_CAP_BYTES, bandwidth_bytes_per_second=LARGEST_CAP_BYTES
+    )
+    page.show_state(seen(limits=limits, senses=ALL))
+    assert not page.undo_button.isEnabled()
+    page.nice.setValue(7)
+    assert limits_of(page.form(), limits) == msgspec.structs.replace(limits, nice=7)
