@@ -54,7 +54,9 @@ def form_of(limits: Limits) -> LimitsForm:
     spans: list[list[DayHours]] = [[] for _ in range(_DAYS)]
     for window in limits.schedule:
         for day in set(window.days):
-            spans[day].append(DayHours(True, window.start_minute, window.end_minute))
+            # Until midnight is 24:00; from midnight to midnight may be a window of no length.
+            end = window.end_minute or (_DAY_MINUTES if window.start_minute else 0)
+            spans[day].append(DayHours(True, window.start_minute, end))
     return LimitsForm(
         scheduled=bool(limits.schedule),
         days=tuple(found[0] if found else DayHours(False) for found in spans),
@@ -104,6 +106,13 @@ def limits_of(form: LimitsForm, before: Limits) -> Limits | str:
         ),
         share_models=form.share_models,
     )
+
+
+def typed_end(minute: int, shown: DayHours) -> int:
+    """The end of a day's hours out of a field that reads 00:00 for 24:00."""
+    if minute == shown.end % _DAY_MINUTES:
+        return shown.end
+    return minute or _DAY_MINUTES
 
 
 def blindness_sentence(blindness: Blindness) -> str:

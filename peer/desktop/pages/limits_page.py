@@ -14,6 +14,7 @@ from peerllm.peer.desktop.limits_form import (
     blindness_sentence,
     form_of,
     limits_of,
+    typed_end,
 )
 from peerllm.peer.desktop.presentation import hold_sentence
 from peerllm.peer.desktop.state import HostSeen, HostState
@@ -251,8 +252,8 @@ class LimitsPage(Page):
         return LimitsForm(
             scheduled=self.scheduled.isChecked(),
             days=tuple(
-                DayHours(on.isChecked(), _minute(start), _minute(end))
-                for on, start, end in self.days
+                DayHours(on.isChecked(), _minute(start), typed_end(_minute(end), day))
+                for (on, start, end), day in zip(self.days, shown.days, strict=True)
             ),
             is_intricate=shown.is_intricate and self.scheduled.isChecked(),
             idle_minutes=self.idle_minutes.value() if self.only_idle.isChecked() else 0,

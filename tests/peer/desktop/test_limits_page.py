@@ -10,11 +10,13 @@ pytest.importorskip(
     exc_type=ImportError,
 )
 
+from PySide6.QtCore import QTime
+
 from peerllm.peer.desktop.desk import Desk
 from peerllm.peer.desktop.host_link import HostLink
 from peerllm.peer.desktop.limits_form import limits_of
 from peerllm.peer.desktop.pages.limits_page import LimitsPage
-from peerllm.peer.limits import LARGEST_CAP_BYTES, UNATTENDED, Limits
+from peerllm.peer.limits import LARGEST_CAP_BYTES, UNATTENDED, Limits, ScheduleWindow
 from peerllm.peer.senses import Senses
 from tests.peer.desktop.samples import seen
 
@@ -105,3 +107,26 @@ def test_caps_beyond_a_field_are_kept_while_others_are_set(page: LimitsPage) -> 
     assert not page.undo_button.isEnabled()
     page.nice.setValue(7)
     assert limits_of(page.form(), limits) == msgspec.structs.replace(limits, nice=7)
+
+
+@pytest.mark.parametrize(("start", "end"), [(0, 1440), (1080, 1440), (1080, 0), (0, 480)])
+def test_hours_until_midnight_are_shown_as_they_are(page: LimitsPage, start: int, end: int) -> None:
+    window = ScheduleWindow(days=[5, 6], start_minute=start, end_minute=end)
+    limits = Limits(schedule=[window])
+    page.show_state(seen(limits=limits, senses=ALL))
+    assert not page.undo_button.isEnabled()
+    page.nice.setValue(7)
+    assert page.apply_button.isEnabled()
+    until = msgspec.structs.replace(window, end_minute=end or 1440)
+    assert limits_of(page.form(), limits) == Limits(schedule=[until], nice=7)
+
+
+def test_a_whole_day_can_be_chosen(page: LimitsPage) -> None:
+    page.show_state(seen(limits=Limits(), senses=ALL))
+    page.scheduled.setChecked(True)
+    on, begins, ends = page.days[6]
+    on.setChecked(True)
+    begins.setTime(QTime(0, 0))
+    ends.setTime(QTime(0, 0))
+    whole = ScheduleWindow(days=[6], start_minute=0, end_minute=1440)
+    assert limits_of(page.form(), Limits()) == Limits(schedule=[whole])
