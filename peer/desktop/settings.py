@@ -63,10 +63,19 @@ class SettingsFile:
             self.settings = read_state(self._path, DesktopSettings) or DesktopSettings()
         except (ConfigurationError, OSError) as error:
             self.fault = str(error)
+        # Whether the file says what was last in force here.
+        self._is_kept = not self.fault
 
     def keep(self, settings: DesktopSettings) -> str:
-        """Put other settings in force and in the file; gives why the file could not be written."""
-        self.settings = settings
+        """Put other settings in force and in the file; gives why the file could not be written.
+
+        What another window of this folder has changed meanwhile stays, unless it is changed here.
+        """
+        before = msgspec.structs.asdict(self.settings)
+        wanted = msgspec.structs.asdict(settings).items()
+        changes = {name: value for name, value in wanted if value != before[name]}
+        settings = self.settings = msgspec.structs.replace(self._latest(), **changes)
+        self._is_kept = False
         try:
             if self.fault:
                 # What cannot be read may still be of use to its owner.
@@ -75,5 +84,11 @@ class SettingsFile:
             write_state(self._path, settings)
         except OSError as error:
             return error.strerror or "it cannot be written"
-        self.fault = ""
+        self.fault, self._is_kept = "", True
         return ""
+
+    def _latest(self) -> DesktopSettings:
+        if self._is_kept:
+            with contextlib.suppress(ConfigurationError, OSError):
+                return read_state(self._path, DesktopSettings) or self.settings
+        return self.settings

@@ -213,6 +213,28 @@ def test_settings_survive_and_a_damaged_file_is_kept_aside(tmp_path: Path) -> No
     assert blocked.keep(wanted) != ""
 
 
+def test_two_windows_of_one_folder_do_not_undo_each_other(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    one, other = SettingsFile(tmp_path), SettingsFile(tmp_path)
+    one.keep(msgspec.structs.replace(one.settings, network_key="sk-secret"))
+    other.keep(msgspec.structs.replace(other.settings, theme="dark"))
+    assert other.settings == DesktopSettings(theme="dark", network_key="sk-secret")
+    assert SettingsFile(tmp_path).settings == other.settings
+    # What a full disk did not take is in force all the same, and kept with the next change.
+    with monkeypatch.context() as full:
+        full.setattr("peerllm.peer.desktop.settings.write_state", no_space)
+        assert (
+            one.keep(msgspec.structs.replace(one.settings, notifications=False)) == "No space left"
+        )
+    one.keep(msgspec.structs.replace(one.settings, theme="light"))
+    assert not SettingsFile(tmp_path).settings.notifications
+
+
+def no_space(_path: Path, _value: msgspec.Struct) -> None:
+    raise OSError(28, "No space left")
+
+
 COMMAND = ['/opt/a b/peer"llm', "desktop", "--hidden", "--data-directory=/home/ö/%d $x"]
 
 
