@@ -20,11 +20,12 @@ from peerllm.overlay.messages import (
 from peerllm.overlay.model_exchange import deny, serve_model
 from peerllm.peer.bandwidth import Meter, MeteredStream
 from peerllm.peer.catalogue import CatalogueError, LocalCatalogue
-from peerllm.peer.errors import PeerError
+from peerllm.peer.errors import ModelError, PeerError
 from peerllm.peer.events import HostEvent
 from peerllm.peer.model_fetch import Fetched, FetchParts, ModelFetch
 from peerllm.peer.model_fetch_api import RUNNING, FetchState, FetchStatus
 from peerllm.peer.model_sharing import Guests, SharedModels
+from peerllm.peer.models import DigestCache
 from peerllm.privacy.event_log import EventLog
 
 Introduction = ModelHolders | ModelNotFound | Introduce
@@ -241,8 +242,12 @@ class ModelExchange:
         if model is None:
             return None
         path = Path(model.path)
-        whole = path.is_file() and path.stat().st_size == model.file_bytes
-        return path if whole else None
+        try:
+            # Read anew: whoever fetches what is here has found it damaged, as a rule.
+            whole = path.stat().st_size == model.file_bytes and DigestCache(None).digest(path)
+        except (ModelError, OSError):
+            return None
+        return path if whole == digest else None
 
     async def _find(self, spokesman: Spokesman, wanted: str) -> ModelHolders | ModelNotFound | None:
         self._asked, self._answer, self._answered = wanted, None, trio.Event()

@@ -34,8 +34,8 @@ class FetchParts:
     """What a fetch works with; everything that differs between a test and a host.
 
     `find` gives None without a coordinator that answers. `open_stream` raises `DialError`,
-    `AddressError` or `StreamClosed`. `local` names a file that is here already,
-    `streams` is how many holders to use at once.
+    `AddressError` or `StreamClosed`. `local` names a file that is here already and
+    whole, which it finds out in a thread. `streams` is how many holders to use at once.
     """
 
     directory: Path
@@ -75,11 +75,14 @@ class ModelFetch:
         self.facts = facts = ModelFacts(
             digest=found.digest, file_bytes=found.file_bytes, list_digest=found.list_digest
         )
-        if here := self._parts.local(facts.digest):
+        self.stage = "checking"
+        here = await trio.to_thread.run_sync(
+            self._parts.local, facts.digest, abandon_on_cancel=True
+        )
+        if here is not None:
             self.done_bytes = facts.file_bytes
             return Fetched(here, found.name)
         files = PartialModel(self._parts.directory, facts)
-        self.stage = "checking"
         if not await files.is_here():
             assembly = Assembly(facts)
             await self._gather(found, _Gathering(self, self._parts, files, assembly))

@@ -340,6 +340,22 @@ async def test_a_fetched_model_is_in_the_catalogue_and_can_be_shared_at_once(
     assert (digest, model.path) == (FACTS.digest.hex(), status.path)
 
 
+async def test_a_damaged_model_is_mended_by_fetching_it(
+    autojump_clock: MockClock, without_threads: None, tmp_path: Path
+) -> None:
+    async with trio.open_nursery() as holders:
+        host = fetching_from(tmp_path, holders, SimulatedHolder(CONTENT))
+        damaged = host.add_model()
+        damaged.write_bytes(CONTENT[:-1] + b"!")
+        async with running(host):
+            host.exchange.start(NAME)
+            assert await host.ended() == "complete"
+        holders.cancel_scope.cancel()
+    (model,) = LocalCatalogue(tmp_path).models().values()
+    assert model.name == NAME
+    assert Path(model.path).read_bytes() == CONTENT
+
+
 @pytest.mark.parametrize(
     ("taken", "wanted", "entered"),
     [
