@@ -5,6 +5,7 @@ from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
+from PySide6.QtCore import Qt
 from PySide6.QtWidgets import QApplication, QMessageBox, QPushButton, QVBoxLayout, QWidget
 
 from peerllm.peer.control_api import ModelRequest
@@ -156,6 +157,8 @@ class LocalModels(QWidget):
         ).format(name=found.name, path=shown_path(Path(found.path)))
         box = QMessageBox(self.window())
         box.setWindowTitle(tr("Models", "Remove {name}?").format(name=found.name))
+        # A folder's name may look like markup, and is what the owner has to recognise.
+        box.setTextFormat(Qt.TextFormat.PlainText)
         box.setText(question)
         keep = box.addButton(
             tr("Models", "Remove, keep the file"), QMessageBox.ButtonRole.AcceptRole
