@@ -207,6 +207,10 @@
         <translation type="unfinished"></translation>
     </message>
     <message>
+        <source>The model on this computer is gone. Wait for it, or choose the network: what was said here goes there with the next message.</source>
+        <translation type="unfinished"></translation>
+    </message>
+    <message>
         <source>No model is loaded. Load one on the page Models, or name the network&apos;s API in Settings.</source>
         <translation type="unfinished"></translation>
     </message>

@@ -48,6 +48,8 @@ class ChatPage(QWidget):
         self._network = QNetworkAccessManager(self)
         self._network_models: list[str] = []
         self._turns: list[ChatTurnGiven] = []
+        # Who was asked last, or is to be, also while there is no such model.
+        self._chosen: Answerer | None = None
         self._exchange: ChatExchange | None = None
         self._answer: QLabel | None = None
         self._text = ""
@@ -114,7 +116,6 @@ class ChatPage(QWidget):
         offered = local + [Answerer("network", name) for name in self._network_models]
         known = [self.who.itemData(place) for place in range(self.who.count())]
         if offered != known:
-            before = self.who.currentData()
             self.who.blockSignals(True)
             self.who.clear()
             for one in offered:
@@ -122,10 +123,17 @@ class ChatPage(QWidget):
                 there = tr("Chat", "{model}, answered by the network")
                 text = here if one.where == "host" else there
                 self.who.addItem(text.format(model=one.model), one)
-            if before in offered:
-                self.who.setCurrentIndex(offered.index(before))
+            self.who.setCurrentIndex(self._successor(offered))
             self.who.blockSignals(False)
         self._on_who()
+
+    def _successor(self, offered: list[Answerer]) -> int:
+        """The place of who answers now, or -1: what was for this computer goes nowhere unasked."""
+        if self._chosen in offered:
+            return offered.index(self._chosen)
+        stays_here = self._chosen is not None and self._chosen.where == "host"
+        allowed = [n for n, one in enumerate(offered) if one.where == "host" or not stays_here]
+        return allowed[0] if allowed else -1
 
     def showEvent(self, event: QShowEvent) -> None:  # noqa: N802 - Qt's
         """Ask the network which models it has, if it is known."""
@@ -185,7 +193,14 @@ class ChatPage(QWidget):
 
     def _on_who(self, _index: int = 0) -> None:
         who = self.who.currentData()
-        if not isinstance(who, Answerer):
+        self._chosen = who if isinstance(who, Answerer) else self._chosen
+        if not isinstance(who, Answerer) and self.who.count():
+            where = tr(
+                "Chat",
+                "The model on this computer is gone. Wait for it, or choose the network: what was "
+                "said here goes there with the next message.",
+            )
+        elif not isinstance(who, Answerer):
             where = tr(
                 "Chat",
                 "No model is loaded. Load one on the page Models, or name the network's API in "
