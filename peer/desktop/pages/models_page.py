@@ -232,7 +232,7 @@ class ModelsPage(Page):
             return False
         altered = check_of(state.catalogue, self.network.signed).altered
         return any(
-            wanted.lower() in {model.name, model.digest.hex()}
+            wanted.lower() in {model.name.lower(), model.digest.hex()}
             for model in state.catalogue.models
             if model.name in altered
         )
