@@ -1,6 +1,7 @@
 """Fetching one model's file from several hosts at once, until it is whole or cannot be had."""
 
 import hashlib
+import re
 from collections import deque
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
@@ -21,6 +22,8 @@ from peerllm.privacy.event_log import EventLog
 
 FetchStage = Literal["finding", "resuming", "fetching", "checking"]
 
+# A file asked for by its SHA-256 is no other one, whoever says so.
+_DIGEST: Final = re.compile(r"[0-9a-fA-F]{64}")
 # Well before what the holders have been told runs out, which is a quarter of an hour.
 _RENEW_SECONDS: Final = 600.0
 # Who holds a model changes within minutes; a fetch that finds nobody in five gives up.
@@ -127,6 +130,12 @@ class ModelFetch:
                 if found.reason == "too_often"
                 else f"the coordinator serves no model called {self.wanted!r}: give a name of "
                 "the network's catalogue or a whole SHA-256",
+            )
+        if _DIGEST.fullmatch(self.wanted) and found.digest.hex() != self.wanted.lower():
+            raise FetchError(
+                "digest_mismatch",
+                f"the coordinator names the file {found.digest.hex()} for {self.wanted}: tell its "
+                "operator. Nothing was fetched",
             )
         if self.facts is not None and found.digest != self.facts.digest:
             raise FetchError(

@@ -27,9 +27,9 @@ def stage_of(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> StageOf:
 
 
 @asynccontextmanager
-async def fetching(stage: Stage) -> AsyncIterator[ModelFetch]:
+async def fetching(stage: Stage, wanted: str = NAME) -> AsyncIterator[ModelFetch]:
     async with trio.open_nursery() as nursery:
-        yield ModelFetch(NAME, stage.parts(nursery))
+        yield ModelFetch(wanted, stage.parts(nursery))
         nursery.cancel_scope.cancel()
 
 
@@ -299,3 +299,15 @@ async def test_a_name_that_comes_to_mean_another_file_ends_the_fetch(
         holders=[],
     )
     assert "names another file now" in str(await failing(stage))
+
+
+async def test_what_is_asked_for_by_its_digest_is_no_other_file(
+    autojump_clock: MockClock, stage_of: StageOf
+) -> None:
+    stage = stage_of("honest")
+    async with fetching(stage, "AB" * 32) as fetch:
+        with pytest.raises(FetchError, match="Nothing was fetched"):
+            await fetch.run()
+    assert not stage.directory.exists()
+    async with fetching(stage, stage.facts.digest.hex().upper()) as fetch:
+        assert await fetch.run() == Fetched(path_of(stage), NAME)
