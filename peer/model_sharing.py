@@ -9,7 +9,12 @@ from typing import Final
 import trio
 
 from peerllm.overlay.messages import Introduce
-from peerllm.overlay.model_pieces import PIECE_BYTES, PieceList, summarise
+from peerllm.overlay.model_pieces import (
+    MAXIMUM_MODEL_BYTES,
+    PIECE_BYTES,
+    PieceList,
+    summarise,
+)
 from peerllm.peer.catalogue import LocalCatalogue
 from peerllm.peer.errors import ConfigurationError
 
@@ -114,6 +119,9 @@ class SharedModels:
             try:
                 status = Path(model.path).stat()
             except OSError:
+                continue
+            if status.st_size > MAXIMUM_MODEL_BYTES:
+                # Has no list of pieces; found out by reading, it would be read at every look.
                 continue
             found[bytes.fromhex(digest)] = _File(
                 Path(model.path), status.st_size, status.st_mtime_ns

@@ -1,4 +1,5 @@
 import io
+import os
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from functools import partial
@@ -14,8 +15,9 @@ from peerllm.overlay.framing import ByteStream, to_frame
 from peerllm.overlay.messages import Introduce, ModelHolder, ModelHolders, ModelNotFound
 from peerllm.overlay.model_exchange import HolderStream, serve_model
 from peerllm.overlay.model_messages import MODEL_PROTOCOL, Denied, PieceAnswer
-from peerllm.overlay.model_pieces import PIECE_BYTES, summarise
+from peerllm.overlay.model_pieces import MAXIMUM_MODEL_BYTES, PIECE_BYTES, summarise
 from peerllm.overlay.node import Node, Stream, open_node
+from peerllm.peer import model_sharing
 from peerllm.peer.bandwidth import Meter
 from peerllm.peer.catalogue import LocalCatalogue
 from peerllm.peer.model_exchange import ExchangeParts, ModelExchange, streams_under
@@ -239,6 +241,24 @@ async def test_a_file_that_is_not_what_the_catalogue_says_is_not_offered(
     assert not await shared.look(share=True)
     assert await shared.hashes(FACTS.digest) is None
     assert await shared.piece(FACTS.digest, 0) is None
+
+
+async def test_a_file_too_large_to_be_shared_is_not_read_again_and_again(
+    autojump_clock: MockClock, host: Host, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = host.add_model()
+    # All holes: it takes no room.
+    os.truncate(path, MAXIMUM_MODEL_BYTES + 1)
+    read: list[object] = []
+    monkeypatch.setattr(model_sharing, "_summary_of", read.append)
+    host.shares = True
+    async with running(host):
+        await trio.sleep(100)
+    assert not read
+    os.truncate(path, len(CONTENT))
+    async with running(host):
+        await trio.sleep(1)
+    assert len(read) == 1
 
 
 async def test_a_piece_beyond_the_file_is_not_there(autojump_clock: MockClock, host: Host) -> None:
