@@ -27,6 +27,8 @@ from peerllm.peer.local_chat import ChatTurnGiven
 # As one message of the control API may have.
 _LONGEST_MESSAGE = 32_768
 _INPUT_HEIGHT = 76
+# Laying out an answer of 2,000 words took 76 ms on two busy cores: not for each of them.
+_SHOWN_MILLISECONDS = 100
 
 
 @dataclass(frozen=True)
@@ -53,6 +55,10 @@ class ChatPage(QWidget):
         self._exchange: ChatExchange | None = None
         self._answer: QLabel | None = None
         self._text = ""
+        self._shown_soon = QTimer(self)
+        self._shown_soon.setSingleShot(True)
+        self._shown_soon.setInterval(_SHOWN_MILLISECONDS)
+        self._shown_soon.timeout.connect(self._show_text)
         body = QVBoxLayout(self)
         body.setContentsMargins(32, 28, 32, 20)
         body.setSpacing(12)
@@ -247,6 +253,11 @@ class ChatPage(QWidget):
 
     def _on_piece(self, text: str) -> None:
         self._text += text
+        if not self._shown_soon.isActive():
+            self._shown_soon.start()
+
+    def _show_text(self) -> None:
+        self._shown_soon.stop()
         if self._answer is not None:
             self._answer.setText(self._text)
             QTimer.singleShot(0, self, self._to_end)
@@ -262,6 +273,7 @@ class ChatPage(QWidget):
         self._exchange.deleteLater()
         self._exchange = None
         if self._text:
+            self._show_text()
             self._turns.append(ChatTurnGiven(role="assistant", content=self._text))
         else:
             # What was not answered is asked no more.

@@ -1,5 +1,6 @@
 """Who a conversation goes to, when those who answer come and go."""
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -11,10 +12,12 @@ pytest.importorskip(
     exc_type=ImportError,
 )
 
+from peerllm.peer.desktop.chat_exchange import ChatExchange
 from peerllm.peer.desktop.desk import Desk
 from peerllm.peer.desktop.host_link import HostLink
 from peerllm.peer.desktop.pages.chat_page import Answerer, ChatPage
 from peerllm.peer.desktop.state import NoHost
+from peerllm.peer.local_chat import ChatTurnGiven
 from tests.peer.desktop.samples import model, seen
 
 HERE, THERE = Answerer("host", "mine"), Answerer("network", "theirs")
@@ -55,3 +58,19 @@ def test_who_asks_the_network_goes_on_asking_it(page: ChatPage) -> None:
     page._network_models = []
     page.show_state(UP)
     assert page.who.currentData() == HERE
+
+
+def test_an_answer_is_laid_out_now_and_then_and_whole_at_its_end(
+    page: ChatPage, until: Callable[..., None]
+) -> None:
+    page._turns.append(ChatTurnGiven(role="user", content="Count."))
+    page._answer = shown = page._bubble("…", "bubbleModel")
+    page._exchange = ChatExchange(page)
+    for number in range(1000):
+        page._on_piece(f"{number} ")
+        assert shown.text() == "…"
+    until(lambda: shown.text().endswith("998 999 "), "the text")
+    page._on_piece("the end")
+    page._on_ended("")
+    assert shown.text().endswith("999 the end")
+    assert page._turns[-1].content == shown.text()
