@@ -2,6 +2,7 @@
 
 import time
 from collections.abc import Awaitable, Callable
+from contextlib import suppress
 from functools import partial
 from typing import Final, TypeVar
 
@@ -250,6 +251,10 @@ class HostControl:
             if model.wanted.path != found.path:
                 sentence = f"the host calls another model {found.name!r}: {model.wanted.path}"
                 return Response(409, Fault(error=sentence))
+        else:
+            # What cannot be found there is looked for where it was.
+            with suppress(PeerError, OSError):
+                pool.move(model, await trio.to_thread.run_sync(host.find_model, model.name))
         pool.load(model)
         return Response(200, status_of_model(host, model))
 

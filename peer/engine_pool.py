@@ -7,7 +7,7 @@ same memory.
 
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from functools import partial
 from typing import Final
 
@@ -139,6 +139,11 @@ class EnginePool:
         model.is_being_read = True
         self.changed(model)
         self._stirred.set()
+
+    def move(self, model: PooledModel, found: WantedModel) -> None:
+        """Read a model from another place from now on, if that is said to be the same file."""
+        if found.digest is not None and found.digest in (model.wanted.digest, model.digest):
+            model.wanted = replace(model.wanted, path=found.path)
 
     def unload(self, model: PooledModel) -> None:
         """Grant no more slots, and put the engine away once no chunk runs on it."""

@@ -55,6 +55,17 @@ def mend_its_only_model(tmp_path: Path, file: Path) -> None:
         assert "the body is not right" in model_command(tmp_path, name, "two\nlines").stderr
 
 
+def move_its_file(tmp_path: Path, file: Path) -> None:
+    """A model whose file was moved is loaded from where the catalogue has it now."""
+    moved = file.with_name("moved.gguf")
+    file.rename(moved)
+    assert "cannot be read" in model_command(tmp_path, "load", "mine").stderr
+    model_command(tmp_path, "add", str(moved))
+    loaded = model_command(tmp_path, "load", "mine")
+    assert loaded.exit_code == 0, loaded.stderr
+    assert "; ready; " in loaded.stdout
+
+
 def lose_its_catalogue(tmp_path: Path) -> None:
     """The host lives on when its catalogue cannot be read, and says so."""
     catalogue, aside = tmp_path / "models.json", tmp_path / "aside.json"
@@ -100,6 +111,7 @@ def test_a_host_in_the_background_lives_until_it_is_stopped(
     assert started.stdout.startswith("waiting")
     try:
         mend_its_only_model(tmp_path, file)
+        move_its_file(tmp_path, file)
         lose_its_catalogue(tmp_path)
         status = json.loads(command(tmp_path, "status", "--json").stdout)
         process_id = json.loads((tmp_path / "control.json").read_text())["process_id"]
