@@ -16,6 +16,8 @@ FILES = ("benign_cyber_frr", "benign_gpteacher", "benign_responses", "benign_sel
          "safety_davidson", "safety_gptfuzz_resp", "safety_harmfulqa", "safety_surge",
          "safety_toxigen", "xstest", "pii_chat", "pii_presidio_synth", "pii_wikigold",
          "pii_wnut17")  # fmt: skip
+# The rows written for this, as they are called.
+WRITTEN_FILES = ("written", "contrasts", "plain", "everyday", "strings", "injections")
 # Never trained on in a check: what they ask for is not asked for in the other files' words.
 UNSEEN_IN_CHECK = ("harmbench", "xstest")
 # Rows that share this were written alike; they are held out together.

@@ -17,7 +17,7 @@ from functools import cache
 from pathlib import Path
 
 import numpy
-from judged_rows import FILES, FOLDS, ORDINARY, UNSEEN_IN_CHECK, Row, read
+from judged_rows import FILES, FOLDS, ORDINARY, UNSEEN_IN_CHECK, WRITTEN_FILES, Row, read
 from numpy.typing import NDArray
 
 from peerllm.safety.lexical_gate import (
@@ -226,16 +226,7 @@ def threshold(rows: Sequence[Row], logits: Vector) -> float:
 
 
 def report(rows: Sequence[Row], refused: NDArray[numpy.bool_]) -> None:
-    for file in (
-        *FILES,
-        "written",
-        "contrasts",
-        "plain",
-        "everyday",
-        "strings",
-        "injections",
-        "ORDINARY",
-    ):
+    for file in (*FILES, *WRITTEN_FILES, "ORDINARY"):
         for unsafe in (True, False):
             of_file = [
                 at
