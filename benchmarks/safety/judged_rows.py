@@ -8,7 +8,7 @@ from pathlib import Path
 
 from generated_injections import Injections
 from generated_strings import strings
-from written_requests import contrasts, everyday, plain, requests
+from written_requests import contrasts, everyday, requests
 
 FILES = ("benign_cyber_frr", "benign_gpteacher", "benign_responses", "benign_selfinstruct",
          "harmbench", "hatecheck", "jailbreak_templates", "notinject", "openai_moderation",
@@ -16,8 +16,6 @@ FILES = ("benign_cyber_frr", "benign_gpteacher", "benign_responses", "benign_sel
          "safety_davidson", "safety_gptfuzz_resp", "safety_harmfulqa", "safety_surge",
          "safety_toxigen", "xstest", "pii_chat", "pii_presidio_synth", "pii_wikigold",
          "pii_wnut17")  # fmt: skip
-# The rows written for this, as they are called.
-WRITTEN_FILES = ("written", "contrasts", "plain", "everyday", "strings", "injections")
 # Never trained on in a check: what they ask for is not asked for in the other files' words.
 UNSEEN_IN_CHECK = ("harmbench", "xstest")
 # Rows that share this were written alike; they are held out together.
@@ -106,8 +104,6 @@ def written_rows() -> Iterator[Row]:
         yield Row("written", text, unsafe, categories, False, fold)
     for text, unsafe, categories, line in contrasts(SEED):
         yield Row("contrasts", text, unsafe, categories, True, fold_of(f"line {line}"))
-    for text, unsafe, categories in plain():
-        yield Row("plain", text, unsafe, categories, True, fold_of(text))
     for text in everyday():
         yield Row("everyday", text, False, frozenset(), True, fold_of(text))
     harmful = [text for text, unsafe, _ in requests(SEED) if unsafe]

@@ -37,9 +37,9 @@ from peerllm.safety.second_look import MODEL_PATH, Joining, SecondLook
 
 # .35 ranks the moderation set as well and finds fewer injections, .45 less of HarmBench, too.
 SHARE = 0.25
-# .015 spares three rows of everyday requests and one of NotInject, and misses one of HarmBench and
-# an injection; .022 refuses two everyday requests more and finds one of HarmBench and of XSTest.
-FALSE_ALARMS = 0.02
+# .02 refuses two rows of self-instruct and one of NotInject more and finds one injection; .012
+# spares another of NotInject, and misses two of HarmBench, two of XSTest and three injections.
+FALSE_ALARMS = 0.015
 
 Floats = NDArray[numpy.float32]
 # The numbers of the rows that a head stands apart from.

@@ -8,7 +8,6 @@ from pathlib import Path
 
 LISTS = Path(__file__).with_suffix(".txt")
 CONTRASTS = Path(__file__).with_name("written_contrasts.txt")
-PLAIN = Path(__file__).with_name("written_plain.txt")
 EVERYDAY = Path(__file__).with_name("written_everyday.txt")
 # Versions drawn of one line with choices.
 VERSIONS = 24
@@ -74,30 +73,19 @@ def versions(line: str, generator: random.Random) -> list[str]:
     return list(dict.fromkeys(drawn))[:VERSIONS]
 
 
-def headed(path: Path) -> Iterator[tuple[int, str, bool, frozenset[str]]]:
-    """Number and text of each line, and whether the heading above it says unsafe, and of what."""
+def contrasts(seed: int) -> Iterator[tuple[str, bool, frozenset[str], int]]:
+    """Text, whether it is unsafe, its categories, and the line it was written as."""
+    generator = random.Random(seed)  # noqa: S311 - reproducible on purpose
     unsafe, categories = False, frozenset[str]()
-    for number, line in enumerate(path.read_text(encoding="utf-8").splitlines()):
+    lines = CONTRASTS.read_text(encoding="utf-8").splitlines()
+    for number, line in enumerate(lines):
         if line.startswith("[") and line.endswith("]"):
             kind, _, named = line.strip("[]").partition(" ")
             unsafe = kind == "unsafe"
             categories = frozenset(named.split(",") if unsafe else ())
         elif line and not line.startswith("#"):
-            yield number, line, unsafe, categories
-
-
-def contrasts(seed: int) -> Iterator[tuple[str, bool, frozenset[str], int]]:
-    """Text, whether it is unsafe, its categories, and the line it was written as."""
-    generator = random.Random(seed)  # noqa: S311 - reproducible on purpose
-    for number, line, unsafe, categories in headed(CONTRASTS):
-        for text in versions(line, generator):
-            yield text, unsafe, categories, number
-
-
-def plain() -> Iterator[tuple[str, bool, frozenset[str]]]:
-    """Text, whether it is unsafe, and its categories: no two of the texts are alike."""
-    for _, line, unsafe, categories in headed(PLAIN):
-        yield line, unsafe, categories
+            for text in versions(line, generator):
+                yield text, unsafe, categories, number
 
 
 def everyday() -> Iterator[str]:
