@@ -10,7 +10,11 @@ import pytest
 from peerllm.safety.gate_categories import CATEGORIES
 
 SAFETY = Path(__file__).parents[2] / "benchmarks" / "safety"
-FILES = {"unseen_requests": (220, 280), "requests_in_many_voices": (2_270, 2_438)}
+FILES = {
+    "unseen_requests": (220, 280),
+    "requests_in_many_voices": (2_270, 2_438),
+    "harmless_prose": (0, 480),
+}
 
 
 @pytest.fixture
