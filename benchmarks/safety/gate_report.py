@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 
 import numpy
-from judged_rows import FILES, ORDINARY, Row
+from judged_rows import FILES, ORDINARY, WRITTEN_FILES, Row
 from numpy.typing import NDArray
 
 from peerllm.safety.gate_categories import CATEGORIES, certainty
@@ -32,7 +32,7 @@ def report(rows: Sequence[Row], logits: Floats) -> None:
     files = numpy.array([row.file for row in rows])
     unsafe = numpy.array([row.unsafe for row in rows])
     print(f"{'':32} {'from':13} " + " ".join(f"{one:5}" for one in REPORTED))
-    for file in (*FILES, "written", "contrasts", "everyday", "strings", "injections", "ORDINARY"):
+    for file in (*FILES, *WRITTEN_FILES, "ORDINARY"):
         of_file = numpy.isin(files, ORDINARY) if file == "ORDINARY" else files == file
         for name, kind in (("recall", unsafe), ("false alarms", ~unsafe)):
             if (chosen := of_file & kind).any():

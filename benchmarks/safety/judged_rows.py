@@ -10,12 +10,18 @@ from generated_injections import Injections
 from generated_strings import strings
 from written_requests import contrasts, everyday, requests
 
+HERE = Path(__file__).parent
 FILES = ("benign_cyber_frr", "benign_gpteacher", "benign_responses", "benign_selfinstruct",
          "harmbench", "hatecheck", "jailbreak_templates", "notinject", "openai_moderation",
          "prompt_injection_cyberseceval", "safety_aart", "safety_advbench", "safety_catqa",
          "safety_davidson", "safety_gptfuzz_resp", "safety_harmfulqa", "safety_surge",
          "safety_toxigen", "xstest", "pii_chat", "pii_presidio_synth", "pii_wikigold",
          "pii_wnut17")  # fmt: skip
+# What was written for this, a text a line; the rows of a file go by the name before it.
+LINES = {"voices": "requests_in_many_voices", "beside": "requests_beside_text",
+         "posts": "posts", "prose": "harmless_prose"}  # fmt: skip
+# All the rows written for this, as they go by.
+WRITTEN_FILES = ("written", "contrasts", *LINES, "everyday", "strings", "injections")
 # Never trained on in a check: what they ask for is not asked for in the other files' words.
 UNSEEN_IN_CHECK = ("harmbench", "xstest")
 # Rows that share this were written alike; they are held out together.
@@ -97,6 +103,14 @@ def rows_of_files(data: Path) -> Iterator[Row]:
             )
 
 
+def rows_of_lines() -> Iterator[Row]:
+    for name, file in LINES.items():
+        for line in (HERE / f"{file}.jsonl").read_text(encoding="utf-8").splitlines():
+            row = json.loads(line)
+            text, categories = row["text"], frozenset(row["cats"])
+            yield Row(name, text, bool(row["unsafe"]), categories, True, fold_of(text))
+
+
 def written_rows() -> Iterator[Row]:
     for text, unsafe, categories in requests(SEED):
         # Folds by the last words, which name the thing asked for: it is then new in a check.
@@ -104,6 +118,7 @@ def written_rows() -> Iterator[Row]:
         yield Row("written", text, unsafe, categories, False, fold)
     for text, unsafe, categories, line in contrasts(SEED):
         yield Row("contrasts", text, unsafe, categories, True, fold_of(f"line {line}"))
+    yield from rows_of_lines()
     for text in everyday():
         yield Row("everyday", text, False, frozenset(), True, fold_of(text))
     harmful = [text for text, unsafe, _ in requests(SEED) if unsafe]

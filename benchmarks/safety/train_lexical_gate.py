@@ -17,7 +17,7 @@ from functools import cache
 from pathlib import Path
 
 import numpy
-from judged_rows import FILES, FOLDS, ORDINARY, UNSEEN_IN_CHECK, Row, read
+from judged_rows import FILES, FOLDS, ORDINARY, UNSEEN_IN_CHECK, WRITTEN_FILES, Row, read
 from numpy.typing import NDArray
 
 from peerllm.safety.lexical_gate import (
@@ -39,7 +39,17 @@ WEIGHTS = {
     "safety_aart": 0.4,
 }
 # What one request written for this counts.
-WRITTEN = {"written": 1.2, "contrasts": 0.6, "everyday": 2.0, "strings": 1.0, "injections": 0.5}
+WRITTEN = {
+    "written": 1.2,
+    "contrasts": 0.6,
+    "voices": 1.0,
+    "beside": 1.0,
+    "posts": 1.0,
+    "prose": 2.0,
+    "everyday": 2.0,
+    "strings": 1.0,
+    "injections": 0.5,
+}
 # The share of the ordinary texts that get a suspicion above 0.
 FALSE_ALARMS = 0.012
 # These label every request on a harmful theme, harmless ones too: such rows are found by a first
@@ -219,7 +229,7 @@ def threshold(rows: Sequence[Row], logits: Vector) -> float:
 
 
 def report(rows: Sequence[Row], refused: NDArray[numpy.bool_]) -> None:
-    for file in (*FILES, "written", "contrasts", "everyday", "strings", "injections", "ORDINARY"):
+    for file in (*FILES, *WRITTEN_FILES, "ORDINARY"):
         for unsafe in (True, False):
             of_file = [
                 at

@@ -22,7 +22,7 @@ from pathlib import Path
 import numpy
 from gate_files import calibrate, is_same, save
 from gate_report import report
-from judged_rows import FOLDS, ORDINARY, SEED, UNSEEN_IN_CHECK, Row, read
+from judged_rows import FOLDS, LINES, ORDINARY, SEED, UNSEEN_IN_CHECK, Row, read
 from kept_encoders import KeptSentenceEncoder
 from numpy.typing import NDArray
 from train_lexical_gate import Apart
@@ -49,8 +49,8 @@ WEIGHTS = {
     "benign_cyber_frr": 2.0,
     "benign_selfinstruct": 8.0,
     "notinject": 8.0,
-    "openai_moderation": 6.0,
-    "prompt_injection_cyberseceval": 6.0,
+    "openai_moderation": 12.0,
+    "prompt_injection_cyberseceval": 12.0,
     "safety_davidson": 0.4,
     "safety_surge": 0.6,
     "safety_harmfulqa": 0.3,
@@ -65,8 +65,12 @@ WRITTEN = {
     "languages": 12.0,
     "messages": 3.0,
     "written": 0.6,
-    "contrasts": 1.2,
-    "everyday": 5.0,
+    "contrasts": 2.4,
+    "voices": 1.5,
+    "beside": 2.5,
+    "posts": 2.0,
+    "prose": 4.0,
+    "everyday": 7.0,
     "strings": 1.0,
     "injections": 0.6,
 }
@@ -84,7 +88,7 @@ RATED_SHARE = 0.4
 MOST_WINDOWS = 12
 # A sign of an injection counts as much as a number of the encoding five spreads off its mean.
 SIGN_SPREAD = 0.2
-HIDDEN = 96
+HIDDEN = 192
 MEMBERS = 4
 EPOCHS = 12
 SPREAD_EPOCHS = 2
@@ -382,7 +386,7 @@ def thresholds(
         at
         for at, row in enumerate(rows)
         if not row.unsafe
-        and (row.file in (*ORDINARY, "written", "contrasts") or row.file.startswith("pii_"))
+        and (row.file in (*ORDINARY, "written", "contrasts", *LINES) or row.file.startswith("pii_"))
     ]
     # The other categories name what is refused; on their own they refuse only what is beyond all
     # that is harmless, or else a dozen of them would add up to many false alarms.

@@ -39,7 +39,7 @@ from peerllm.safety.second_look import MODEL_PATH, Joining, SecondLook
 SHARE = 0.25
 # .02 refuses two rows of self-instruct and one of NotInject more and finds one injection; .012
 # spares another of NotInject, and misses two of HarmBench, two of XSTest and three injections.
-FALSE_ALARMS = 0.015
+FALSE_ALARMS = 0.02
 
 Floats = NDArray[numpy.float32]
 # The numbers of the rows that a head stands apart from.

@@ -1,4 +1,4 @@
-"""That the requests nobody has learnt from stay apart from what is learnt from."""
+"""That the texts nobody has learnt from stay apart from what is learnt from."""
 
 import importlib
 import json
@@ -12,8 +12,8 @@ from peerllm.safety.gate_categories import CATEGORIES
 SAFETY = Path(__file__).parents[2] / "benchmarks" / "safety"
 FILES = {
     "unseen_requests": (220, 280),
-    "requests_in_many_voices": (2_270, 2_438),
-    "harmless_prose": (0, 480),
+    "unseen_requests_second": (240, 300),
+    "unseen_prose": (0, 240),
 }
 
 
@@ -27,8 +27,9 @@ def words_of(text: str) -> str:
     return " ".join("".join(c if c.isalnum() else " " for c in text.lower()).split())
 
 
-def test_no_request_that_nobody_learnt_from_is_learnt_from(judged_rows: ModuleType) -> None:
+def test_no_text_that_nobody_learnt_from_is_learnt_from(judged_rows: ModuleType) -> None:
     learnt = {words_of(row.text) for row in judged_rows.written_rows()}
+    assert len(learnt) > 10_000
     seen: set[str] = set()
     for name, (harmful, harmless) in FILES.items():
         lines = (SAFETY / f"{name}.jsonl").read_text(encoding="utf-8").splitlines()

@@ -91,7 +91,7 @@ def test_words_of_a_harmless_text_do_not_outweigh_a_sentence_in_it(other: Langua
 def test_of_suspicious_sentences_only_the_doubtful_ones_are_looked_at_again(
     local: Watched, other: LanguageGate
 ) -> None:
-    text = f"My mother always says that drugs are bad. {KILL} {BREAD}"
+    text = f"The thief was caught with stolen credit cards. {KILL} {BREAD}"
     expected = local.words(opened(text))
     assert {one.text for one in expected.asides} > {KILL}
     SecondLook.load(local, other).scores(text)
