@@ -251,7 +251,7 @@ def create_application(
 ) -> Starlette:
     """The whole HTTP API over the house in force."""
     api = _Api(in_force, log, new_request_id)
-    return Starlette(
+    application = Starlette(
         routes=[
             Route("/v1/chat/completions", api.chat, methods=["POST"]),
             Route("/v1/models", api.models),
@@ -262,6 +262,10 @@ def create_application(
         ],
         exception_handlers={404: _not_found, 405: _not_allowed},
     )
+    # Behind a proxy with TLS a redirect would name http://, and a client that follows it would
+    # send its prompt again in clear.
+    application.router.redirect_slashes = False
+    return application
 
 
 async def _not_found(_request: Request, _error: Exception) -> Response:

@@ -304,6 +304,18 @@ async def test_the_finder_is_never_used_by_two_requests_at_once(tmp_path: Path) 
         assert not overlapped.is_set()
 
 
+@pytest.mark.parametrize(
+    ("method", "path"), [("POST", "/v1/chat/completions/"), ("GET", "/v1/models/")]
+)
+async def test_a_slash_too_many_sends_nobody_to_an_address_in_clear(
+    tmp_path: Path, method: str, path: str
+) -> None:
+    async with toy_house(tmp_path) as toy:
+        reply = await toy.call(method, path, b"{}")
+        assert (reply.status, reply.error["code"]) == (404, "not_found")
+        assert "location" not in reply.headers
+
+
 @pytest.mark.parametrize("stream", [False, True])
 async def test_what_the_model_cannot_serve_is_refused_for_good(
     tmp_path: Path, stream: bool
