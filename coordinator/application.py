@@ -58,12 +58,18 @@ class _Api:
         key = await self._authenticate(request)
         if isinstance(key, ApiError):
             return error_response(key)
-        models = [
-            {"id": name, "object": "model", "created": self.created_at, "owned_by": "peerllm"}
-            for name in sorted(self.house.models)
-            if self.house.price_list.offer(name, key.price_tier) is not None
-        ]
+        models = [self._model(name) for name in sorted(self.house.models) if self._sold(name, key)]
         return _respond({"object": "list", "data": models})
+
+    async def model(self, request: Request) -> Response:
+        """`GET /v1/models/{name}`."""
+        key = await self._authenticate(request)
+        if isinstance(key, ApiError):
+            return error_response(key)
+        name = request.path_params["name"]
+        if name not in self.house.models or not self._sold(name, key):
+            return error_response(api_errors.unknown_model(name))
+        return _respond(self._model(name))
 
     async def health(self, _request: Request) -> Response:
         """`GET /healthz`: 200 when at least one host could take work."""
@@ -112,6 +118,12 @@ class _Api:
         if self.house.in_flight.of(key.key_id) >= REQUESTS_PER_KEY:
             return self._refuse(api_errors.too_many_requests(REQUESTS_PER_KEY))
         return _ChatResponse(self, chat, key)
+
+    def _sold(self, name: str, key: ApiKey) -> bool:
+        return self.house.price_list.offer(name, key.price_tier) is not None
+
+    def _model(self, name: str) -> dict[str, str | int]:
+        return {"id": name, "object": "model", "created": self.created_at, "owned_by": "peerllm"}
 
     def _refuse(self, error: ApiError) -> Response:
         self.house.metrics.ended(error.code or error.type)
@@ -255,6 +267,8 @@ def create_application(
         routes=[
             Route("/v1/chat/completions", api.chat, methods=["POST"]),
             Route("/v1/models", api.models),
+            # No name here holds a slash, but names of other networks do.
+            Route("/v1/models/{name:path}", api.model),
             Route("/v1/statements/{id}", api.statement),
             Route("/v1/peerllm/quotes", api.quote, methods=["POST"]),
             Route("/healthz", api.health),

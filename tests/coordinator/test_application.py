@@ -304,8 +304,18 @@ async def test_the_finder_is_never_used_by_two_requests_at_once(tmp_path: Path) 
         assert not overlapped.is_set()
 
 
+async def test_one_model_is_told_of_as_in_the_list(tmp_path: Path) -> None:
+    async with toy_house(tmp_path) as toy:
+        listed = (await toy.call("GET", "/v1/models")).json["data"]
+        assert (await toy.call("GET", "/v1/models/toy")).json == listed[0]
+        for name in ("gpt-9", "maker/gpt-9"):
+            unknown = await toy.call("GET", f"/v1/models/{name}")
+            assert (unknown.status, unknown.error["code"]) == (404, "model_not_found")
+        assert (await toy.call("GET", "/v1/models/toy", key="")).status == 401
+
+
 @pytest.mark.parametrize(
-    ("method", "path"), [("POST", "/v1/chat/completions/"), ("GET", "/v1/models/")]
+    ("method", "path"), [("POST", "/v1/chat/completions/"), ("GET", "/healthz/")]
 )
 async def test_a_slash_too_many_sends_nobody_to_an_address_in_clear(
     tmp_path: Path, method: str, path: str
