@@ -41,10 +41,6 @@ class PriceList:
         """How long a quote given now holds."""
         return self._tariff.quote_lifetime_seconds * 1_000_000
 
-    def has_tier(self, tier: str) -> bool:
-        """Whether the tariff has this tier."""
-        return tier in self._tariff.tiers
-
     def offer(self, model: str, tier: str) -> Offer | None:
         """The price in force now; None when this tier has none for the model."""
         in_force = self._tariff.in_force_at(self._now_us())
