@@ -5,10 +5,13 @@ one clear sentence when it is used.
 """
 
 import importlib
+import sys
 from typing import Any, Final
 
 import typer
 from typer.core import TyperGroup
+
+from peerllm.privacy.endings import clear_endings
 
 # Name, module, the typer application in it, and the one line shown in `peerllm --help`.
 _ROOMS: Final = {
@@ -84,5 +87,9 @@ def _peerllm() -> None:
 
 
 def main() -> None:
-    """Run the command line."""
-    application(prog_name="peerllm")
+    """Run the command line; also what no command answers for ends clearly, such as its help."""
+    try:
+        with clear_endings():
+            application(prog_name="peerllm")
+    except typer.Exit as ended:
+        sys.exit(ended.exit_code)

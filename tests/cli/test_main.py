@@ -6,6 +6,9 @@ import sys
 from pathlib import Path
 
 import pytest
+from typer.testing import CliRunner
+
+from peerllm.charter.commands import charter_app
 
 PEERLLM = Path(sys.executable).parent / "peerllm"
 
@@ -38,3 +41,30 @@ def completed(line: str) -> list[str]:
 )
 def test_a_shell_completes_rooms_commands_and_options(line: str, offered: list[str]) -> None:
     assert completed(line) == offered
+
+
+def printed_to_a_full_disk(*arguments: str | Path) -> str:
+    """What standard error says when standard output takes nothing."""
+    with Path("/dev/full").open("wb") as full:
+        done = subprocess.run(
+            [sys.executable, "-m", "peerllm.cli", *arguments],
+            stdout=full,
+            stderr=subprocess.PIPE,
+            text=True,
+            check=False,
+            timeout=30,
+        )
+    assert done.returncode == 1
+    return done.stderr
+
+
+def test_a_full_disk_is_one_sentence_whatever_is_printed(tmp_path: Path) -> None:
+    charter = tmp_path / "charter"
+    founding = CliRunner().invoke(
+        charter_app, ["found", str(charter), "--network=example", f"--keys={tmp_path / 'keys'}"]
+    )
+    assert founding.exit_code == 0
+    for arguments in (["--help"], ["charter", "show", charter]):
+        told = printed_to_a_full_disk(*arguments)
+        assert told.endswith("peerllm: No space left on device: make room and try again\n")
+        assert "Traceback" not in told
