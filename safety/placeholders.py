@@ -23,6 +23,12 @@ _NOT_BEFORE: Final = r"(?![A-Za-z0-9])"
 _FLAGS: Final = re.IGNORECASE | re.ASCII
 
 PAIRS: Final = {"[": "]", "{": "}", "<": ">"}
+# Behind these an opening bracket belongs to a command, a value or a program: "\textbf{PERSON_1}".
+# Not behind letters of scripts without spaces, where a model's bracket touches the word before.
+_OPENS_SYNTAX: Final = re.compile(r"(?:[A-Za-z0-9\]})$!]|= ?)\Z")
+OPENS_SYNTAX_CHARACTERS: Final = 2
+# In mail headers and in Markdown these stand in "<>".
+_IN_ANGLES: Final = frozenset({"EMAIL", "URL"})
 
 _NUMBERED_WORD: Final = re.compile(rf"(?<![A-Za-z])([A-Za-z]+){_SEPARATOR}[0-9]", _FLAGS)
 
@@ -40,6 +46,17 @@ def written(prefix: str, number: int, form: int) -> str:
 def recognised(match: re.Match[str]) -> str:
     """The placeholder, as `written`, that a match of `placeholder_pattern` stands for."""
     return f"{match['prefix'].upper()}_{int(match['number'])}{match['form'].upper()}"
+
+
+def has_own_brackets(match: re.Match[str], kind: str) -> bool:
+    """Whether what a match stands for, of this kind, needs the brackets that are around it."""
+    text, start, end = match.string, match.start(), match.end()
+    return (
+        _OPENS_SYNTAX.search(text, max(0, start - OPENS_SYNTAX_CHARACTERS), start) is not None
+        # A link in Markdown; else its text and its address would run together.
+        or (match["closing"].endswith("]") and text.startswith("(", end))
+        or (kind in _IN_ANGLES and match["opening"].endswith("<"))
+    )
 
 
 def _any_of(prefixes: Iterable[str]) -> str:

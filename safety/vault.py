@@ -19,7 +19,9 @@ from peerllm.safety.errors import StreamOrderError
 from peerllm.safety.identifier_kinds import KINDS, Identifier
 from peerllm.safety.own_terms import NO_OWN_TERMS, OwnTerms
 from peerllm.safety.placeholders import (
+    OPENS_SYNTAX_CHARACTERS,
     PAIRS,
+    has_own_brackets,
     numbered_words,
     placeholder_pattern,
     recognised,
@@ -172,8 +174,9 @@ class Vault:
     def restore(self, text: str) -> str:
         """`text` with every placeholder given out replaced, in one pass, by what it stands for.
 
-        Case, separator and added brackets may differ; the number may not. What only looks like a
-        placeholder stays and is counted in `unknown_placeholders`.
+        Case, separator and added brackets may differ; the number may not. Brackets of the answer's
+        own syntax, as in LaTeX or a link, stay. What only looks like a placeholder stays, too, and
+        is counted in `unknown_placeholders`.
         """
         return self._restore_from(text, 0)
 
@@ -203,8 +206,10 @@ class Vault:
             self._unknown += 1
             return match.group()
         opening, closing = match["opening"], match["closing"]
+        kept = has_own_brackets(match, self._memory.entity_of[surface].kind)
         while (
             opening
+            and not kept
             and PAIRS[opening[-1]] == closing[:1]
             and (placeholder, opening[-1]) not in self._memory.bracketed
         ):
@@ -328,7 +333,8 @@ class StreamRestorer:
     def __init__(self, vault: Vault, unfinished: re.Pattern[str] | None) -> None:
         self._vault = vault
         self._unfinished = unfinished
-        # The one character before the held text: it decides whether a word begins there.
+        # What is before the held text: it decides whether a word begins there, and whose the
+        # brackets are.
         self._before = ""
         self._held = ""
         self._finished = False
@@ -370,7 +376,7 @@ class StreamRestorer:
             return ""
         certain, self._held = self._held[:length], self._held[length:]
         restored = self._vault._restore_from(self._before + certain, len(self._before))
-        self._before = certain[-1]
+        self._before = (self._before + certain)[-OPENS_SYNTAX_CHARACTERS:]
         return restored
 
 

@@ -141,6 +141,27 @@ def test_brackets_the_user_wrote_stay() -> None:
     assert safe.restore(removed) == "[Maria Gomez]"
 
 
+@pytest.mark.parametrize(
+    ("answer", "restored"),
+    [
+        (r"\textbf{PERSON_1}", r"\textbf{Maria Gomez}"),
+        (r"\href{mailto:EMAIL_1}{PERSON_1}", r"\href{mailto:maria@example.org}{Maria Gomez}"),
+        ("author = {PERSON_1},", "author = {Maria Gomez},"),
+        ("[PERSON_1](mailto:EMAIL_1)", "[Maria Gomez](mailto:maria@example.org)"),
+        ("To: PERSON_1 <EMAIL_1>", "To: Maria Gomez <maria@example.org>"),
+        ("ages[PERSON_1] ${PERSON_1}", "ages[Maria Gomez] ${Maria Gomez}"),
+        ("Dear [PERSON_1] (EMAIL_1)", "Dear Maria Gomez (maria@example.org)"),
+        ("亲爱的[PERSON_1]", "亲爱的Maria Gomez"),
+    ],
+)
+def test_brackets_that_the_answer_needs_stay(answer: str, restored: str) -> None:
+    safe = vault()
+    safe.remove("Maria Gomez, maria@example.org")
+    assert safe.restore(answer) == restored
+    stream = safe.restorer()
+    assert "".join([*map(stream.push, answer), stream.finish()]) == restored
+
+
 def test_names_with_regular_expression_characters() -> None:
     safe = vault({"A. (Bo) [C*": "PERSON", r"\1 \g<0>": "SECRET"})
     text = r"from A. (Bo) [C* with \1 \g<0>"
