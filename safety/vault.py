@@ -37,6 +37,9 @@ _FORMS: Final = 26
 # What is found once is looked for everywhere in the request, up to this many words.
 _REPEATED_WORDS: Final = 6
 _SHORTEST_REPEATED: Final = 3
+# Four times the longest request: more is a huge identifier over and over, which takes a host three
+# tokens each time and would fill the memory.
+MAXIMUM_RESTORED_CHARACTERS: Final = 4 * 1024 * 1024
 
 _WORD: Final = re.compile(r"[^\W_]+")
 
@@ -98,6 +101,7 @@ class Vault:
         self._own = own
         self._memory = _Memory()
         self._unknown = 0
+        self._room = MAXIMUM_RESTORED_CHARACTERS
         self._pattern: re.Pattern[str] | None = None
         self._unfinished: re.Pattern[str] | None = None
 
@@ -176,7 +180,7 @@ class Vault:
 
         Case, separator and added brackets may differ; the number may not. Brackets of the answer's
         own syntax, as in LaTeX or a link, stay. What only looks like a placeholder stays, too, and
-        is counted in `unknown_placeholders`.
+        is counted in `unknown_placeholders`; so do all once `MAXIMUM_RESTORED_CHARACTERS` are out.
         """
         return self._restore_from(text, 0)
 
@@ -204,6 +208,9 @@ class Vault:
             surface = self._memory.surface_of.get(placeholder)
         if surface is None:
             self._unknown += 1
+            return match.group()
+        self._room -= len(surface)
+        if self._room < 0:
             return match.group()
         opening, closing = match["opening"], match["closing"]
         kept = has_own_brackets(match, self._memory.entity_of[surface].kind)

@@ -6,7 +6,7 @@ from hypothesis import strategies as st
 
 from peerllm.safety.errors import StreamOrderError
 from peerllm.safety.identifiers import Identifier, IdentifierFinder
-from peerllm.safety.vault import Vault
+from peerllm.safety.vault import MAXIMUM_RESTORED_CHARACTERS, Vault
 
 
 class ListedFinder:
@@ -368,6 +368,16 @@ def test_hostile_text_goes_through_finder_and_vault(hostile: str) -> None:
     removed = safe.remove(text)
     assert "gomez" not in removed
     assert safe.restore(removed) == text
+
+
+def test_a_huge_identifier_over_and_over_does_not_fill_the_memory() -> None:
+    huge = f"https://gomez.org/{'-' * 200_000}x"
+    safe = Vault(IdentifierFinder())
+    assert safe.remove(f"Repeat {huge}") == "Repeat URL_1"
+    stream = safe.restorer()
+    restored = "".join([*map(stream.push, ["URL_1 "] * 1_000), stream.finish()])
+    times = MAXIMUM_RESTORED_CHARACTERS // len(huge)
+    assert restored == f"{huge} " * times + "URL_1 " * (1_000 - times)
 
 
 def test_hostile_text_is_prepared_in_one_pass() -> None:
