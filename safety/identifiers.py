@@ -23,6 +23,7 @@ from peerllm.safety.number_detectors import (
     detect_official_numbers,
     detect_phones,
 )
+from peerllm.safety.plain_text import plain_text
 from peerllm.safety.secret_detectors import detect_secrets
 from peerllm.safety.tagger import Tagger
 from peerllm.safety.wordlists import word_list
@@ -46,10 +47,20 @@ TAGGER: Final = "names and places (trained)"
 PARTS_OF_NAMES: Final = "parts of names"
 
 
-# Word processors and web pages write numbers with other blanks and hyphens than keyboards do.
+# Digits, capital and small letters, and the signs of numbers and addresses.
+_WIDE: Final = (
+    *range(0xFF10, 0xFF1A),
+    *range(0xFF21, 0xFF3B),
+    *range(0xFF41, 0xFF5B),
+    *map(ord, "\uff0b\uff0e\uff0f\uff1a\uff20\uff3f"),
+)
+# Word processors and web pages write numbers with other blanks and hyphens than keyboards do,
+# Japanese and Chinese ones in the width of their letters, Arabic ones with other digits.
 _PLAIN_SIGNS: Final = str.maketrans(
     dict.fromkeys("\u00a0\u2002\u2003\u2007\u2009\u202f", " ")
-    | dict.fromkeys("\u2010\u2011\u2012\u2013\u2212", "-")
+    | dict.fromkeys("\u2010\u2011\u2012\u2013\u2212\uff0d", "-")
+    | {wide: wide - 0xFEE0 for wide in _WIDE}
+    | {zero + digit: str(digit) for zero in (0x660, 0x6F0, 0x966) for digit in range(10)}
 )
 _NAME: Final = re.compile(r"[^\W\d_]+")
 _SHORTEST_PART: Final = 3
@@ -132,6 +143,15 @@ class IdentifierFinder:
 
     def findings(self, text: str) -> tuple[Finding, ...]:
         """What each detector found in `text`, in the order they ran; findings may overlap."""
+        plain = plain_text(text)
+        if plain is None:
+            return self._findings(text)
+        return tuple(
+            Finding(finding.detector, plain.as_written(finding.found))
+            for finding in self._findings(plain.text)
+        )
+
+    def _findings(self, text: str) -> tuple[Finding, ...]:
         matched = list(_matched(text))
         patterns = united(finding.found for finding in matched)
         tagged = [whole_name(text, found) for found in self._tagger.find(text, patterns)]

@@ -28,6 +28,7 @@ from peerllm.safety.placeholders import (
     unfinished_pattern,
     written,
 )
+from peerllm.safety.plain_text import plain_text
 from peerllm.safety.public_names import is_public_name
 from peerllm.safety.spans import Span, whole_words
 from peerllm.safety.wordlists import word_list
@@ -388,5 +389,7 @@ class StreamRestorer:
 
 
 def _name_words(surface: str) -> tuple[str, ...]:
-    words = tuple(word.casefold() for word in _WORD.findall(surface))
+    plain = plain_text(surface)
+    known = surface if plain is None else plain.text
+    words = tuple(word.casefold() for word in _WORD.findall(known))
     return tuple(word for word in words if word not in _NO_PART_OF_A_NAME) or words or (surface,)
