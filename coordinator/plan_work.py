@@ -1,6 +1,5 @@
 """Carrying a plan out: parts side by side, then what is made from them, level after level."""
 
-import re
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
@@ -23,8 +22,6 @@ from peerllm.safety.judge_cascade import Undecided
 
 # Where text is missing between parts; readers know it from quotations.
 LEFT_OUT = "[\u2026]"
-# The end of its number may be missing, and it would name somebody else.
-_CUT_PLACEHOLDER = re.compile(r"(?<![A-Z])[A-Z]+_\d+\Z")
 
 
 def exposure_bound(chunks: int, *, race_size: int, operators: int, promised: int) -> int:
@@ -162,8 +159,11 @@ async def run_plan(work: Work, gate: ReleaseGate) -> Outcome:
 async def _join(work: Work, gate: ReleaseGate) -> ChunkServed:
     """The parts' answers in order, those of an extraction merged to one list."""
     parts = work.plan.chunks
-    answers = [answer.strip() for answer in work.answers(parts)]
     ends = [work.results[part.index].served.finish for part in parts]
+    answers = [
+        (gate.without_torn_end(answer) if end is Finish.LENGTH else answer).strip()
+        for answer, end in zip(work.answers(parts), ends, strict=True)
+    ]
     if any(answers):
         answers = list(map(_marked, answers, ends))
     if work.plan.kind == "extract":
@@ -187,8 +187,6 @@ async def _join(work: Work, gate: ReleaseGate) -> ChunkServed:
 
 def _marked(answer: str, end: Finish) -> str:
     """An answer that lacks its end, or all of it, with a mark where the others would hide that."""
-    if end is Finish.LENGTH:
-        answer = _CUT_PLACEHOLDER.sub("", answer).rstrip()
     return f"{answer} {LEFT_OUT}".strip() if end is Finish.LENGTH or not answer else answer
 
 

@@ -236,6 +236,12 @@ class Vault:
             for one in self._memory.surface_of
         )
 
+    def without_torn_end(self, cut: str) -> str:
+        """`cut`, which lacks its end, without a placeholder there that may lack its own."""
+        unfinished = self._unfinished_pattern()
+        held = unfinished.search(cut) if unfinished else None
+        return cut[: held.start()] if held and self._may_go_on(held.group()) else cut
+
     def _placeholder_pattern(self) -> re.Pattern[str] | None:
         if self._pattern is None and self._memory.prefixes:
             self._pattern = placeholder_pattern(self._memory.prefixes.values())
@@ -341,8 +347,7 @@ class StreamRestorer:
     def __init__(self, vault: Vault, unfinished: re.Pattern[str] | None) -> None:
         self._vault = vault
         self._unfinished = unfinished
-        # What is before the held text: it decides whether a word begins there, and whose the
-        # brackets are.
+        # What is before the held text: it shows where words begin and whose the brackets are.
         self._before = ""
         self._held = ""
         self._finished = False

@@ -224,6 +224,20 @@ def test_a_placeholder_whose_number_was_cut_off_names_nobody_else() -> None:
         assert stream.push(f"by {end}") + stream.finish(cut=cut) == f"by {restored}"
 
 
+@pytest.mark.parametrize(
+    "torn",
+    ["PERSON_1", "person_1", "Person 1", "PERSON-1", "PERSON\\_1", "[PERSON_1", "**PERSON_1"],
+)
+def test_a_torn_placeholder_goes_however_it_is_written(torn: str) -> None:
+    names = [f"Person{letter} Name{letter}" for letter in "ABCDEFGHIJKL"]
+    safe = vault(dict.fromkeys(names, "PERSON"))
+    safe.remove(", ".join(names))
+    assert safe.without_torn_end(f"by {torn}") in ("by ", "by **")
+    for whole in (f"by {torn}.", "by PERSON_2", "by PERSON_12", "by", "[P"):
+        assert safe.without_torn_end(whole) == whole
+    assert vault().without_torn_end("by PERSON_1") == "by PERSON_1"
+
+
 def test_ordinary_text_is_not_held_back() -> None:
     safe = vault()
     safe.remove("Maria Gomez")
