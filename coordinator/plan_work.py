@@ -19,6 +19,7 @@ from peerllm.coordinator.release import ReleaseGate
 from peerllm.coordinator.selection import Exposure
 from peerllm.safety.judge import Verdict
 from peerllm.safety.judge_cascade import Undecided
+from peerllm.safety.vault import Vault
 
 # Where text is missing between parts; readers know it from quotations.
 LEFT_OUT = "[\u2026]"
@@ -88,6 +89,7 @@ class Work:
     house: House
     budget: Budget
     plan: Plan
+    vault: Vault
     log: ExposureCount
     results: dict[int, ChunkResult] = field(default_factory=dict)
     seed: int = 0
@@ -104,13 +106,19 @@ class Work:
 
     def answers(self, chunks: Sequence[Chunk]) -> list[str]:
         """What was answered to these chunks, once they are served."""
-        return [self.results[chunk.index].served.text for chunk in chunks]
+        return [self._answer(chunk.index) for chunk in chunks]
+
+    def _answer(self, index: int) -> str:
+        served = self.results[index].served
+        # The end of a placeholder's number may be missing, and it would name somebody else.
+        cut = served.finish is Finish.LENGTH
+        return self.vault.without_torn_end(served.text) if cut else served.text
 
     async def run_chunk(self, chunk: Chunk, release: Release) -> ChunkServed | ChunkUnserved:
         """Race one chunk whose needs are answered."""
         turns = chunk.turns
         if chunk.needs:
-            answers = [self.results[need].served.text for need in chunk.needs]
+            answers = [self._answer(need) for need in chunk.needs]
             turns = await trio.to_thread.run_sync(reduce_turns, chunk, answers, self.budget)
         tokens = self.budget.of(turns)
         order = Order(
@@ -160,10 +168,7 @@ async def _join(work: Work, gate: ReleaseGate) -> ChunkServed:
     """The parts' answers in order, those of an extraction merged to one list."""
     parts = work.plan.chunks
     ends = [work.results[part.index].served.finish for part in parts]
-    answers = [
-        (gate.without_torn_end(answer) if end is Finish.LENGTH else answer).strip()
-        for answer, end in zip(work.answers(parts), ends, strict=True)
-    ]
+    answers = [answer.strip() for answer in work.answers(parts)]
     if any(answers):
         answers = list(map(_marked, answers, ends))
     if work.plan.kind == "extract":

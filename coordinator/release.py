@@ -37,7 +37,6 @@ class ReleaseGate:
         json: bool = False,
     ) -> None:
         self._judging = judging
-        self._vault = vault
         # Where nothing was removed, JSON leaves as it came, to the letter.
         self._restorer = JsonRestorer(vault) if json and not vault.is_empty else vault.restorer()
         self._release = release
@@ -47,10 +46,6 @@ class ReleaseGate:
         # When the text of the next window began to arrive.
         self._since: float | None = None
         self.refusal: Verdict | Undecided | None = None
-
-    def without_torn_end(self, cut: str) -> str:
-        """A part's answer whose room ended, without the placeholder that it ended in."""
-        return self._vault.without_torn_end(cut)
 
     async def push(self, text: str) -> None:
         """More of the answer, with placeholders still in it."""

@@ -125,8 +125,9 @@ async def answer(
         stopwatch.lap("plan")
         if isinstance(plan, ApiError):
             return plan
-        work = Work(request, model, house, budget, plan, ExposureCount(house, plan, model))
-        finish = await _serve(work, vault, release)
+        log = ExposureCount(house, plan, model)
+        work = Work(request, model, house, budget, plan, vault, log)
+        finish = await _serve(work, release)
         stopwatch.lap("serve")
         if isinstance(finish, ApiError):
             return finish
@@ -244,12 +245,12 @@ async def _plan(budget: Budget, request: ChatRequest, at_once: int) -> Plan | Ap
     return plan
 
 
-async def _serve(work: Work, vault: Vault, release: Release) -> Finish | ApiError:
+async def _serve(work: Work, release: Release) -> Finish | ApiError:
     """Carry the plan out behind the release gate."""
     with trio.CancelScope() as scope:
         gate = ReleaseGate(
             judging=lambda text: judge_answer(work.house, text),
-            vault=vault,
+            vault=work.vault,
             release=release,
             on_refusal=scope.cancel,
             json=work.request.answer_shape is not None,

@@ -117,6 +117,12 @@ async def test_a_part_that_ends_within_a_number_names_nobody_else(tmp_path: Path
         reply = await toy.chat(f"Proofread this:\n\n{', '.join(names)}. {SENTENCE * 200}", **CUT)
         assert reply.json["choices"][0]["finish_reason"] == "length"
         assert "Lovegrove" not in reply.text.partition("[\u2026]")[0]
+        # Nor does the host that makes one of several summaries read of somebody else.
+        reply = await toy.chat(f"Summarize:\n\n{', '.join(names)}. {SENTENCE * 220}", **CUT)
+        assert reply.status == 200
+        read = [task.messages[-1].content for host in toy.hosts for task in host.tasks]
+        assert any("geese geese" in content for content in read)
+        assert not any("Person 1" in content for content in read)
 
 
 async def test_no_operator_is_shown_more_than_its_bound_of_a_document(tmp_path: Path) -> None:
