@@ -24,7 +24,7 @@ class ReleaseGate:
 
     After a refusal everything further is dropped; `refusal` says why and `on_refusal` is called
     once, so that the work behind the gate can be stopped. `json`: the answer is JSON, and stays
-    it whatever an identifier holds.
+    it whatever an identifier holds; `longest` are the lengths at which its strings had to end.
     """
 
     def __init__(
@@ -35,10 +35,15 @@ class ReleaseGate:
         release: Release,
         on_refusal: Callable[[], None],
         json: bool = False,
+        longest: frozenset[int] = frozenset(),
     ) -> None:
         self._judging = judging
         # Where nothing was removed, JSON leaves as it came, to the letter.
-        self._restorer = JsonRestorer(vault) if json and not vault.is_empty else vault.restorer()
+        self._restorer = (
+            JsonRestorer(vault, longest=longest)
+            if json and not vault.is_empty
+            else vault.restorer()
+        )
         self._release = release
         self._on_refusal = on_refusal
         self._windows = ReleaseWindows()

@@ -48,6 +48,7 @@ from peerllm.coordinator.race import Finish
 from peerllm.coordinator.release import ReleaseGate
 from peerllm.coordinator.settlement import charge_of
 from peerllm.coordinator.statement import Statement
+from peerllm.overlay.answer_shape import Text
 from peerllm.overlay.messages import MAXIMUM_STOP_CHARACTERS
 from peerllm.safety.judge import Verdict
 from peerllm.safety.judge_cascade import Undecided
@@ -247,13 +248,16 @@ async def _plan(budget: Budget, request: ChatRequest, at_once: int) -> Plan | Ap
 
 async def _serve(work: Work, release: Release) -> Finish | ApiError:
     """Carry the plan out behind the release gate."""
+    shape = work.request.answer_shape
+    texts = [] if shape is None else [node for node in shape.nodes if isinstance(node, Text)]
     with trio.CancelScope() as scope:
         gate = ReleaseGate(
             judging=lambda text: judge_answer(work.house, text),
             vault=work.vault,
             release=release,
             on_refusal=scope.cancel,
-            json=work.request.answer_shape is not None,
+            json=shape is not None,
+            longest=frozenset(text.maximum for text in texts if text.maximum is not None),
         )
         served = await run_plan(work, gate)
         if isinstance(served, ChunkUnserved):

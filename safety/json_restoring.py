@@ -22,11 +22,14 @@ class JsonRestorer:
     """Takes a JSON answer in pieces; has the face of `StreamRestorer`.
 
     Strings may be escaped otherwise than they came, but say the same. What is no JSON passes
-    as well, restored like text outside of strings.
+    as well, restored like text outside of strings. `longest`: where strings had to end; one of
+    such a length may have been cut off within a placeholder's number.
     """
 
-    def __init__(self, vault: Vault) -> None:
+    def __init__(self, vault: Vault, *, longest: frozenset[int] = frozenset()) -> None:
         self._vault = vault
+        self._longest = longest
+        self._length = 0
         self._in_string = False
         # The beginning of an escape whose rest has not arrived.
         self._held = ""
@@ -53,11 +56,14 @@ class JsonRestorer:
             found = part.group() if part else text[position:]
             position += len(found)
             if found == '"':
-                restored += (self._written(self._restorer.finish()), '"')
+                cut = self._in_string and self._length in self._longest
+                restored += (self._written(self._restorer.finish(cut=cut)), '"')
                 self._in_string = not self._in_string
+                self._length = 0
                 self._restorer = self._vault.restorer()
             else:
                 said = _unescaped(found) if self._in_string else found
+                self._length += len(said)
                 restored.append(self._written(self._restorer.push(said)))
         return "".join(restored)
 

@@ -108,3 +108,20 @@ async def test_an_answers_form_and_sampling_reach_the_host_without_identifiers(
             error = (await toy.chat("Greet", **refused)).error
             assert error["code"] == code
         assert len(host.tasks) == 2
+
+
+async def test_a_bounded_string_that_ends_within_a_number_names_nobody_else(tmp_path: Path) -> None:
+    names = [f"{letter}da Lovegrove" for letter in "ABCDEFGHIJKL"]
+
+    class NamesFinder(WordFinder):
+        def find(self, text: str) -> tuple[Identifier, ...]:
+            found = re.finditer("|".join(names), text)
+            return tuple(Identifier(*name.span(), "PERSON", 1.0) for name in found)
+
+    schema = {"type": "object", "properties": {"to": {"type": "string", "maxLength": 8}}}
+    form = {"type": "json_schema", "json_schema": {"name": "x", "schema": schema}}
+    async with toy_house(tmp_path, finder=NamesFinder()) as toy:
+        for name in "ab":
+            toy.host(name, text='{"to": "PERSON_1"}')
+        reply = await toy.chat(f"Who of {', '.join(names)} is it?", response_format=form)
+        assert reply.text == '{"to": "PERSON_1"}'

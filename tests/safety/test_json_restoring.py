@@ -96,6 +96,25 @@ def test_half_a_character_stays_an_escape() -> None:
     assert restored(r'"\ud83d PERSON_1"', [4], vault("(Ann)")) == r'"\ud83d (Ann)"'
 
 
+@pytest.mark.parametrize("step", [1, 3, 1000])
+def test_a_string_that_had_to_end_names_nobody_else(step: int) -> None:
+    names = [f"(Ann {letter})" for letter in "ABCDEFGHIJKL"]
+
+    class NamesFinder:
+        def find(self, text: str) -> tuple[Identifier, ...]:
+            found = re.finditer(r"\(Ann [A-L]\)", text)
+            return tuple(Identifier(*name.span(), "EMAIL", 1.0) for name in found)
+
+    safe = Vault(NamesFinder())
+    safe.remove(" ".join(names))
+    # Room for seven characters: the last of them may be the first digit of EMAIL_12.
+    answer = '["EMAIL_1", "EMAIL_2", "see EMAIL_1", "EMAIL_12"]'
+    restorer = JsonRestorer(safe, longest=frozenset({7}))
+    pieces = [answer[at : at + step] for at in range(0, len(answer), step)]
+    back = "".join([*map(restorer.push, pieces), restorer.finish()])
+    assert json.loads(back) == ["EMAIL_1", names[1], f"see {names[0]}", names[11]]
+
+
 def test_the_end_is_the_end() -> None:
     restorer = JsonRestorer(vault())
     restorer.finish()
