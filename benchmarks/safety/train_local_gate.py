@@ -49,7 +49,7 @@ WEIGHTS = {
     "benign_cyber_frr": 2.0,
     "benign_selfinstruct": 8.0,
     "notinject": 8.0,
-    "openai_moderation": 12.0,
+    "openai_moderation": 15.0,
     "prompt_injection_cyberseceval": 12.0,
     "safety_davidson": 0.4,
     "safety_surge": 0.6,
@@ -66,10 +66,10 @@ WRITTEN = {
     "messages": 3.0,
     "written": 0.6,
     "contrasts": 2.4,
-    "voices": 1.5,
-    "beside": 2.5,
-    "posts": 2.0,
-    "prose": 4.0,
+    "voices": 1.3,
+    "beside": 2.0,
+    "posts": 1.6,
+    "prose": 3.5,
     "everyday": 7.0,
     "strings": 1.0,
     "injections": 0.6,
@@ -83,7 +83,7 @@ CATEGORY_WEIGHT = 0.6
 RATED = "openai_moderation"
 RATED_WEIGHT = 2.0
 RATED_HARMLESS_WEIGHT = 1.0
-RATED_SHARE = 0.4
+RATED_SHARE = 0.6
 # Texts are long in few cases; of those the beginning is learnt from.
 MOST_WINDOWS = 12
 # A sign of an injection counts as much as a number of the encoding five spreads off its mean.

@@ -37,8 +37,9 @@ from peerllm.safety.second_look import MODEL_PATH, Joining, SecondLook
 
 # .35 ranks the moderation set as well and finds fewer injections, .45 less of HarmBench, too.
 SHARE = 0.25
-# .02 refuses two rows of self-instruct and one of NotInject more and finds one injection; .012
-# spares another of NotInject, and misses two of HarmBench, two of XSTest and three injections.
+# .015 spares one row of NotInject and of everyday and self-instruct requests each, and misses three
+# of XSTest, three injections and one of HarmBench; .022 refuses two of each of these more and finds
+# none of those.
 FALSE_ALARMS = 0.02
 
 Floats = NDArray[numpy.float32]
