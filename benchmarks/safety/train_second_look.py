@@ -38,8 +38,8 @@ from peerllm.safety.second_look import MODEL_PATH, Joining, SecondLook
 # .35 ranks the moderation set as well and finds fewer injections, .45 less of HarmBench, too.
 SHARE = 0.25
 # .015 spares one row of NotInject and of everyday and self-instruct requests each, and misses three
-# of XSTest, three injections and one of HarmBench; .022 refuses two of each of these more and finds
-# none of those.
+# of XSTest, three injections and one of HarmBench; .022 refuses two everyday and two self-instruct
+# requests more and finds none of those.
 FALSE_ALARMS = 0.02
 
 Floats = NDArray[numpy.float32]
