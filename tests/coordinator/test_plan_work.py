@@ -4,12 +4,11 @@ from pathlib import Path
 import pytest
 from simulated_host import Faults
 from toy_house import ANSWER, Reply, toy_house
-from toy_safety import MARK, NAME, WordFinder
+from toy_safety import FAMILY, MARK, NAME, FamilyFinder
 from trio.testing import MockClock
 
 from peerllm.coordinator.plan_work import exposure_bound
 from peerllm.overlay.messages import ChunkTask
-from peerllm.safety.identifiers import Identifier
 
 SENTENCE = "The keeper of the canaryprompt wrote the number of geese in his large book. "
 DOCUMENT = f"Summarize this text:\n\n{SENTENCE * 220}"
@@ -100,25 +99,18 @@ async def test_a_part_that_lacks_its_end_or_is_empty_is_marked(tmp_path: Path) -
 
 
 async def test_a_part_that_ends_within_a_number_names_nobody_else(tmp_path: Path) -> None:
-    names = [f"{letter}da Lovegrove" for letter in "ABCDEFGHIJKL"]
-
-    class NamesFinder(WordFinder):
-        def find(self, text: str) -> tuple[Identifier, ...]:
-            found = re.finditer("|".join(names), text)
-            return tuple(Identifier(*name.span(), "PERSON", 1.0) for name in found)
-
     def torn(task: ChunkTask) -> str:
         # The room ends behind the 1.
         return "geese " * (task.max_tokens - 2) + "Person 1 geese"
 
-    async with toy_house(tmp_path, finder=NamesFinder()) as toy:
+    async with toy_house(tmp_path, finder=FamilyFinder()) as toy:
         for name in "abc":
             toy.host(name, answer=torn, slots=8)
-        reply = await toy.chat(f"Proofread this:\n\n{', '.join(names)}. {SENTENCE * 200}", **CUT)
+        reply = await toy.chat(f"Proofread this:\n\n{', '.join(FAMILY)}. {SENTENCE * 200}", **CUT)
         assert reply.json["choices"][0]["finish_reason"] == "length"
         assert "Lovegrove" not in reply.text.partition("[\u2026]")[0]
         # Nor does the host that makes one of several summaries read of somebody else.
-        reply = await toy.chat(f"Summarize:\n\n{', '.join(names)}. {SENTENCE * 220}", **CUT)
+        reply = await toy.chat(f"Summarize:\n\n{', '.join(FAMILY)}. {SENTENCE * 220}", **CUT)
         assert reply.status == 200
         read = [task.messages[-1].content for host in toy.hosts for task in host.tasks]
         assert any("geese geese" in content for content in read)

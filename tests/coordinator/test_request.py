@@ -3,7 +3,7 @@ import re
 from pathlib import Path
 
 from toy_house import toy_house
-from toy_safety import MARK, NAME, WordFinder
+from toy_safety import FAMILY, MARK, NAME, FamilyFinder, WordFinder
 
 from peerllm.overlay.messages import ChunkTask
 from peerllm.safety.identifiers import Identifier
@@ -111,17 +111,10 @@ async def test_an_answers_form_and_sampling_reach_the_host_without_identifiers(
 
 
 async def test_a_bounded_string_that_ends_within_a_number_names_nobody_else(tmp_path: Path) -> None:
-    names = [f"{letter}da Lovegrove" for letter in "ABCDEFGHIJKL"]
-
-    class NamesFinder(WordFinder):
-        def find(self, text: str) -> tuple[Identifier, ...]:
-            found = re.finditer("|".join(names), text)
-            return tuple(Identifier(*name.span(), "PERSON", 1.0) for name in found)
-
     schema = {"type": "object", "properties": {"to": {"type": "string", "maxLength": 8}}}
     form = {"type": "json_schema", "json_schema": {"name": "x", "schema": schema}}
-    async with toy_house(tmp_path, finder=NamesFinder()) as toy:
+    async with toy_house(tmp_path, finder=FamilyFinder()) as toy:
         for name in "ab":
             toy.host(name, text='{"to": "PERSON_1"}')
-        reply = await toy.chat(f"Who of {', '.join(names)} is it?", response_format=form)
+        reply = await toy.chat(f"Who of {', '.join(FAMILY)} is it?", response_format=form)
         assert reply.text == '{"to": "PERSON_1"}'

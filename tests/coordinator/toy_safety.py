@@ -1,5 +1,6 @@
 """A judge that knows one forbidden mark and a finder that knows one name."""
 
+import re
 from collections.abc import Mapping
 
 from peerllm.safety.identifiers import Identifier
@@ -25,6 +26,18 @@ class WordFinder:
             found.append(Identifier(start, start + len(NAME), "PERSON", 1.0))
             start = text.find(NAME, start + 1)
         return tuple(found)
+
+
+# Twelve, so that the first one's placeholder is the beginning of the last three's.
+FAMILY = tuple(f"{letter}da Lovegrove" for letter in "ABCDEFGHIJKL")
+
+
+class FamilyFinder(WordFinder):
+    """Finds a family of twelve."""
+
+    def find(self, text: str) -> tuple[Identifier, ...]:
+        found = re.finditer("|".join(FAMILY), text)
+        return tuple(Identifier(*name.span(), "PERSON", 1.0) for name in found)
 
 
 def toy_judge() -> Judge:
