@@ -1,4 +1,6 @@
 import ctypes
+import os
+import struct
 from pathlib import Path
 from typing import Any
 
@@ -103,6 +105,25 @@ def test_a_damaged_file_is_one_sentence_with_numbers(
     tmp_path: Path, content: bytes, said: str
 ) -> None:
     assert said in refusal(tmp_path, content)
+
+
+def test_millions_of_empty_words_are_refused_before_any_is_read(tmp_path: Path) -> None:
+    many = text("k") + struct.pack("<IIQ", 9, 8, 15_000_000)
+    path = tmp_path / "model.gguf"
+    path.write_bytes(gguf([many], [tensor([1])], b""))
+    # All of them are there: no bytes of words, eight of each one's length.
+    os.truncate(path, 8 * 15_000_000 + 1000)
+    with pytest.raises(
+        ModelError, match="in all arrays: from 0 to 2097152 are possible, found 15000000"
+    ):
+        read_shape(path)
+
+
+def test_arrays_and_texts_are_bounded_together(tmp_path: Path) -> None:
+    numbers = [text(f"k{at}") + struct.pack("<IIQ", 9, 0, 4096) + bytes(4096) for at in range(513)]
+    assert "found 2101248" in refusal(tmp_path, gguf(numbers, [tensor([1])], b""))
+    texts = [entry(f"k{at}", "x" * 1024 * 1024) for at in range(17)]
+    assert "bytes in all texts" in refusal(tmp_path, gguf(texts, [tensor([1])], b""))
 
 
 @settings(max_examples=200, suppress_health_check=[HealthCheck.function_scoped_fixture])
