@@ -5,7 +5,6 @@ The host itself is started at login by `peerllm host install`; see `peerllm.peer
 
 import plistlib
 import shlex
-import subprocess
 import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -34,10 +33,25 @@ def login_file(command: Sequence[str], *, home: Path, platform: str = sys.platfo
         return LoginFile(path, content)
     if platform == "win32":
         folder = home / "AppData/Roaming/Microsoft/Windows/Start Menu/Programs/Startup"
-        text = f'@start "" {subprocess.list2cmdline(command)}\r\n'
-        return LoginFile(folder / "PeerLLM.cmd", text.encode())
+        return LoginFile(folder / "PeerLLM.cmd", _batch_file(command))
     path = home / ".config" / "autostart" / f"{_LABEL}.desktop"
     return LoginFile(path, _desktop_entry(command))
+
+
+def _batch_file(command: Sequence[str]) -> bytes:
+    """A batch file that names its own encoding: cmd.exe reads in the console's otherwise."""
+    words = " ".join(map(_batch_word, command))
+    return f'@chcp 65001 >nul\r\n@start "" {words}\r\n'.encode()
+
+
+def _batch_word(word: str) -> str:
+    """One word of a batch file: paths and options, which hold no quote on Windows.
+
+    Quoted always: outside of quotes, cmd.exe takes & and ^ for its own.
+    """
+    # A program takes the closing quote as escaped by a backslash before it.
+    closing = "\\" * (len(word) - len(word.rstrip("\\")))
+    return '"' + word.replace("%", "%%") + closing + '"'
 
 
 def _desktop_entry(command: Sequence[str]) -> bytes:

@@ -249,8 +249,18 @@ def test_login_files_start_exactly_this_command(tmp_path: Path) -> None:
     assert shlex.split(line.replace("\\$", "$")) == COMMAND
     mac = login_file(COMMAND, home=tmp_path, platform="darwin")
     assert plistlib.loads(mac.content)["ProgramArguments"] == COMMAND
-    windows = login_file(COMMAND, home=tmp_path, platform="win32")
+
+
+def test_a_login_file_of_windows_says_how_it_is_encoded(tmp_path: Path) -> None:
+    command = ["C:\\R&D\\peerllm.exe", "desktop", "--data-directory=C:\\Jörg\\50%\\"]
+    windows = login_file(command, home=tmp_path, platform="win32")
     assert windows.path.name == "PeerLLM.cmd"
+    # Read in the console's encoding, Jörg would be somebody else; & would end the command.
+    assert windows.content.decode().split("\r\n") == [
+        "@chcp 65001 >nul",
+        '@start "" "C:\\R&D\\peerllm.exe" "desktop" "--data-directory=C:\\Jörg\\50%%\\\\"',
+        "",
+    ]
 
 
 @pytest.mark.parametrize("palette", [LIGHT, DARK])
