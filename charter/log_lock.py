@@ -1,31 +1,27 @@
 """One writer at a time, however the others end."""
 
-import sqlite3
 from collections.abc import Iterator
-from contextlib import closing, contextmanager
+from contextlib import contextmanager
 from pathlib import Path
 
 from peerllm.charter.errors import BusyLog, CharterError
+from peerllm.crypto.errors import LockFileError, LockTaken
+from peerllm.crypto.process_lock import taken_lock
 
 
 @contextmanager
 def sole_writer(lock_file: Path) -> Iterator[None]:
-    """Hold a lock until the block ends or the process dies. Raises BusyLog when another holds it.
+    """Hold a lock until the block ends or the process dies.
 
-    The lock is SQLite's, because that works alike on every system; the file itself stays empty.
+    Raises BusyLog when another holds it, CharterError when the file cannot be made.
     """
     try:
-        lock = sqlite3.connect(lock_file, timeout=0, isolation_level=None)
-    except sqlite3.Error as error:
-        raise CharterError(f"{lock_file} cannot be opened: {error}") from error
-    with closing(lock):
-        try:
-            lock.execute("BEGIN EXCLUSIVE")
-        except sqlite3.Error as error:
-            if error.sqlite_errorname == "SQLITE_BUSY":
-                raise BusyLog(
-                    f"another process is writing here ({lock_file} is locked); try again when it"
-                    " has ended"
-                ) from error
-            raise CharterError(f"{lock_file} cannot be locked: {error}") from error
+        lock = taken_lock(lock_file)
+    except LockTaken as error:
+        raise BusyLog(
+            f"another process is writing here ({lock_file} is locked); try again when it has ended"
+        ) from error
+    except LockFileError as error:
+        raise CharterError(str(error)) from error
+    with lock:
         yield

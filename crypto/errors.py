@@ -29,3 +29,11 @@ class SealingKeyRefused(CryptoError):
 
 class ReplyForged(CryptoError):
     """A reply piece was altered, repeated, left out, reordered or sealed with another key."""
+
+
+class LockTaken(CryptoError):
+    """Another process, or another thread of this one, holds a lock."""
+
+
+class LockFileError(CryptoError):
+    """A lock's file cannot be made, or is something else."""
