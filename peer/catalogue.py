@@ -1,6 +1,7 @@
 """The models this machine has: a small file of what was added, by SHA-256."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Final
@@ -8,7 +9,9 @@ from typing import Annotated, Final
 import msgspec
 from msgspec import Meta
 
-from peerllm.peer.errors import PeerError
+from peerllm.crypto.errors import LockFileError, LockTaken
+from peerllm.crypto.process_lock import taken_lock
+from peerllm.peer.errors import ConfigurationError, PeerError
 from peerllm.peer.files import read_state, write_state
 from peerllm.peer.legacy_format import LegacyFormat
 from peerllm.peer.models import (
@@ -22,6 +25,8 @@ from peerllm.peer.models import (
 )
 
 _VERSION: Final = 1
+# A change takes as long as the disk takes for a small file; a failing one takes seconds.
+_PATIENCE_SECONDS: Final = 10.0
 
 DigestHex = Annotated[str, Meta(pattern="^[0-9a-f]{64}$")]
 ModelName = Annotated[str, Meta(pattern="^[A-Za-z0-9._-]{1,128}$")]
@@ -51,7 +56,11 @@ class _CatalogueFile(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class LocalCatalogue:
-    """Reads and writes the catalogue file. Raises `ConfigurationError` when it is damaged."""
+    """Reads and writes the catalogue file. Raises `ConfigurationError` when it is damaged.
+
+    A running host and commands change it side by side: each change is made to what the others
+    have left, or refused with `ConfigurationError`.
+    """
 
     def __init__(self, data_directory: Path) -> None:
         self._path = data_directory / "models.json"
@@ -77,32 +86,32 @@ class LocalCatalogue:
         """
         path = path.absolute()
         shape = check_model(path, digest, self._cache, legacy) if digest else shape_of(path, legacy)
-        self._path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
         found = self._cache.digest(path).hex()
-        models = self.models()
-        before = models.get(found)
-        wanted = name or (before.name if before else name_of(path))
-        if any(known.name == wanted for other, known in models.items() if other != found):
-            raise CatalogueError(
-                f"another model is already called {wanted!r}: give this one another --name"
+        size = path.stat().st_size
+        with self._changing() as models:
+            before = models.get(found)
+            wanted = name or (before.name if before else name_of(path))
+            if any(known.name == wanted for other, known in models.items() if other != found):
+                raise CatalogueError(
+                    f"another model is already called {wanted!r}: give this one another --name"
+                )
+            model = CatalogueModel(
+                name=wanted,
+                path=str(path),
+                file_bytes=size,
+                architecture=shape.architecture,
+                parameters=shape.parameters,
+                trained_context_tokens=shape.trained_context_tokens,
+                cache_bytes_per_token=shape.cache_bytes_per_token,
+                legacy=legacy,
             )
-        model = CatalogueModel(
-            name=wanted,
-            path=str(path),
-            file_bytes=path.stat().st_size,
-            architecture=shape.architecture,
-            parameters=shape.parameters,
-            trained_context_tokens=shape.trained_context_tokens,
-            cache_bytes_per_token=shape.cache_bytes_per_token,
-            legacy=legacy,
-        )
-        try:
-            msgspec.convert(msgspec.to_builtins(model), CatalogueModel)
-        except msgspec.ValidationError:
-            raise CatalogueError(
-                f"a model's name has 1 to 128 letters, digits, dots, dashes; got {wanted!r}"
-            ) from None
-        self._write(models | {found: model})
+            try:
+                msgspec.convert(msgspec.to_builtins(model), CatalogueModel)
+            except msgspec.ValidationError:
+                raise CatalogueError(
+                    f"a model's name has 1 to 128 letters, digits, dots, dashes; got {wanted!r}"
+                ) from None
+            models[found] = model
         return found, model
 
     def find(self, wanted: str) -> tuple[str, CatalogueModel]:
@@ -129,7 +138,8 @@ class LocalCatalogue:
 
     def remove(self, digest: str) -> None:
         """Forget a model; its file stays."""
-        self._write({other: model for other, model in self.models().items() if other != digest})
+        with self._changing() as models:
+            models.pop(digest, None)
 
     def add_embedded(self) -> None:
         """Enter the model that the installation brings, unless it is known. Raises `ModelError`."""
@@ -141,8 +151,22 @@ class LocalCatalogue:
         model = self.models()[digest]
         return ModelFile(model.name, Path(model.path), bytes.fromhex(digest), model.legacy)
 
-    def _write(self, models: dict[str, CatalogueModel]) -> None:
-        write_state(self._path, _CatalogueFile(models=models))
+    @contextmanager
+    def _changing(self) -> Iterator[dict[str, CatalogueModel]]:
+        """The models, to be changed; kept unless the block raises."""
+        self._path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+        try:
+            lock = taken_lock(self._path.with_suffix(".lock"), patience_seconds=_PATIENCE_SECONDS)
+        except LockTaken:
+            raise ConfigurationError(
+                f"another program is changing {self._path}: try again when it has ended"
+            ) from None
+        except LockFileError as error:
+            raise ConfigurationError(str(error)) from None
+        with lock:
+            models = self.models()
+            yield models
+            write_state(self._path, _CatalogueFile(models=models))
 
 
 @dataclass(frozen=True)

@@ -1,8 +1,10 @@
 import os
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
 
+from peerllm.crypto.process_lock import taken_lock
 from peerllm.peer.catalogue import (
     CatalogueError,
     LocalCatalogue,
@@ -59,6 +61,31 @@ def test_names_are_words_and_belong_to_one_model(
     other.write_bytes(tiny_gguf(general__name="another"))
     with pytest.raises(CatalogueError, match="already called 'taken'"):
         catalogue.add(other, "taken")
+
+
+def test_models_entered_at_once_are_all_kept(catalogue: LocalCatalogue, tmp_path: Path) -> None:
+    files = [tmp_path / f"model-{at}.gguf" for at in range(40)]
+    for file in files:
+        file.write_bytes(tiny_gguf(general__name=file.stem))
+    with ThreadPoolExecutor(4) as threads:
+        list(threads.map(catalogue.add, files))
+        digests = list(catalogue.models())
+        assert len(digests) == len(files)
+        list(threads.map(catalogue.remove, digests))
+    assert catalogue.models() == {}
+
+
+def test_a_change_that_never_ends_is_named(
+    catalogue: LocalCatalogue, file: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("peerllm.peer.catalogue._PATIENCE_SECONDS", 0.0)
+    catalogue.add(file, "before")
+    with (
+        taken_lock(tmp_path / "data" / "models.lock"),
+        pytest.raises(ConfigurationError, match=r"another program is changing .*models\.json"),
+    ):
+        catalogue.add(file, "after")
+    assert [model.name for model in catalogue.models().values()] == ["before"]
 
 
 def test_an_altered_file_is_noticed_whatever_its_times_say(
