@@ -31,6 +31,7 @@ import trio
 import trio.testing
 
 from benchmarks.synthetic_engine import Pace, SyntheticGeneration
+from peerllm.coordinator.document_parts import OVERLAP_TOKENS
 from peerllm.coordinator.document_task import Turn
 from peerllm.coordinator.merging import merge_items
 from peerllm.coordinator.part_sizes import PART_TOKENS
@@ -38,7 +39,6 @@ from peerllm.coordinator.passages import pack_passages
 from peerllm.coordinator.plan import Chunk, Plan
 from peerllm.coordinator.planner import (
     MAXIMUM_PARTS,
-    OVERLAP_TOKENS,
     Budget,
     make_plan,
     reduce_turns,

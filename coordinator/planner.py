@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from itertools import pairwise
 from typing import Literal
 
+from peerllm.coordinator.document_parts import parts_of
 from peerllm.coordinator.document_task import DocumentTask, TaskKind, Turn, recognise
 from peerllm.coordinator.merging import NOTHING, says_nothing
 from peerllm.coordinator.part_sizes import (
@@ -39,8 +40,6 @@ MAXIMUM_NOTES = 24
 # With two levels of reduction a model of 2,048 tokens reads this many parts, about 60,000 tokens.
 MAXIMUM_PARTS = 96
 MAXIMUM_LEVELS = 3
-# Two sentences of prose: what is said of a thing in the sentence after it was named is found.
-OVERLAP_TOKENS = 64
 # What an answer may take where the caller does not say.
 DEFAULT_ANSWER_TOKENS = 512
 # What the reduce chunk adds around the notes, with room for vocabularies that spell digits out; a
@@ -143,13 +142,7 @@ def _plan_of(task: DocumentTask, budget: Budget, *, demanded: bool) -> Plan | No
     size = _part_tokens(task, budget)
     if size is None:
         return None
-    parts = pack_passages(
-        task.document,
-        size,
-        budget.count,
-        overlap=OVERLAP_TOKENS if task.kind in ("extract", "question") else 0,
-        entries=task.kind == "classify",
-    )
+    parts = parts_of(task, size, budget.count)
     if not 1 < len(parts) <= MAXIMUM_PARTS:
         return None
     if task.kind in ("summarise", "question"):
