@@ -12,6 +12,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from itertools import count, pairwise
 
+from peerllm.coordinator.value_forms import agree, differ, plain_values
+
 # What a part is asked to say when it holds nothing of what is wanted.
 NOTHING = "NONE"
 # A key longer than this is a sentence with a colon in it.
@@ -113,7 +115,7 @@ def _merged(parts: Sequence[Sequence[str]]) -> Merged:
             parts=tuple(part for _, part in found.values()),
         )
         for found in values.values()
-        if len(found) > 1
+        if differ([canonical(_keyed(line)[1]) for line, _ in found.values()])
     )
     return Merged(items=tuple(items), conflicts=conflicts)
 
@@ -156,13 +158,13 @@ def conflict_of(question: str, answers: Sequence[str]) -> Conflict | None:
     """
     if not _ASKS_ONE.search(question):
         return None
-    asked = set(_values(question))
+    asked = _values(question)
     groups: list[tuple[set[str], str, int]] = []
     for part, answer in enumerate(answers):
         if says_nothing(answer) or len(answer.split()) > _VALUE_WORDS:
             continue
-        named = set(_values(answer)) - asked
-        if not named or any(named & known for known, _, _ in groups):
+        named = {value for value in _values(answer) if not _agrees(value, asked)}
+        if not named or any(_agrees(value, known) for known, _, _ in groups for value in named):
             continue
         groups.append((named, " ".join(answer.split()), part))
     if len(groups) < 2:
@@ -184,8 +186,12 @@ _ASKS_ONE = re.compile(
 _VALUE = re.compile(r"(?<![A-Z])[A-Z]+_\d+(?=[A-Z]?\b)|\d+(?:[.,:/-]\d+)*")
 
 
-def _values(text: str) -> list[str]:
-    return [found.replace(",", "") for found in _VALUE.findall(text)]
+def _values(text: str) -> set[str]:
+    return {found.replace(",", "") for found in _VALUE.findall(plain_values(text))}
+
+
+def _agrees(value: str, known: set[str]) -> bool:
+    return any(agree(value, one) for one in known)
 
 
 def _lines(answer: str) -> list[str]:

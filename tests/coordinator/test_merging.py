@@ -63,6 +63,22 @@ def test_two_parts_with_different_values_for_one_key_are_both_shown_with_a_note(
     assert merged.notes.endswith("for Total: 40 euros (part 1); 45 euros (part 3)")
 
 
+@pytest.mark.parametrize(
+    ("values", "told"),
+    [
+        (["2024-03-01", "1 March 2024", "March 1st"], False),
+        (["1,000", "1000"], False),
+        (["5%", "five percent"], False),
+        (["1 March", "1 March 2024", "1 March 2025"], True),
+        (["1,000", "1000", "1001"], True),
+    ],
+)
+def test_a_value_written_in_two_ways_is_no_conflict(values: list[str], told: bool) -> None:
+    merged = merge_items([f"Value: {value}\nCity: Bonn" for value in values])
+    assert bool(merged.conflicts) == told
+    assert all(f"Value: {value}" in merged.items for value in values)
+
+
 def test_records_are_not_torn_and_their_repeated_keys_are_no_conflict() -> None:
     answers = ["Name: Ann\nRole: cook\nName: Ben\nRole: cook", "Name: Cy\nRole: cook"]
     merged = merge_items(answers)
@@ -111,6 +127,11 @@ def test_a_fence_around_an_answer_goes_and_an_introduction_is_no_heading() -> No
         ("What is the number of PERSON_1?", ["PERSON_1 has 4.", "PERSON_1 has 5."],
          ("PERSON_1 has 4.", "PERSON_1 has 5.")),
         ("Who signed it?", ["the cook", "a baker"], ()),
+        ("When was it signed?", ["On 2024-03-01.", "On 1 March 2024.", "On March 1st."], ()),
+        ("When was it signed?", ["In 2024.", "On 1 March 2024, at noon."], ()),
+        ("When was it signed?", ["On 1 March 2024.", "On 1 April 2024."],
+         ("On 1 March 2024.", "On 1 April 2024.")),
+        ("When does it begin?", ["At 3 pm.", "At 15:00."], ()),
     ],
 )  # fmt: skip
 def test_a_question_for_one_thing_shows_answers_that_cannot_both_hold(
