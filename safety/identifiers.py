@@ -7,6 +7,7 @@ from functools import cache
 from typing import Final
 
 from peerllm.safety.address_detectors import detect_addresses
+from peerllm.safety.checked_numbers import detect_checked_numbers
 from peerllm.safety.contact_detectors import (
     URL_CREDENTIALS,
     detect_emails,
@@ -43,6 +44,7 @@ DETECTORS: Final[Mapping[str, Callable[[str], Iterator[Identifier]]]] = {
     "postal addresses": detect_addresses,
     "secrets": detect_secrets,
 }
+CHECKED_NUMBERS: Final = "identity numbers (check digits)"
 TAGGER: Final = "names and places (trained)"
 PARTS_OF_NAMES: Final = "parts of names"
 
@@ -94,11 +96,16 @@ def _matched(text: str) -> Iterator["Finding"]:
             yield Finding(name, found)
 
 
+def _checked(text: str) -> Iterator["Finding"]:
+    for found in detect_checked_numbers(text.translate(_PLAIN_SIGNS)):
+        yield Finding(CHECKED_NUMBERS, found)
+
+
 def never_left(text: str) -> tuple[Identifier, ...]:
     """What is masked in `text` whatever a customer allows, also where another find hides it."""
     return united(
         one
-        for one in (finding.found for finding in _matched(text))
+        for one in (finding.found for finding in (*_matched(text), *_checked(text)))
         if one.kind not in LEAVABLE or URL_CREDENTIALS.search(text, one.start, one.end)
     )
 
@@ -158,6 +165,7 @@ class IdentifierFinder:
         parts = _parts_of_names(text, united((*patterns, *tagged)))
         return (
             *matched,
+            *_checked(text),
             *(Finding(TAGGER, found) for found in tagged),
             *(Finding(PARTS_OF_NAMES, found) for found in parts),
         )
