@@ -51,7 +51,8 @@ def pack_passages(
 def gaps_between(text: str, passages: Sequence[str]) -> tuple[str, ...]:
     """What parted each of these passages without overlap from the one before it in `text`.
 
-    A blank line, a line's end, a space or nothing; nothing before the first.
+    A blank line or a line's end, with the indentation behind it, a space or nothing; nothing before
+    the first.
     """
     gaps: list[str] = []
     position = 0
@@ -72,7 +73,7 @@ def _end_of(passage: str, text: str, start: int) -> int:
 
 def _gap(space: str) -> str:
     if "\n" in space:
-        return "\n" * min(2, space.count("\n"))
+        return "\n" * min(2, space.count("\n")) + space.rpartition("\n")[2]
     return " " if space else ""
 
 

@@ -57,7 +57,9 @@ def test_passages_are_parted_as_in_the_text(
 ) -> None:
     passages = pack_passages(text, bound, count)
     gaps = gaps_between(text, passages)
-    assert set(gaps) <= {"", " ", "\n", "\n\n"}
+    # The indentation of a line goes with its beginning.
+    assert {re.sub(r"(?<=\n)[^\n]+\Z", "", gap) for gap in gaps} <= {"", " ", "\n", "\n\n"}
+    assert not any(gap.strip() for gap in gaps)
     joined = "".join(map("".join, zip(gaps, passages, strict=True)))
     assert joined.split() == text.split()
     assert joined.count("\n") <= text.count("\n")
@@ -201,3 +203,11 @@ def test_memory_stays_in_proportion_to_the_text() -> None:
     _, peak = tracemalloc.get_traced_memory()
     tracemalloc.stop()
     assert peak < 60 * len(text)
+
+
+def test_the_indentation_of_a_passage_is_kept_in_the_gap_before_it() -> None:
+    text = "services:\n  web:\n    port: 80\n    name: a\n\n  mail:\n    port: 25"
+
+    gaps = gaps_between(text, ["services:\n  web:\n    port: 80", "name: a", "mail:\n    port: 25"])
+
+    assert gaps == ("", "\n    ", "\n\n  ")
