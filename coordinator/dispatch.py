@@ -32,6 +32,7 @@ from peerllm.overlay.messages import (
     ReceiptMessage,
     ReplyPiece,
 )
+from peerllm.safety.stop_sequences import StopCut
 
 # Waiting for a free slot longer than this, a customer is better served by an honest refusal.
 QUEUE_SECONDS = 20.0
@@ -210,6 +211,7 @@ class _ChunkRace:
             binding=binding,
             nonce=tools.random_bytes(16),
             opener=ReplyOpener(reply_key, binding),
+            cut=StopCut(order.stop, self._race.released),
             events=self._events,
             message_bound=self._message_bound,
             started_at=trio.current_time(),
@@ -238,7 +240,7 @@ class _ChunkRace:
             max_tokens=max(1, order.max_tokens - order.model.vocabulary.count(prefix)),
             temperature_milli=order.temperature_milli,
             top_p_milli=order.top_p_milli,
-            stop=list(order.stop),
+            stop=list(order.stop.for_hosts),
             assistant_prefix=prefix,
             reply_key=reply_key,
             min_p_milli=order.min_p_milli,
@@ -354,6 +356,8 @@ class _ChunkRace:
 
     def _apply_piece(self, run: DispatchRun, piece: Piece, at: float) -> Step:
         dispatch = run.binding.dispatch_id
+        if run.cut.stopped:
+            return Step()
         try:
             opened = run.opener.open(piece.sealed, final=piece.final)
             reply = decode(opened, ReplyPiece, maximum_bytes=MAXIMUM_PIECE_BYTES)
@@ -366,15 +370,16 @@ class _ChunkRace:
             or run.characters > LONGEST_TOKEN_CHARACTERS * self._order.max_tokens
         ):
             return _and_cancel(self._end(run, Failure.GARBAGE, at), dispatch)
-        step = self._race.on_text(dispatch, reply.text, now=at)
-        if not piece.final:
+        step = self._race.on_text(dispatch, run.cut.push(reply.text, last=piece.final), now=at)
+        if not (piece.final or run.cut.stopped):
             return step
         run.ended_at = at
-        finish = Finish.LENGTH if reply.finish == "length" else Finish.STOP
-        last = self._race.on_finish(dispatch, finish)
+        length = reply.finish == "length" and not run.cut.stopped
+        last = self._race.on_finish(dispatch, Finish.LENGTH if length else Finish.STOP)
+        works_on = () if piece.final else (dispatch,)
         return Step(
             release=step.release + last.release,
-            cancel=(*step.cancel, *last.cancel),
+            cancel=(*step.cancel, *last.cancel, *works_on),
             outcome=last.outcome,
         )
 

@@ -14,6 +14,7 @@ from peerllm.crypto.receipt import Receipt, verify_receipt
 from peerllm.crypto.reply import ReplyOpener
 from peerllm.overlay.errors import SessionClosed, SessionViolation
 from peerllm.overlay.messages import CoordinatorMessage, ReceiptMessage
+from peerllm.safety.stop_sequences import StopCut
 
 # What a host says of the request rather than of itself.
 _REQUEST_FAULTS = ("bad_task", "context_exceeded")
@@ -40,6 +41,7 @@ class DispatchRun:
     binding: EnvelopeBinding
     nonce: bytes
     opener: ReplyOpener
+    cut: StopCut
     events: trio.MemorySendChannel[DispatchEvent]
     message_bound: int
     started_at: float

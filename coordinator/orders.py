@@ -10,6 +10,7 @@ from peerllm.coordinator.vocabulary import Vocabulary
 from peerllm.crypto.receipt import Receipt
 from peerllm.overlay.answer_shape import AnswerShape
 from peerllm.overlay.model_pieces import ModelFacts
+from peerllm.safety.stop_sequences import StopSequences
 
 # A home machine that does not produce a token in this time will not be waited for.
 BETWEEN_TOKENS_SECONDS = 15.0
@@ -42,7 +43,7 @@ class Order:
     max_tokens: int
     temperature_milli: int
     top_p_milli: int
-    stop: tuple[str, ...] = field(repr=False)
+    stop: StopSequences
     seed: int
     race_size: int
     frequency_penalty_milli: int = 0

@@ -19,6 +19,7 @@ from peerllm.coordinator.release import ReleaseGate
 from peerllm.coordinator.selection import Exposure
 from peerllm.safety.judge import Verdict
 from peerllm.safety.judge_cascade import Undecided
+from peerllm.safety.stop_sequences import StopSequences
 from peerllm.safety.vault import Vault
 
 # Where text is missing between parts; readers know it from quotations.
@@ -93,12 +94,14 @@ class Work:
     log: ExposureCount
     results: dict[int, ChunkResult] = field(default_factory=dict)
     seed: int = 0
+    stops: StopSequences = field(init=False)
     # Tokens of the released answer where it is less than the parts' answers together.
     merged_tokens: int | None = None
 
     def __post_init__(self) -> None:
         drawn = self.house.draw.getrandbits(63)
         self.seed = drawn if self.request.seed is None else self.request.seed
+        self.stops = StopSequences(self.request.stop, self.vault.placeholders)
 
     def in_order(self) -> list["ChunkResult"]:
         """Every chunk's result, once all are served."""
@@ -128,7 +131,7 @@ class Work:
             max_tokens=chunk.max_tokens,
             temperature_milli=self.request.temperature_milli,
             top_p_milli=self.request.top_p_milli,
-            stop=self.request.stop if chunk is self.plan.final or self.plan.joined else (),
+            stop=self.stops if chunk is self.plan.final or self.plan.joined else StopSequences(()),
             seed=(self.seed + chunk.index) & (2**63 - 1),
             race_size=self.house.terms.race_size,
             frequency_penalty_milli=self.request.frequency_penalty_milli,

@@ -39,6 +39,7 @@ from peerllm.overlay.messages import (
 )
 from peerllm.overlay.model_pieces import PIECE_BYTES, ModelFacts
 from peerllm.peer.generation import GeneratedPiece
+from peerllm.safety.stop_sequences import StopSequences
 
 DIGEST = bytes(range(32))
 NOW_US = 1_800_000_000_000_000
@@ -319,7 +320,13 @@ class OpenLog:
         self.shown.append(operator)
 
 
-def order(*, max_tokens: int = 40, race_size: int = 2, prompt_tokens: int = 20) -> Order:
+def order(
+    *,
+    max_tokens: int = 40,
+    race_size: int = 2,
+    prompt_tokens: int = 20,
+    stop: tuple[str, ...] = (),
+) -> Order:
     return Order(
         model=served_model(),
         turns=(Turn(role="user", content="Say something."),),
@@ -327,7 +334,7 @@ def order(*, max_tokens: int = 40, race_size: int = 2, prompt_tokens: int = 20) 
         max_tokens=max_tokens,
         temperature_milli=0,
         top_p_milli=1000,
-        stop=(),
+        stop=StopSequences(stop),
         seed=7,
         race_size=race_size,
     )
