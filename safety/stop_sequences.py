@@ -53,9 +53,10 @@ class StopSequences:
         return any(one.startswith(known) and one != known for one in self._given)
 
     def first_in(self, text: str, start: int, certain: int) -> tuple[int, int] | None:
-        """The first of them in `text` that ends behind `start` and tears no placeholder.
+        """The one in `text` that ends first behind `start` and tears no placeholder.
 
-        Only the placeholders that end by `certain` are ones for sure.
+        By its end, as it is found while the answer comes; of two that end together the longer. Only
+        the placeholders that end by `certain` are ones for sure.
         """
         found = [(at, at + len(one)) for one in self.sequences for at in _places(text, one, start)]
         if not found:
@@ -66,7 +67,8 @@ class StopSequences:
             if match.end("form") <= certain
             for place in range(match.start("prefix") + 1, match.end("form"))
         }
-        return min((one for one in found if within.isdisjoint(one)), default=None)
+        whole = (one for one in found if within.isdisjoint(one))
+        return min(whole, key=lambda place: (place[1], place[0]), default=None)
 
     def undecided(self, text: str, start: int) -> int:
         """Where in `text`, from `start` on, more text may still make a stop sequence."""
@@ -113,7 +115,8 @@ class StopCut:
         found = self._stops.first_in(text, start, certain)
         if found is not None:
             self.stopped = found[1] <= certain
-            end = min(end, found[0])
+            # Found for sure, it leaves nothing undecided before it.
+            end = found[0] if self.stopped else min(end, found[0])
         return self._let_out(max(start, end))
 
     def _let_out(self, end: int) -> str:

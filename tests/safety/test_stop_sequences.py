@@ -71,6 +71,12 @@ def test_a_stop_sequence_that_began_with_what_is_out_already_ends_what_follows()
     assert cutting.stopped
 
 
+def test_what_may_begin_a_longer_sequence_is_let_out_where_a_shorter_one_ends_it() -> None:
+    assert cut("1\n", "\n", "1\n1", pieces=1) == ("1", True)
+    assert cut("1\n1", "\n", "1\n1", pieces=3) == ("1", True)
+
+
+@settings(max_examples=2000)
 @given(
     st.text("ab\n 1", max_size=40),
     st.lists(st.text("ab\n 1", min_size=1, max_size=4), min_size=1, max_size=3),
