@@ -43,10 +43,14 @@ _SENTENCE: Final = re.compile(
 
 @dataclass(frozen=True, slots=True)
 class Look:
-    """What the head sees in a text: the logits of its worst window, and of each aside's."""
+    """What the head sees in a text: the logits of its worst window, and of each aside's.
+
+    `mean` is the mean encoding of the text's own windows.
+    """
 
     whole: NDArray[numpy.float32]
     asides: NDArray[numpy.float32]
+    mean: NDArray[numpy.float32]
 
     def worst(self) -> NDArray[numpy.float32]:
         """The logits of the worst of all that was looked at."""
@@ -78,7 +82,7 @@ class LanguageGate:
         parts = foreign_parts(found)
         if not parts:
             return None
-        worst = self._counted(list(parts), list(parts.values())).max(axis=0)
+        worst = self._counted(self._encoded(list(parts)), list(parts.values())).max(axis=0)
         return numpy.asarray(worst - doubt(len(parts)))
 
     def look(self, found: Opened, beside: Sequence[Aside], /) -> Look:
@@ -86,21 +90,27 @@ class LanguageGate:
         whole = list(windows(found.undisguised))
         cut = [list(windows(one.undisguised)) for one in beside]
         hidden = [one.hidden for one, parts in zip(beside, cut, strict=True) for _ in parts]
-        every = self._counted(
-            [*whole, *chain.from_iterable(cut)], [*(False for _ in whole), *hidden]
-        )
+        encoded = self._encoded([*whole, *chain.from_iterable(cut)])
+        every = self._counted(encoded, [*(False for _ in whole), *hidden])
         ends = numpy.cumsum([len(whole), *map(len, cut)])
         worst = [every[start:end].max(axis=0) for start, end in pairwise(ends)]
         return Look(
-            every[: len(whole)].max(axis=0), numpy.array(worst).reshape(len(cut), every.shape[1])
+            every[: len(whole)].max(axis=0),
+            numpy.array(worst).reshape(len(cut), every.shape[1]),
+            encoded[: len(whole)].mean(axis=0),
         )
 
-    def _counted(self, parts: Sequence[str], hidden: Sequence[bool]) -> NDArray[numpy.float32]:
-        """The logits of every window, one a row, as far as they count."""
+    def _encoded(self, parts: Sequence[str]) -> NDArray[numpy.float32]:
+        """The encoding of every window, one a row; what repeats is encoded once."""
         different = {part: number for number, part in enumerate(dict.fromkeys(parts))}
-        of_different = self._head.logits(self._encoder.encode(list(different)))
-        of_windows = numpy.asarray(of_different[[different[part] for part in parts]])
-        return counted(of_windows, numpy.array(hidden), self._head.bound)
+        encoded = self._encoder.encode(list(different))
+        return numpy.asarray(encoded[[different[part] for part in parts]])
+
+    def _counted(
+        self, encoded: NDArray[numpy.float32], hidden: Sequence[bool]
+    ) -> NDArray[numpy.float32]:
+        """The logits of every window, one a row, as far as they count."""
+        return counted(self._head.logits(encoded), numpy.array(hidden), self._head.bound)
 
 
 def doubt(parts: int) -> float:

@@ -3,9 +3,10 @@
 The first is that of the language gate's encoder, which costs a third of the other's, and of the
 words alone. Most ordinary texts end there. What is left the local gate sees as well, and of what
 is looked at for itself that which the first look does not find harmless. Two encoders err
-differently: the logits of both heads are joined. `benchmarks/safety/train_second_look.py` chose
-the threshold of the joined ones. What is not English, the first encoder's head judges alone: there
-the local gate is no witness, and the stricter of both verdicts counts.
+differently: the logits of both heads are joined, and what raters would say of a post is added to
+both. `benchmarks/safety/train_second_look.py` chose the threshold of the joined ones. What is not
+English, the first encoder's head judges alone: there the local gate is no witness, and the stricter
+of both verdicts counts.
 """
 
 import json
@@ -24,6 +25,7 @@ from peerllm.safety.gate_categories import CATEGORIES, scores_of
 from peerllm.safety.language_gate import LanguageGate, Look
 from peerllm.safety.local_gate import LocalGate, Words, bounded
 from peerllm.safety.normalisation import composed
+from peerllm.safety.rated_posts import RatedPosts
 
 MODEL_PATH: Final = Path(__file__).parent / "data" / "second_look.json"
 # One unit of the lexical gate's suspicion counts as so many logits of the head in the first look.
@@ -70,15 +72,18 @@ class Seen:
 class SecondLook:
     """Both gates and how they are joined."""
 
-    def __init__(self, local: LocalGate, other: LanguageGate, joining: Joining) -> None:
+    def __init__(
+        self, local: LocalGate, other: LanguageGate, posts: RatedPosts, joining: Joining
+    ) -> None:
         self._local = local
         self._other = other
+        self._posts = posts
         self._joining = joining
 
     @classmethod
     def load(cls, local: LocalGate, other: LanguageGate, path: Path = MODEL_PATH) -> "SecondLook":
         """The shipped joining. Raises `ModelFileError` when the file is missing or damaged."""
-        return cls(local, other, read_joining(path))
+        return cls(local, other, RatedPosts.load(), read_joining(path))
 
     def scores(self, text: str, /) -> Mapping[str, float]:
         """For every category how certain the worst part of `text` is of it, 0 to 1."""
@@ -96,12 +101,14 @@ class SecondLook:
         """The logits of both looks."""
         words = self._local.words(found)
         look = self._other.look(found, words.asides)
+        rated = numpy.float32(self._posts.logits(look.mean))
         long = readable_length(found.text) >= SHORT
-        if long and (first := with_words(look, words)).max() < HARMLESS:
+        if long and (first := with_words(look, words) + rated).max() < HARMLESS:
             return Seen(first, None)
         doubtful = look.asides.max(axis=1) >= HARMLESS_ASIDE
         beside = tuple(compress(words.asides, doubtful))
-        return Seen(look.worst(), self._local.logits(found, replace(words, asides=beside)))
+        second = self._local.logits(found, replace(words, asides=beside))
+        return Seen(look.worst() + rated, second + rated)
 
 
 def readable_length(text: str) -> int:

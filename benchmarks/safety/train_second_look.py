@@ -22,11 +22,12 @@ import train_language_gate as languages
 import train_local_gate as local
 from gate_files import calibrate
 from gate_report import average_precision, report, scores_of
-from judged_rows import FOLDS, Row, read
+from judged_rows import FOLDS, UNSEEN_IN_CHECK, Row, read
 from kept_encoders import KeptMultilingualEncoder, KeptSentenceEncoder
 from language_rows import LEARNT, language_rows, message_rows
 from numpy.typing import NDArray
 from train_lexical_gate import Apart
+from train_rated_posts import fitted, mean_encodings
 
 from peerllm.safety.asides import opened
 from peerllm.safety.gate_categories import CATEGORIES
@@ -102,14 +103,23 @@ def looks(rows: Sequence[Row], foreign: Sequence[Row], words: Apart, folder: Pat
     least = numpy.full((len(rows), len(CATEGORIES)), -numpy.inf, dtype=numpy.float32)
     seen = Looks(least.copy(), least.copy(), least)
     nothing = Joining(SHARE, numpy.zeros(len(CATEGORIES), dtype=numpy.float32))
-    for (apart, head), (also, other_head) in zip(
-        local_heads(rows, words, english),
-        language_heads([*rows, *foreign], multilingual),
-        strict=True,
+    means = mean_encodings(rows, multilingual)
+    folds = numpy.array([row.fold for row in rows])
+    known = numpy.array([row.file not in UNSEEN_IN_CHECK for row in rows])
+    for fold, ((apart, head), (also, other_head)) in enumerate(
+        zip(
+            local_heads(rows, words, english),
+            language_heads([*rows, *foreign], multilingual),
+            strict=True,
+        ),
+        start=-1,
     ):
         assert numpy.array_equal(apart, also[also < len(rows)])
         other = LanguageGate(multilingual, other_head)
-        gates = [SecondLook(LocalGate(english, one, head), other, nothing) for one in by_fold]
+        posts = fitted(rows, means, numpy.flatnonzero(known & (folds != fold)))
+        gates = [
+            SecondLook(LocalGate(english, one, head), other, posts, nothing) for one in by_fold
+        ]
         for number in apart:
             row = rows[number]
             found = opened(row.text)
