@@ -5,7 +5,7 @@ ignored: a customer who asks for tools and gets prose has been answered wrongly.
 """
 
 import re
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 import msgspec
 from msgspec import Meta
@@ -44,26 +44,37 @@ Terms = Annotated[
 ]
 
 
-class TextPart(msgspec.Struct, frozen=True, kw_only=True):
+Nothing = Annotated[list[Any], Meta(max_length=0)] | None
+
+
+class TextPart(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """A text part of a message in OpenAI's list form."""
 
     type: Literal["text"]
     text: str
 
 
-class Message(msgspec.Struct, frozen=True, kw_only=True):
-    """One message as OpenAI's clients send it."""
+class Message(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """One message as OpenAI's clients send it.
+
+    The fields after `name` are empty in every answer given here; clients send them back unchanged.
+    """
 
     role: Literal["system", "developer", "user", "assistant"]
     content: str | list[TextPart]
     name: Annotated[str, Meta(max_length=64)] | None = None
+    refusal: None = None
+    audio: None = None
+    function_call: None = None
+    tool_calls: Nothing = None
+    annotations: Nothing = None
 
 
-class StreamOptions(msgspec.Struct, frozen=True, kw_only=True):
-    """Options of a streamed answer."""
+class StreamOptions(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Options of a streamed answer. Nothing hides the lengths of its pieces."""
 
     include_usage: bool = False
-    include_obfuscation: bool = False
+    include_obfuscation: Literal[False] = False
 
 
 class Extension(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -144,6 +155,8 @@ _PLACE = re.compile(r" - at (?:`key` in )?`\$")
 _decoder = msgspec.json.Decoder(ChatBody)
 # Only what looks like a parameter's name is repeated.
 _UNKNOWN_FIELD = re.compile(r"Object contains unknown field `(\w{1,64})`\Z", re.ASCII)
+# How msgspec says that a field which must be empty is not.
+_NOT_EMPTY = re.compile(r"Expected `(?:null`|array \| null`|array` of length <= 0)")
 
 
 def parse_chat(raw: bytes) -> ChatRequest | ApiError:
@@ -219,12 +232,12 @@ def _is_text(body: ChatBody) -> bool:
 
 def _validation_error(raw: bytes, reason: str) -> ApiError:
     what, *places = _PLACE.split(reason, maxsplit=1)
-    where = "".join(places)
+    where = "".join(places).rstrip("`").lstrip(".")
     unknown = _UNKNOWN_FIELD.match(what)
-    if unknown is not None:
-        name = unknown[1]
+    if unknown is not None or _NOT_EMPTY.match(what):
+        name = where if unknown is None else f"{where}.{unknown[1]}".lstrip(".")
         return invalid_request(
-            f"The field '{name}' is not supported by this network.",
+            f"The field '{name}' is not supported by this network; leave it out.",
             param=name,
             code="unsupported_parameter",
         )
@@ -235,7 +248,7 @@ def _validation_error(raw: bytes, reason: str) -> ApiError:
         what = "A name is not of the form allowed"
     elif what.startswith("Object contains unknown field"):
         what = "There is a field that this network does not know"
-    param = where.rstrip("`").lstrip(".") or None
+    param = where or None
     if param is None and _is_not_object(raw):
         what = "The body must be a JSON object"
     return invalid_request(f"{what}." if param is None else f"{what} in '{param}'.", param=param)

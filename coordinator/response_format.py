@@ -40,7 +40,7 @@ MAXIMUM_CHARACTERS: Final = 16_384
 _LONGEST_CHAIN: Final = 32
 
 
-class JsonSchema(msgspec.Struct, frozen=True, kw_only=True):
+class JsonSchema(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """OpenAI's `json_schema`. Hosts keep to the schema whether `strict` is set or not."""
 
     name: Annotated[str, Meta(pattern=r"\A[A-Za-z0-9_-]{1,64}\Z")]
@@ -52,7 +52,7 @@ class JsonSchema(msgspec.Struct, frozen=True, kw_only=True):
         return "JsonSchema(<hidden>)"
 
 
-class ResponseFormat(msgspec.Struct, frozen=True, kw_only=True):
+class ResponseFormat(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """Plain text, any JSON object, or JSON of a given schema."""
 
     type: Literal["text", "json_object", "json_schema"]
@@ -82,6 +82,8 @@ _TYPES: Final = ("object", "array", "string", "integer", "number", "boolean", "n
 
 def shape_of(wanted: ResponseFormat) -> AnswerShape | str | None:
     """The form asked for; None for plain text; a sentence that says what is not supported."""
+    if wanted.type != "json_schema" and wanted.json_schema is not None:
+        return "The field 'json_schema' needs the 'type' 'json_schema'."
     if wanted.type == "text":
         return None
     if wanted.type == "json_object":

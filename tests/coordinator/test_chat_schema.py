@@ -136,6 +136,72 @@ def test_a_field_this_network_cannot_honour_is_refused_as_unsupported(name: str)
     assert (error.code, error.param) == ("unsupported_parameter", name)
 
 
+def beside(field: str, value: Any) -> dict[str, Any]:
+    """A request with a field beside an assistant's words."""
+    return {"messages": [{"role": "assistant", "content": "hi", field: value}]}
+
+
+@pytest.mark.parametrize(
+    ("field", "value"),
+    [
+        ("tool_calls", [{"id": "c", "type": "function", "function": {"name": "f"}}]),
+        ("tool_calls", {}),
+        ("function_call", {"name": "f", "arguments": "{}"}),
+        ("audio", {"id": "a"}),
+        ("refusal", "I cannot."),
+        ("annotations", [{"type": "url_citation"}]),
+        ("images", ["x"]),
+        ("prefix", True),
+        ("reasoning_content", "x"),
+    ],
+)
+def test_a_field_of_a_message_that_nobody_would_read_is_refused(field: str, value: Any) -> None:
+    error = refused(**beside(field, value))
+    assert (error.code, error.param) == ("unsupported_parameter", f"messages[0].{field}")
+
+
+@pytest.mark.parametrize(
+    ("field", "value"),
+    [
+        *[(name, None) for name in ("refusal", "tool_calls", "function_call", "audio")],
+        *[("annotations", None), ("annotations", []), ("tool_calls", [])],
+    ],
+)
+def test_an_earlier_answer_is_taken_as_openais_clients_send_it_back(field: str, value: Any) -> None:
+    assert accepted(**beside(field, value)).turns == (Turn(role="assistant", content="hi"),)
+
+
+@pytest.mark.parametrize(
+    ("fields", "param"),
+    [
+        (
+            {"messages": [{"role": "user", "content": [
+                {"type": "text", "text": "x", "cache_control": {"type": "ephemeral"}}]}]},
+            "messages[0].content[0].cache_control",
+        ),
+        ({"stream_options": {"include_useage": True}}, "stream_options.include_useage"),
+        (
+            {"stream_options": {"include_obfuscation": True}},
+            "stream_options.include_obfuscation",
+        ),
+        ({"response_format": {"type": "json_object", "schema": {}}}, "response_format.schema"),
+        (
+            {"response_format": {"type": "json_schema", "json_schema": {"name": "x", "y": 1}}},
+            "response_format.json_schema.y",
+        ),
+        (
+            {"response_format": {"type": "json_object", "json_schema": {"name": "x"}}},
+            "response_format",
+        ),
+        ({"peerllm": {"splt": "never"}}, "peerllm.splt"),
+    ],
+)  # fmt: skip
+def test_a_field_within_a_field_that_nobody_would_read_is_refused(
+    fields: dict[str, Any], param: str
+) -> None:
+    assert refused(**fields).param == param
+
+
 @pytest.mark.parametrize("missing", ["model", "messages"])
 def test_a_missing_field_is_named(missing: str) -> None:
     body = {name: value for name, value in VALID.items() if name != missing}
