@@ -4,13 +4,16 @@ import json
 import logging
 from collections.abc import Iterator
 from contextlib import contextmanager
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Annotated
 
 import trio
 import typer
 
+from peerllm.charter.command_options import chosen_root
 from peerllm.charter.errors import CharterError
+from peerllm.charter.store import load_charter
 from peerllm.coordinator.accounts import Tier, check_label, check_price_tier
 from peerllm.coordinator.appeal_commands import register_appeal_commands
 from peerllm.coordinator.errors import CoordinatorError
@@ -110,15 +113,21 @@ def customer(
     tier: Annotated[
         str | None, typer.Option(help="Tier of the tariff; a new account has 'standard'.")
     ] = None,
+    charter_directory: Annotated[
+        Path | None, typer.Option(help="Folder of the signed charter; --tier needs it.")
+    ] = None,
+    root: Annotated[
+        Path | None, typer.Option(help="Root file from the stewards; else the folder's own.")
+    ] = None,
 ) -> None:
     """Open a customer's account, pay into it, or put it into another tier."""
     if not deposit_usd and (tax_cents or fee_cents or deposit_id is not None):
         raise typer.BadParameter(
             "--deposit-id, --tax-cents and --fee-cents belong to a deposit; give --deposit-usd, too"
         )
+    if tier is not None:
+        _check_tier(tier, charter_directory, root)
     with _storage(data_directory, begin=True) as storage:
-        if tier is not None:
-            check_price_tier(tier)
         if deposit_id is not None:
             # An empty one, as of a script's unset variable, would credit the same payment again.
             check_label(deposit_id, "a payment reference")
@@ -243,6 +252,24 @@ def _storage(data_directory: Path, *, begin: bool = False) -> Iterator[StorageFi
             raise CoordinatorError(f"there is no coordinator's database {settings.database_file}")
         with StorageFile(settings.database_file, clock=now_us) as storage:
             yield storage
+
+
+def _check_tier(tier: str, charter_directory: Path | None, root: Path | None) -> None:
+    """Refuse a tier without prices: nothing would be sold to its customers."""
+    if charter_directory is None:
+        raise typer.BadParameter("--tier needs --charter-directory, whose tariff names the tiers")
+    with clear_endings(*_EXPECTED):
+        check_price_tier(tier)
+        tariff = load_charter(
+            charter_directory,
+            trusted_root=chosen_root(charter_directory, root),
+            state_directory=None,
+            now=datetime.now(UTC),
+        ).tariff
+        if tier not in tariff.tiers:
+            raise CoordinatorError(
+                f"the tariff has no tier {tier!r}; it has {', '.join(sorted(tariff.tiers))}"
+            )
 
 
 def _model_file(text: str) -> tuple[str, Path]:

@@ -10,6 +10,7 @@ from pathlib import Path
 import msgspec
 import pytest
 import trio
+from click.testing import Result
 from trio.testing import MockClock
 from typer.testing import CliRunner
 
@@ -257,6 +258,24 @@ def test_what_belongs_to_a_deposit_is_not_dropped_without_one(tmp_path: Path, op
     done = CliRunner().invoke(coordinator_app, arguments)
     assert done.exit_code == 2
     assert "give --deposit-usd, too" in " ".join(done.stderr.replace("│", " ").split())
+
+
+def test_a_tier_that_the_tariff_does_not_have_is_refused_and_opens_no_account(
+    tmp_path: Path,
+) -> None:
+    settings = founded(tmp_path)
+
+    def run(*arguments: str) -> Result:
+        folder = f"--data-directory={settings.data_directory}"
+        return CliRunner().invoke(coordinator_app, ["customer", "ada", *arguments, folder])
+
+    charter_folder = f"--charter-directory={settings.charter_directory}"
+    mistyped = run("--tier=shcool", charter_folder)
+    assert (mistyped.exit_code, mistyped.stdout) == (1, "")
+    assert "no tier 'shcool'; it has enterprise, school, standard" in mistyped.stderr
+    assert run("--tier=school").exit_code == 2
+    assert not settings.database_file.exists()
+    assert run("--tier=school", charter_folder).exit_code == 0
 
 
 def test_answers_are_judged_with_the_standards_margin(tmp_path: Path) -> None:
