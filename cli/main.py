@@ -5,6 +5,7 @@ one clear sentence when it is used.
 """
 
 import importlib
+import os
 import sys
 from typing import Any, Final
 
@@ -88,8 +89,16 @@ def _peerllm() -> None:
 
 def main() -> None:
     """Run the command line; also what no command answers for ends clearly, such as its help."""
+    _forget_impossible_width()
     try:
         with clear_endings():
             application(prog_name="peerllm")
     except typer.Exit as ended:
         sys.exit(ended.exit_code)
+
+
+def _forget_impossible_width() -> None:
+    """Drop a COLUMNS of 0, as some terminals set it: rich would print tables without a sign."""
+    columns = os.environ.get("COLUMNS", "")
+    if not columns.strip("0") or not columns.isdecimal():
+        os.environ.pop("COLUMNS", None)

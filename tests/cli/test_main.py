@@ -68,3 +68,22 @@ def test_a_full_disk_is_one_sentence_whatever_is_printed(tmp_path: Path) -> None
         told = printed_to_a_full_disk(*arguments)
         assert told.endswith("peerllm: No space left on device: make room and try again\n")
         assert "Traceback" not in told
+
+
+def test_tables_are_printed_however_wide_the_environment_calls_the_terminal(
+    tmp_path: Path,
+) -> None:
+    charter = tmp_path / "charter"
+    keys = f"--keys={tmp_path / 'keys'}"
+    CliRunner().invoke(charter_app, ["found", str(charter), "--network=example", keys])
+    for columns in ("0", "00", "²"):
+        done = subprocess.run(
+            [sys.executable, "-m", "peerllm.cli", "charter", "show", charter],
+            env=os.environ | {"COLUMNS": columns},
+            capture_output=True,
+            text=True,
+            check=False,
+            timeout=30,
+        )
+        assert done.returncode == 0, done.stderr
+        assert "example" in done.stdout
