@@ -14,6 +14,7 @@ from msgspec import Meta
 
 from peerllm.overlay.answer_shape import (
     LONGEST_NUMBER,
+    MAXIMUM_CONSTANTS,
     MAXIMUM_FIELDS,
     MAXIMUM_NODES,
     MAXIMUM_REPEATS,
@@ -303,6 +304,11 @@ def _constants(schema: dict[str, Any]) -> Constants:
         raise UnsupportedSchema("'const' and 'enum' cannot stand together")
     if not isinstance(values, list) or not values:
         raise UnsupportedSchema("'enum' must be a list of at least one value")
+    # Before any is written: 150,000 numbers fit a body and take a second.
+    if len(values) > MAXIMUM_CONSTANTS:
+        raise UnsupportedSchema(
+            f"An 'enum' has {len(values)} constants, at most {MAXIMUM_CONSTANTS} are allowed"
+        )
     kinds = schema.get("type", _TYPES)
     kinds = [kinds] if isinstance(kinds, str) else kinds
     if not isinstance(kinds, list | tuple) or any(kind not in _TYPES for kind in kinds):

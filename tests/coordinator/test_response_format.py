@@ -165,6 +165,7 @@ REFUSED: list[tuple[Any, str]] = [
     ({"const": 10**40}, ""),
     ({"enum": ["x" * 16_385]}, "16384 characters"),
     ({"enum": [f"x{n}" for n in range(513)]}, "513 constants"),
+    ({"enum": [*range(513), {}]}, "514 constants"),
     ({"properties": {f"p{n}": {} for n in range(129)}}, "at most 128"),
     ({"properties": {str(n): {"properties": {str(m): {} for m in range(9)}}
                      for n in range(99)}}, "512 parts"),
