@@ -22,6 +22,7 @@ from peerllm.coordinator.accounts import ApiKey
 from peerllm.coordinator.api_errors import ApiError
 from peerllm.coordinator.chat_schema import MAXIMUM_BODY_BYTES, ChatRequest, parse_chat
 from peerllm.coordinator.chat_stream import AnswerStream
+from peerllm.coordinator.computing import computed
 from peerllm.coordinator.events import CoordinatorEvent
 from peerllm.coordinator.house import House
 from peerllm.coordinator.house_in_force import HouseInForce
@@ -110,7 +111,8 @@ class _Api:
         body = await read_body(request)
         if isinstance(key, ApiError):
             return self._refuse(key)
-        chat = parse_chat(body) if isinstance(body, bytes) else body
+        # In a thread: a hostile schema of a megabyte is read for longer than others should wait.
+        chat = await computed(lambda: parse_chat(body)) if isinstance(body, bytes) else body
         if isinstance(chat, ApiError):
             return self._refuse(chat)
         if self.in_force.expired:

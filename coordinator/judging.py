@@ -3,10 +3,9 @@
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 
-import trio
-
 from peerllm.coordinator import api_errors
 from peerllm.coordinator.api_errors import ApiError
+from peerllm.coordinator.computing import computed
 from peerllm.coordinator.house import House
 from peerllm.safety.judge import Judge, Verdict
 from peerllm.safety.judge_cascade import Undecided
@@ -46,7 +45,7 @@ async def ask_stronger(house: House, found: Doubt | None, vault: Vault) -> ApiEr
     if house.cascade is None or found is None:
         return None
     async with house.finder_turn:
-        removed = await trio.to_thread.run_sync(lambda: [vault.remove(one) for one in found.texts])
+        removed = await computed(lambda: [vault.remove(one) for one in found.texts])
     # Together: a thousand uncertain messages would be a thousand questions.
     together = "\n\n".join(removed)
     decided = await house.cascade.decide(found.gate, together, "prompt", house.judge.standard)
@@ -69,7 +68,7 @@ async def _judged(judge: Judge, text: str) -> Verdict:
     and a thread costs 0.2 ms. Each text takes a turn of its own at the threads, so one request has
     no more than one of them, and a customer who leaves is judged no further than the text begun.
     """
-    return await trio.to_thread.run_sync(judge.judge, text)
+    return await computed(lambda: judge.judge(text))
 
 
 def refusal_error(stage: str, refusal: Verdict | Undecided) -> ApiError:

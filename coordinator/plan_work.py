@@ -7,6 +7,7 @@ from dataclasses import dataclass, field, replace
 import trio
 
 from peerllm.coordinator.chat_schema import ChatRequest
+from peerllm.coordinator.computing import computed
 from peerllm.coordinator.dispatch import Release
 from peerllm.coordinator.house import House
 from peerllm.coordinator.judging import judge_answer
@@ -122,7 +123,7 @@ class Work:
         turns = chunk.turns
         if chunk.needs:
             answers = [self._answer(need) for need in chunk.needs]
-            turns = await trio.to_thread.run_sync(reduce_turns, chunk, answers, self.budget)
+            turns = await computed(lambda: reduce_turns(chunk, answers, self.budget))
         tokens = self.budget.of(turns)
         order = Order(
             model=self.model,

@@ -22,6 +22,7 @@ from peerllm.coordinator.billing import (
     statement_of,
 )
 from peerllm.coordinator.chat_schema import ChatRequest
+from peerllm.coordinator.computing import computed
 from peerllm.coordinator.errors import CoordinatorError
 from peerllm.coordinator.house import House
 from peerllm.coordinator.judging import (
@@ -86,14 +87,14 @@ async def answer(
     model, offer = priced
     stopwatch = _Stopwatch()
     # In a thread whatever its length: even 256 turns of two letters take 20 ms (measured).
-    prompt = await trio.to_thread.run_sync(prompt_tokens, request.turns, model.vocabulary.count)
+    prompt = await computed(lambda: prompt_tokens(request.turns, model.vocabulary.count))
     offered = house.dispatcher.registry.largest_context(model.digest)
     budget = Budget(
         context_tokens=min(model.context_tokens, offered or model.context_tokens),
         answer_tokens=request.max_tokens,
         count=model.vocabulary.count,
     )
-    too_long, longest = await trio.to_thread.run_sync(
+    too_long, longest = await computed(
         lambda: (
             beyond_reach(request.turns, prompt, budget, split=request.split),
             answer_bound(request.turns, prompt, request.max_tokens),
@@ -177,7 +178,7 @@ async def _texts(request: ChatRequest) -> list[str]:
     # A kind's name may say what the term behind it does not.
     if not own.kinds:
         return texts
-    return [*texts, *await trio.to_thread.run_sync(lambda: list(map(own.as_kinds, texts)))]
+    return [*texts, *await computed(lambda: list(map(own.as_kinds, texts)))]
 
 
 async def _remove_identifiers(vault: Vault, request: ChatRequest) -> ChatRequest:
@@ -198,7 +199,7 @@ async def _remove_identifiers(vault: Vault, request: ChatRequest) -> ChatRequest
             stop=tuple(map(vault.remove, request.stop)),
         )
 
-    return await trio.to_thread.run_sync(remove)
+    return await computed(remove)
 
 
 def _overlong_stop(request: ChatRequest) -> ApiError | None:
@@ -230,7 +231,7 @@ def _refuse_length(found: PromptTooLong) -> ApiError:
 
 
 async def _plan(budget: Budget, request: ChatRequest, at_once: int) -> Plan | ApiError:
-    plan = await trio.to_thread.run_sync(
+    plan = await computed(
         lambda: make_plan(
             request.turns, budget, split=request.split, at_once=at_once, stops=bool(request.stop)
         )

@@ -8,6 +8,9 @@ import pytest
 import trio
 from toy_house import ANSWER, toy_house
 
+from peerllm.coordinator.api_errors import ApiError
+from peerllm.coordinator.chat_schema import ChatRequest, parse_chat
+from peerllm.coordinator.computing import computed
 from peerllm.coordinator.judging import judge_prompt
 from peerllm.safety.judge import Judge, SafetyThresholds
 
@@ -78,3 +81,40 @@ async def test_what_is_said_twice_is_judged_once(tmp_path: Path) -> None:
     async with toy_house(tmp_path, replaced={"judge": Judge(STANDARD, [gate])}) as toy:
         assert await judge_prompt(toy.house, ["geese"] * 256) is None
     assert gate.read == ["geese"]
+
+
+async def test_few_threads_work_at_once_however_many_requests_come() -> None:
+    met = threading.Barrier(9)
+    found: list[bool] = []
+
+    def is_crowded() -> bool:
+        try:
+            met.wait(timeout=0.5)
+        except threading.BrokenBarrierError:
+            return False
+        return True
+
+    async def compute() -> None:
+        found.append(await computed(is_crowded))
+
+    async with trio.open_nursery() as nursery:
+        for _ in range(40):
+            nursery.start_soon(compute)
+    assert found == [False] * 40
+
+
+async def test_no_body_is_parsed_in_the_event_loops_thread(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    threads: list[int] = []
+
+    def parse(raw: bytes) -> ChatRequest | ApiError:
+        threads.append(threading.get_ident())
+        return parse_chat(raw)
+
+    monkeypatch.setattr("peerllm.coordinator.application.parse_chat", parse)
+    async with toy_house(tmp_path) as toy:
+        toy.host("anna")
+        assert (await toy.chat()).status == 200
+    assert threads
+    assert threading.get_ident() not in threads
