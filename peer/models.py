@@ -132,8 +132,7 @@ class DigestCache:
             resolved = path.resolve(strict=True)
             before = resolved.stat()
             key = f"{before.st_size}:{before.st_mtime_ns}:{resolved}"
-            entries = self._read()
-            known = entries.get(key)
+            known = self._read().get(key)
             if known is not None:
                 return bytes.fromhex(known)
             found = _hash(resolved)
@@ -144,7 +143,8 @@ class DigestCache:
             ) from None
         # A file that changed while it was read has no digest worth remembering.
         if (before.st_size, before.st_mtime_ns) == (after.st_size, after.st_mtime_ns):
-            self._write({**entries, key: found.hex()})
+            # Read anew: others have entered theirs in the minutes that a large file takes.
+            self._write({**self._read(), key: found.hex()})
         return found
 
     def _read(self) -> dict[str, str]:

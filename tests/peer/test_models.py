@@ -113,3 +113,24 @@ def test_a_full_disk_costs_the_cache_only(tmp_path: Path, monkeypatch: pytest.Mo
 def test_a_file_outside_the_catalogue_is_named_after_itself(tmp_path: Path) -> None:
     path = write(tmp_path / "My Größe Model.gguf", TINY)
     assert locate_model(path, DigestCache(None)).name == "my-gr-e-model"
+
+
+def test_digests_of_files_hashed_at_once_are_all_kept(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    cache = DigestCache(tmp_path / "digests.json")
+    large, small = tmp_path / "large.gguf", tmp_path / "small.gguf"
+    large.write_bytes(b"large")
+    small.write_bytes(b"small")
+    hashed: list[str] = []
+
+    def hash_slowly(path: Path) -> bytes:
+        hashed.append(path.name)
+        if path.name == large.name:
+            cache.digest(small)
+        return bytes(32)
+
+    monkeypatch.setattr("peerllm.peer.models._hash", hash_slowly)
+    cache.digest(large)
+    cache.digest(small)
+    assert hashed == [large.name, small.name]
