@@ -116,8 +116,10 @@ class PartialModel:
         try:
             await trio.to_thread.run_sync(read_shape, self._partial)
         except ModelError as error:
+            self.discard()
             raise FetchError(
-                "not_a_model", f"the file came as it should, but cannot be used: {error}"
+                "not_a_model",
+                f"the file came as it should, but cannot be used: {error}. Nothing was kept",
             ) from None
         try:
             await trio.to_thread.run_sync(self._settle)
