@@ -48,10 +48,7 @@ class VerifierKey:
     public_key: bytes
 
     def __post_init__(self) -> None:
-        if not _is_name(self.name):
-            raise Malformed(
-                f"a key's name has 1 to {MAXIMUM_NAME} characters without spaces and plus signs"
-            )
+        check_name(self.name)
         if len(self.public_key) != _PUBLIC_KEY_BYTES:
             raise Malformed(f"an Ed25519 public key has 32 bytes, got {len(self.public_key)}")
 
@@ -197,6 +194,14 @@ def _parse_line(line: str) -> NoteSignature | None:
     if not line.startswith(_LINE_START) or not _is_name(name) or len(raw) <= _KEY_ID_BYTES:
         return None
     return NoteSignature(name, raw[:_KEY_ID_BYTES], raw[_KEY_ID_BYTES:])
+
+
+def check_name(name: str) -> None:
+    """Raise Malformed for what cannot be a key's name."""
+    if not _is_name(name):
+        raise Malformed(
+            f"a key's name has 1 to {MAXIMUM_NAME} characters without spaces and plus signs"
+        )
 
 
 def _is_name(name: str) -> bool:

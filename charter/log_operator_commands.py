@@ -25,7 +25,14 @@ from peerllm.charter.log_notes import (
     MAXIMUM_NOTE_BYTES,
     parse_note,
 )
-from peerllm.charter.log_store import MAXIMUM_BATCH, PUBLIC, LogWriter, create_log, open_log
+from peerllm.charter.log_store import (
+    MAXIMUM_BATCH,
+    PUBLIC,
+    LogWriter,
+    check_new_log,
+    create_log,
+    open_log,
+)
 from peerllm.charter.log_tiles import CHECKPOINT
 from peerllm.crypto.identity import Identity
 
@@ -47,6 +54,7 @@ def init(
       peerllm log init log --origin example.org/log --key log.key
     """
     try:
+        check_new_log(folder, origin)
         made = create_log(folder, origin, Identity.load_or_create(key))
     except EXPECTED as error:
         refuse(error)

@@ -36,6 +36,7 @@ from peerllm.charter.log_notes import (
     SignatureType,
     SignedNote,
     VerifierKey,
+    check_name,
     parse_verifier_key,
     sign_note,
 )
@@ -73,16 +74,22 @@ def create_log(folder: Path, origin: str, identity: Identity) -> VerifierKey:
 
     Raises AlreadyFounded when the folder has a log, and Malformed when the name cannot be one.
     """
+    check_new_log(folder, origin)
     key = VerifierKey(origin, SignatureType.NOTE, identity.public_key)
     folder.mkdir(parents=True, exist_ok=True)
-    if (folder / KEY_NAME).exists() or (folder / PUBLIC / TILES).exists():
-        raise AlreadyFounded(f"{folder} already holds a log; take another folder")
     (folder / _PENDING).mkdir(exist_ok=True)
     put_file(folder / PUBLIC / CHECKPOINT, _sign(Checkpoint(origin, 0, EMPTY_ROOT), key, identity))
     # Last, because with it the folder counts as a log.
     put_file(folder / KEY_NAME, f"{key}\n".encode())
     sync_folders(folder, folder / PUBLIC)
     return key
+
+
+def check_new_log(folder: Path, origin: str) -> None:
+    """Raise what `create_log` raises, before a key is made for a log that cannot be."""
+    check_name(origin)
+    if (folder / KEY_NAME).exists() or (folder / PUBLIC / TILES).exists():
+        raise AlreadyFounded(f"{folder} already holds a log; take another folder")
 
 
 def log_key(folder: Path) -> VerifierKey:

@@ -208,3 +208,15 @@ def test_what_a_crash_left_is_told_on_standard_error(log: Path, tmp_path: Path) 
     result = _run("append", log, tmp_path / "entry.json", "--json")
     assert json.loads(result.stdout) == {"first": 3, "count": 1}
     assert result.stderr.startswith("1 half-written file of an interrupted run dropped")
+
+
+def test_a_log_that_cannot_be_leaves_no_key_behind(tmp_path: Path) -> None:
+    key = tmp_path / "new.key"
+    misnamed = _run("init", tmp_path / "log", "--origin", "two words", "--key", key)
+    assert misnamed.exit_code == 1
+    assert not key.exists()
+    assert not (tmp_path / "log").exists()
+    _run("init", tmp_path / "log", "--origin", "x", "--key", tmp_path / "log.key")
+    again = _run("init", tmp_path / "log", "--origin", "x", "--key", key)
+    assert again.exit_code == 1
+    assert not key.exists()
