@@ -94,8 +94,11 @@ def now_us() -> int:
     return time.time_ns() // 1_000
 
 
-def read_charter(settings: CoordinatorSettings) -> Charter:
-    """The verified charter; raises `CharterError` when it may not be obeyed."""
+def read_charter(settings: CoordinatorSettings, *, remember: bool = True) -> Charter:
+    """The verified charter; raises `CharterError` when it may not be obeyed.
+
+    What is remembered in the data folder refuses an older charter from then on.
+    """
     root = (
         settings.root_file.read_bytes()
         if settings.root_file
@@ -104,7 +107,7 @@ def read_charter(settings: CoordinatorSettings) -> Charter:
     return load_charter(
         settings.charter_directory,
         trusted_root=root,
-        state_directory=settings.data_directory / "charter-seen",
+        state_directory=settings.data_directory / "charter-seen" if remember else None,
         now=datetime.now(UTC),
     )
 
@@ -129,6 +132,9 @@ def race_rule_of(charter: Charter) -> RaceRule:
 
 async def run_coordinator(settings: CoordinatorSettings, log: EventLog[CoordinatorEvent]) -> None:
     """Serve until SIGTERM or SIGINT. Raises a `CoordinatorError` that says why it cannot start."""
+    if not settings.data_directory.exists():
+        # Before a folder is made that holds nothing and looks like a coordinator's.
+        read_charter(settings, remember=False)
     settings.data_directory.mkdir(parents=True, exist_ok=True, mode=0o700)
     refuse_taken_port(settings.http_address, settings.http_port)
     with sole_owner(settings.database_file):

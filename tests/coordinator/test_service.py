@@ -252,6 +252,15 @@ def test_a_mistyped_folder_is_no_coordinator_in_order(
     assert not folder.exists()
 
 
+def test_a_coordinator_without_a_charter_leaves_no_folder_behind(tmp_path: Path) -> None:
+    data, charter_folder = tmp_path / "data", tmp_path / "nothing"
+    folders = [f"--data-directory={data}", f"--charter-directory={charter_folder}"]
+    done = CliRunner().invoke(coordinator_app, ["run", *folders])
+    assert done.exit_code == 1
+    assert str(charter_folder) in done.stderr
+    assert not data.exists()
+
+
 @pytest.mark.parametrize("option", ["--tax-cents=1900", "--fee-cents=290", "--deposit-id=wire-1"])
 def test_what_belongs_to_a_deposit_is_not_dropped_without_one(tmp_path: Path, option: str) -> None:
     arguments = ["customer", "school", option, f"--data-directory={tmp_path}"]
