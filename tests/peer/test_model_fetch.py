@@ -238,9 +238,7 @@ async def test_a_list_that_leads_elsewhere_is_the_coordinator_s_fault(
     assert files(stage) == []
 
 
-async def test_what_is_no_model_is_not_kept(
-    autojump_clock: MockClock, stage_of: StageOf
-) -> None:
+async def test_what_is_no_model_is_not_kept(autojump_clock: MockClock, stage_of: StageOf) -> None:
     stage = stage_of("honest", content=b"x" * (PIECE_BYTES + 1))
     error = await failing(stage)
     assert error.reason == "not_a_model"
