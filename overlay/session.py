@@ -37,7 +37,7 @@ EndReason = Literal[
     "malformed",
     "too_large",
     "unsupported_version",
-    "violation",  # the owner's handler raised SessionViolation
+    "violation",  # the owner's handler raised SessionViolation, or heartbeats came in a flood
 ]
 
 # Missing one may be a pause of the peer's process or a busy uplink; two is twenty seconds.
@@ -48,6 +48,9 @@ _MAXIMUM_BACKLOG_BYTES: Final = 2 * MAXIMUM_FRAME_BYTES
 # The send deadline applies to each slice, so that it asks for a minimum rate (13 kB/s at
 # five seconds) and not for a large envelope to pass a home line at once.
 _SLICE_BYTES: Final = 64 * 1024
+# Heartbeats and replies between two of our own; a peer in order sends two. Each costs up to 50 us
+# (measured): as many as a line carries would take all of an event loop's time.
+_MAXIMUM_BEATS: Final = 1000
 # What is still to be sent when a session closes in order, goodbye included.
 _FAREWELL_SECONDS: Final = 1.0
 
@@ -100,6 +103,7 @@ class Session(Generic[Incoming]):
         self._ended = trio.Event()
         self._heartbeats_sent = 0
         self._heartbeats_answered = 0
+        self._beats_received = 0
 
     @property
     def is_closed(self) -> bool:
@@ -213,6 +217,10 @@ class Session(Generic[Incoming]):
             self._finish("violation", violation.reason)
 
     def _receive(self, message: Incoming) -> None:
+        if isinstance(message, Heartbeat | HeartbeatReply):
+            self._beats_received += 1
+            if self._beats_received > _MAXIMUM_BEATS:
+                raise SessionViolation("too many heartbeats")
         if isinstance(message, Heartbeat):
             self._post_heartbeat(HeartbeatReply(sequence=message.sequence))
         elif isinstance(message, HeartbeatReply):
@@ -231,6 +239,7 @@ class Session(Generic[Incoming]):
                 self._finish("silent")
             if self.is_closed:
                 return
+            self._beats_received = 0
             self._heartbeats_sent += 1
             self._post_heartbeat(Heartbeat(sequence=self._heartbeats_sent))
 

@@ -15,6 +15,7 @@ from peerllm.overlay.messages import (
     CoordinatorMessage,
     Dispatch,
     Goodbye,
+    Heartbeat,
     HeartbeatReply,
     HostMessage,
     Piece,
@@ -128,6 +129,20 @@ async def test_a_peer_that_vanished_is_noticed_by_both_ends(
     assert talk.host_end == talk.coordinator_end == SessionEnd("silent")
     # Two heartbeats of ten seconds each, and the rest of the one that was running.
     assert all(20 <= seconds <= 31 for seconds in noticed_after)
+
+
+@pytest.mark.parametrize("flood", [Heartbeat(sequence=1), HeartbeatReply(sequence=0)])
+async def test_a_flood_of_heartbeats_ends_the_session(
+    memory_pair: Any, flood: Heartbeat | HeartbeatReply
+) -> None:
+    async def peer(stream: Any) -> None:
+        with contextlib.suppress(Exception):
+            await stream.write(to_frame(to_bytes(flood)) * 1001)
+            while await stream.read(65536):
+                pass
+
+    end, _ = await run_against(memory_pair(0), peer)
+    assert end == SessionEnd("violation", "too many heartbeats")
 
 
 async def test_a_peer_that_talks_but_answers_no_heartbeat_is_closed(
