@@ -29,7 +29,8 @@ class EventLog(Generic[Event]):
     def event(self, name: Event, **fields: int | str) -> None:
         """Write one event; a string that is no single word is replaced, not written.
 
-        A line that a full disk does not take is lost; the next one that is written says how many.
+        A line that a full disk or a closed stream does not take is lost; the next one that is
+        written says how many.
         """
         line: dict[str, int | str] = {"at_us": self._now_us(), "event": name}
         for key, value in fields.items():
@@ -37,11 +38,12 @@ class EventLog(Generic[Event]):
             line[key] = value if is_safe else "<withheld>"
         if self._lost:
             line["lost_lines"] = self._lost
+        written = json.dumps(line) + "\n"
         try:
-            self._stream.write(json.dumps(line) + "\n")
+            self._stream.write(written)
             self._stream.flush()
-        except OSError:
-            # A full disk costs the line, not the work that it tells of.
+        except (OSError, ValueError):
+            # It costs the line, not the work that it tells of. ValueError: the stream is closed.
             self._lost += 1
         else:
             self._lost = 0

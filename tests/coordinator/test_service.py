@@ -1,6 +1,7 @@
 """What a coordinator makes of its charter, its seats and its surroundings before it serves."""
 
 import json
+import logging
 import socket
 import subprocess
 import sys
@@ -252,7 +253,11 @@ def test_a_mistyped_folder_is_no_coordinator_in_order(
     assert not folder.exists()
 
 
-def test_a_coordinator_without_a_charter_leaves_no_folder_behind(tmp_path: Path) -> None:
+def test_a_coordinator_without_a_charter_leaves_no_folder_behind(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # The command adds a handler for its process, which is here that of all other tests.
+    monkeypatch.setattr(logging.getLogger(), "handlers", [*logging.getLogger().handlers])
     data, charter_folder = tmp_path / "data", tmp_path / "nothing"
     folders = [f"--data-directory={data}", f"--charter-directory={charter_folder}"]
     done = CliRunner().invoke(coordinator_app, ["run", *folders])

@@ -42,6 +42,13 @@ def test_what_libraries_log_loses_its_message() -> None:
     assert "SECRET" not in stream.getvalue()
 
 
+def test_a_closed_stream_costs_lines_and_nothing_else() -> None:
+    stream = io.StringIO()
+    log = EventLog[str](lambda: 7, stream)
+    stream.close()
+    log.event("chunk_accepted")
+
+
 class FillingDisk(io.StringIO):
     is_full = False
 
