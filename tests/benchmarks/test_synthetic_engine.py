@@ -24,9 +24,10 @@ PACKAGES: dict[str, str] = tomllib.loads((ROOT / "pyproject.toml").read_text())[
 ]["package-dir"]
 MODULES = sorted(path for folder in PACKAGES.values() for path in (ROOT / folder).rglob("*.py"))
 
-# They ask for a steward's passphrase and for a display to draw on.
+# They ask for a steward's passphrase, for the terminal's width and for a display to draw on.
 READERS_OF_THE_ENVIRONMENT = {
     ROOT / "charter" / "command_options.py",
+    ROOT / "cli" / "main.py",
     ROOT / "peer" / "desktop" / "commands.py",
 }
 
