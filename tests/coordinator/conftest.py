@@ -15,7 +15,7 @@ sys.path.insert(0, str(Path(__file__).parent))
 @pytest.fixture
 def patient_clock() -> MockClock:
     """Jumps like `autojump_clock`, but not while a thread is writing to the database."""
-    return MockClock(autojump_threshold=0.1)
+    return MockClock(autojump_threshold=0.3)
 
 
 @pytest.fixture
