@@ -108,25 +108,28 @@ def mentions(trip: Trip, meaning: dict[str, str]) -> Counter[str]:
     return found
 
 
-def wrong_entities(trip: Trip, meaning: dict[str, str]) -> int:
-    """Placeholders of the answer in whose place something else stands than what they replaced."""
-    position, wrong = 0, 0
+def wrong_and_left(trip: Trip, meaning: dict[str, str]) -> tuple[int, int]:
+    """How many placeholders of the answer became something else than they replaced, or stayed.
+
+    All of an answer count as wrong that cannot be read as such a mixture.
+    """
+    position, mentioned = 0, 0
     pieces: list[str] = []
+    # Brackets that the model put around a placeholder may have gone with it.
+    bracket = re.compile(r"\\?([\[\]{}<>])")
     for match in meant(trip):
         expected = meaning.get(f"{match['prefix']}_{match['number']}{match['form']}".upper())
         if not match["number"] or expected is None:
             continue
-        pieces += (re.escape(trip.answer[position : match.start()]), re.escape(expected))
-        position = match.end()
-    pieces.append(re.escape(trip.answer[position:]))
-    # Brackets that the model put around a placeholder may have gone with it.
-    bracket = re.compile(r"\\?([\[\]{}<>])")
-    pattern = "".join(
-        bracket.sub(r"\\\1?", piece) if at % 2 == 0 else piece for at, piece in enumerate(pieces)
-    )
-    if re.fullmatch(pattern, trip.restored, re.DOTALL) is None:
-        wrong = max(1, len(pieces) // 2)
-    return wrong
+        before = re.escape(trip.answer[position : match.start()])
+        either = f"(?:{re.escape(expected)}|({re.escape(match.group())}))"
+        pieces += (bracket.sub(r"\\\1?", before), either)
+        position, mentioned = match.end(), mentioned + 1
+    pieces.append(bracket.sub(r"\\\1?", re.escape(trip.answer[position:])))
+    read = re.fullmatch("".join(pieces), trip.restored, re.DOTALL)
+    if read is None:
+        return max(1, mentioned), 0
+    return 0, sum(left is not None for left in read.groups())
 
 
 async def answer_trips(trips: list[Trip], model: Path | None, tokens: int, threads: int) -> None:
@@ -157,14 +160,15 @@ def departed(prompts: list[MadeUpPrompt]) -> list[Trip]:
 def report(trips: list[Trip]) -> dict[str, Any]:
     hidden: Counter[tuple[str, str]] = Counter()
     written: Counter[str] = Counter()
-    wrong = asked = came_back = unlike = 0
+    wrong = left = asked = came_back = unlike = 0
     for trip in trips:
         meaning = stands_for(trip)
         assert trip.vault.restore(trip.sent) == trip.prompt.text
         unlike += trip.vault.restore(trip.answer) != trip.restored
         hidden += leaks(trip)
         written += mentions(trip, meaning)
-        wrong += wrong_entities(trip, meaning)
+        wrong_here, left_here = wrong_and_left(trip, meaning)
+        wrong, left = wrong + wrong_here, left + left_here
         asked += len(meaning)
         came_back += sum(surface in trip.restored for surface in meaning.values())
     written_in_all = sum(written.values())
@@ -177,8 +181,9 @@ def report(trips: list[Trip]) -> dict[str, Any]:
         "tolerant": written["tolerant"],
         "invented": written["invented"],
         "broken": written["broken"],
+        "left_as_written": left,
         "restoration_rate": round(
-            (written["exact"] + written["tolerant"]) / max(1, written_in_all), 4
+            (written["exact"] + written["tolerant"] - left) / max(1, written_in_all), 4
         ),
         "wrong_entity_restorations": wrong,
         "streamed_otherwise_than_whole": unlike,

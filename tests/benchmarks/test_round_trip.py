@@ -30,6 +30,14 @@ def test_an_echo_is_restored_and_an_invented_name_is_counted(round_trip: ModuleT
 
 def test_somebody_else_in_place_of_a_name_is_noticed(round_trip: ModuleType) -> None:
     (trip,) = round_trip.departed(round_trip.made_up_prompts(1, round_trip.SEED))
-    trip.answer = trip.sent
-    trip.restored = trip.prompt.text.upper()
-    assert round_trip.wrong_entities(trip, round_trip.stands_for(trip)) > 0
+    meaning = round_trip.stands_for(trip)
+    placeholder, surface = next(iter(meaning.items()))
+    trip.answer = f"Dear {placeholder}."
+    for restored, wrong_and_left in (
+        (f"Dear {surface}.", (0, 0)),
+        (f"Dear {placeholder}.", (0, 1)),
+        ("Dear somebody else.", (1, 0)),
+        (f"Dear {surface}al.", (1, 0)),
+    ):
+        trip.restored = restored
+        assert round_trip.wrong_and_left(trip, meaning) == wrong_and_left
