@@ -43,18 +43,13 @@ _SENTENCE: Final = re.compile(
 
 @dataclass(frozen=True, slots=True)
 class Look:
-    """What the head sees in a text: the logits of its worst window, and of each aside's.
+    """What is seen in a text, one row, and in what is looked at beside it, one row each.
 
-    `mean` is the mean encoding of the text's own windows.
+    `logits` are those of the worst window, `means` the mean encodings of the windows.
     """
 
-    whole: NDArray[numpy.float32]
-    asides: NDArray[numpy.float32]
-    mean: NDArray[numpy.float32]
-
-    def worst(self) -> NDArray[numpy.float32]:
-        """The logits of the worst of all that was looked at."""
-        return numpy.asarray(numpy.vstack([self.whole, self.asides]).max(axis=0))
+    logits: NDArray[numpy.float32]
+    means: NDArray[numpy.float32]
 
 
 class LanguageGate:
@@ -93,11 +88,10 @@ class LanguageGate:
         encoded = self._encoded([*whole, *chain.from_iterable(cut)])
         every = self._counted(encoded, [*(False for _ in whole), *hidden])
         ends = numpy.cumsum([len(whole), *map(len, cut)])
-        worst = [every[start:end].max(axis=0) for start, end in pairwise(ends)]
+        bounds = list(pairwise([0, *ends]))
         return Look(
-            every[: len(whole)].max(axis=0),
-            numpy.array(worst).reshape(len(cut), every.shape[1]),
-            encoded[: len(whole)].mean(axis=0),
+            numpy.array([every[start:end].max(axis=0) for start, end in bounds]),
+            numpy.array([encoded[start:end].mean(axis=0) for start, end in bounds]),
         )
 
     def _encoded(self, parts: Sequence[str]) -> NDArray[numpy.float32]:

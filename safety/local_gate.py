@@ -6,9 +6,9 @@ refuses alone.
 """
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from functools import partial
-from itertools import chain, islice
+from itertools import chain
 from pathlib import Path
 from typing import Final
 
@@ -72,7 +72,7 @@ class LocalGate:
     def scores(self, text: str, /) -> Mapping[str, float]:
         """For every category how certain the worst part of `text` is of it, 0 to 1."""
         found = opened(text)
-        return scores_of(self.logits(found, self.words(found)))
+        return scores_of(self.logits(found, self.words(found)).max(axis=0))
 
     def words(self, found: Opened, /) -> Words:
         """What the lexical gate says of a text; its suspicion as the head was trained on it."""
@@ -81,36 +81,31 @@ class LocalGate:
         return Words(bounded(worst), (*found.asides, *suspects(found.text, suspicion)))
 
     def logits(self, found: Opened, words: Words, /) -> NDArray[numpy.float32]:
-        """The logit of every category, that of its worst part, 0 at the gate's threshold."""
-        parts = parts_of(found.text, words.asides, self._pieces)
-        encoded = encodings((part.pieces for part in parts), self._encoder, self._pieces)
+        """The logit of every category, 0 at the gate's threshold: of the text, then of each aside.
+
+        One of these a row, that of its worst window.
+        """
+        stretches = (found.text, *(one.text for one in words.asides))
+        cut = [windows_of(stretch, self._pieces) for stretch in stretches]
+        lengths = [len(windows) for windows in cut]
+        hidden = numpy.repeat([False, *(one.hidden for one in words.asides)], lengths)
+        every = list(chain.from_iterable(cut))
+        # What repeats is encoded once: hostile texts repeat themselves.
+        different = {window: number for number, window in enumerate(dict.fromkeys(every))}
+        encoded = encodings(different, self._encoder, self._pieces)
         shown = numpy.broadcast_to(signs_of(found), (len(encoded), SIGNS))
-        hidden = numpy.array([part.hidden for part in parts])
-        of_windows = self._head.logits(numpy.hstack([encoded, shown]))
-        logits = counted(of_windows, hidden, self._head.bound).max(axis=0)
-        return numpy.asarray(logits + self._head.lexical * words.suspicion)
+        logits = self._head.logits(numpy.hstack([encoded, shown]))
+        of_windows = logits[[different[window] for window in every]]
+        starts = numpy.cumsum([0, *lengths[:-1]])
+        worst = numpy.maximum.reduceat(
+            counted(of_windows, hidden, self._head.bound), starts, axis=0
+        )
+        return numpy.asarray(worst + self._head.lexical * words.suspicion)
 
 
-@dataclass(frozen=True, slots=True)
-class Part:
-    """The word pieces of one window; `hidden` if a reader hardly sees it."""
-
-    pieces: tuple[int, ...] = field(repr=False)
-    hidden: bool
-
-
-def parts_of(
-    text: str, beside: Iterable[Aside], pieces: WordPieces, *, most: int | None = None
-) -> list[Part]:
-    """Every different window of a text and of what is looked at beside it, of `most` at most.
-
-    A window that repeats adds nothing, and hostile texts repeat themselves.
-    """
-    cut: dict[tuple[int, ...], bool] = {}
-    for stretch, hidden in chain([(text, False)], ((one.text, one.hidden) for one in beside)):
-        for window in windows(pieces.numbers(normalised(stretch))):
-            cut.setdefault(tuple(window), hidden)
-    return [Part(window, hidden) for window, hidden in islice(cut.items(), most)]
+def windows_of(text: str, pieces: WordPieces) -> list[tuple[int, ...]]:
+    """The word pieces of every window of a text, or of what is looked at beside it."""
+    return [tuple(window) for window in windows(pieces.numbers(normalised(text)))]
 
 
 def encodings(

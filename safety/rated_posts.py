@@ -6,7 +6,6 @@ counts as far as a text looks like one of them: of requests it knows nothing. Tr
 `benchmarks/safety/train_rated_posts.py`.
 """
 
-import math
 import zipfile
 from dataclasses import dataclass
 from pathlib import Path
@@ -65,19 +64,22 @@ class RatedPosts:
             and all(numpy.isfinite(getattr(self, name)).all() for name in self.PARTS)
         )
 
-    def logits(self, encoding: Floats) -> float:
-        """What is added to a text's logits, by the mean encoding of its windows."""
-        return SHARE * self.likeness(encoding) * self.rating(encoding)
+    def logits(self, encodings: Floats) -> Floats:
+        """What is added to a text's logits, by the mean encoding of its windows; of one or many."""
+        added: Floats = SHARE * self.likeness(encodings) * self.rating(encodings)
+        return added
 
-    def likeness(self, encoding: Floats) -> float:
+    def likeness(self, encodings: Floats) -> Floats:
         """How certain it is that a text is one such as were rated, 0 to 1."""
-        odds = float(self.kind @ encoding + self.kind_offset)
-        return 1 / (1 + math.exp(-min(max(odds, -50.0), 50.0)))
+        odds = encodings @ self.kind + self.kind_offset
+        likeness: Floats = 1 / (1 + numpy.exp(-numpy.clip(odds, -50, 50)))
+        return likeness
 
-    def rating(self, encoding: Floats) -> float:
+    def rating(self, encodings: Floats) -> Floats:
         """How unsafe raters would call it: about -.5 (harmless) to .5."""
-        near = self.rated @ direction(encoding - self.mean)
-        return float(numpy.exp(WIDTH * (2 * near - 2)) @ self.weights)
+        near = direction(encodings - self.mean) @ self.rated.T
+        rating: Floats = numpy.exp(WIDTH * (2 * near - 2)) @ self.weights
+        return rating
 
 
 def direction(encodings: Floats) -> Floats:

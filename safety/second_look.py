@@ -3,8 +3,9 @@
 The first is that of the language gate's encoder, which costs a third of the other's, and of the
 words alone. Most ordinary texts end there. What is left the local gate sees as well, and of what
 is looked at for itself that which the first look does not find harmless. Two encoders err
-differently: the logits of both heads are joined, and what raters would say of a post is added to
-both. `benchmarks/safety/train_second_look.py` chose the threshold of the joined ones. What is not
+differently: the logits of both heads are joined. What raters would say of a post is added to both,
+to each part what they would say of that part: a request in a story is no better for the story.
+`benchmarks/safety/train_second_look.py` chose the threshold of the joined logits. What is not
 English, the first encoder's head judges alone: there the local gate is no witness, and the stricter
 of both verdicts counts.
 """
@@ -22,7 +23,7 @@ from numpy.typing import NDArray
 from peerllm.safety.asides import Opened, opened
 from peerllm.safety.errors import ModelFileError
 from peerllm.safety.gate_categories import CATEGORIES, scores_of
-from peerllm.safety.language_gate import LanguageGate, Look
+from peerllm.safety.language_gate import LanguageGate
 from peerllm.safety.local_gate import LocalGate, Words, bounded
 from peerllm.safety.normalisation import composed
 from peerllm.safety.rated_posts import RatedPosts
@@ -101,14 +102,15 @@ class SecondLook:
         """The logits of both looks."""
         words = self._local.words(found)
         look = self._other.look(found, words.asides)
-        rated = numpy.float32(self._posts.logits(look.mean))
+        rated = self._posts.logits(look.means)[:, None]
+        first = look.logits + rated
         long = readable_length(found.text) >= SHORT
-        if long and (first := with_words(look, words) + rated).max() < HARMLESS:
-            return Seen(first, None)
-        doubtful = look.asides.max(axis=1) >= HARMLESS_ASIDE
-        beside = tuple(compress(words.asides, doubtful))
-        second = self._local.logits(found, replace(words, asides=beside))
-        return Seen(look.worst() + rated, second + rated)
+        if long and (alone := with_words(first, words)).max() < HARMLESS:
+            return Seen(alone, None)
+        seen_again = numpy.r_[True, look.logits[1:].max(axis=1) >= HARMLESS_ASIDE]
+        beside = tuple(compress(words.asides, seen_again[1:]))
+        second = self._local.logits(found, replace(words, asides=beside)) + rated[seen_again]
+        return Seen(first.max(axis=0), second.max(axis=0))
 
 
 def readable_length(text: str) -> int:
@@ -116,14 +118,14 @@ def readable_length(text: str) -> int:
     return len(" ".join(composed(text).split()))
 
 
-def with_words(look: Look, words: Words) -> NDArray[numpy.float32]:
-    """The logits of the worst part, each with the suspicion of its own words.
+def with_words(parts: NDArray[numpy.float32], words: Words) -> NDArray[numpy.float32]:
+    """The logits of the worst part of a text, each with the suspicion of its own words.
 
-    Those of a harmless text would outweigh a harmful sentence in it.
+    `parts` are those of the text and of each aside, one a row. The words of a harmless text would
+    outweigh a harmful sentence in it.
     """
     own = (words.suspicion if one.suspicion is None else one.suspicion for one in words.asides)
     suspicion = [words.suspicion, *map(bounded, own)]
-    parts = numpy.vstack([look.whole, look.asides])
     return numpy.asarray((parts + WORDS * numpy.array([suspicion], numpy.float32).T).max(axis=0))
 
 

@@ -17,6 +17,7 @@ import time
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
+from itertools import islice
 from pathlib import Path
 
 import numpy
@@ -37,8 +38,8 @@ from peerllm.safety.local_gate import (
     MOST_SUSPICION,
     LocalGate,
     encodings,
-    parts_of,
     signs_of,
+    windows_of,
 )
 from peerllm.safety.wordpieces import WordPieces
 
@@ -133,9 +134,14 @@ def encoded(
     """
     pieces, found = WordPieces(), []
     for row in rows:
-        parts = parts_of(row.text, opened(row.text).asides, pieces, most=MOST_WINDOWS)
-        values = encodings((part.pieces for part in parts), encoder, pieces)
-        found.append((values.astype(numpy.float16), [part.hidden for part in parts]))
+        text = opened(row.text)
+        different: dict[tuple[int, ...], bool] = {}
+        for stretch, hidden in ((text, False), *((one, one.hidden) for one in text.asides)):
+            for window in windows_of(stretch.text, pieces):
+                different.setdefault(window, hidden)
+        cut = dict(islice(different.items(), MOST_WINDOWS))
+        values = encodings(cut, encoder, pieces)
+        found.append((values.astype(numpy.float16), list(cut.values())))
     encoder.kept.keep()
     return found
 

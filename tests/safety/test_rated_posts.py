@@ -35,6 +35,12 @@ def test_what_is_like_an_unsafe_post_is_more_suspicious_and_the_other_way_round(
     assert abs(posts.logits(request)) < 0.05
 
 
+def test_many_texts_are_rated_as_each_by_itself() -> None:
+    axes = numpy.eye(DIMENSIONS, dtype=numpy.float32)[:3]
+    posts = few_posts()
+    assert posts.logits(axes) == pytest.approx([posts.logits(one) for one in axes])
+
+
 @given(ENCODINGS)
 def test_no_text_is_moved_further_than_the_rated_ones(encoding: numpy.ndarray) -> None:
     assert abs(few_posts().logits(encoding)) <= SHARE

@@ -14,11 +14,13 @@ from peerllm.safety.errors import ModelFileError
 from peerllm.safety.gate_categories import CATEGORIES
 from peerllm.safety.language_gate import LanguageGate
 from peerllm.safety.local_gate import LocalGate, Words
+from peerllm.safety.rated_posts import RatedPosts
 from peerllm.safety.second_look import (
     HARMLESS,
     MODEL_PATH,
     Joining,
     SecondLook,
+    read_joining,
     with_words,
 )
 
@@ -84,8 +86,8 @@ def test_padding_that_nobody_sees_does_not_make_a_text_long(
 def test_words_of_a_harmless_text_do_not_outweigh_a_sentence_in_it(other: LanguageGate) -> None:
     nothing = Words(-6.0, ())
     kill = Words(-6.0, (Aside(KILL, hidden=True, suspicion=2.0),))
-    assert with_words(other.look(opened(LETTER), ()), nothing).max() < HARMLESS
-    assert with_words(other.look(opened(LETTER), kill.asides), kill).max() > 0
+    assert with_words(other.look(opened(LETTER), ()).logits, nothing).max() < HARMLESS
+    assert with_words(other.look(opened(LETTER), kill.asides).logits, kill).max() > 0
 
 
 def test_of_suspicious_sentences_only_the_doubtful_ones_are_looked_at_again(
@@ -98,6 +100,29 @@ def test_of_suspicious_sentences_only_the_doubtful_ones_are_looked_at_again(
     (words,) = local.asked
     assert [one.text for one in words.asides] == [KILL]
     assert words.suspicion == expected.suspicion
+
+
+class Rating(RatedPosts):
+    """Takes three logits off a text, and nothing off what is looked at beside it."""
+
+    def logits(self, encodings: Any) -> Any:
+        return numpy.array([-3, *([0] * (len(encodings) - 1))], dtype=numpy.float32)
+
+
+def test_what_raters_say_of_a_text_does_not_hide_a_request_in_it(
+    local: Watched, other: LanguageGate
+) -> None:
+    joining, posts = read_joining(MODEL_PATH), RatedPosts.load()
+    kind = Rating(*(getattr(posts, part) for part in RatedPosts.PARTS))
+    rated = SecondLook(local, other, kind, joining)
+    found = opened(f"{LETTER}\n{KILL}")
+    look, words = other.look(found, found.asides), local.words(found)
+    seen = rated.seen(found)
+    assert seen.second is not None
+    assert seen.first[0] == pytest.approx(look.logits[1, 0], abs=1e-4)
+    assert seen.second[0] == pytest.approx(local.logits(found, words)[1:, 0].max(), abs=1e-4)
+    alone = other.look(opened(KILL), ())
+    assert rated.seen(opened(KILL)).first[0] == pytest.approx(alone.logits[0, 0] - 3, abs=1e-4)
 
 
 @pytest.mark.parametrize("text", ["", " ", "\ud800", "\x00", "." * 2_000])
